@@ -1,0 +1,1 @@
+"""genrec: a generative sequential recommender in JAX."""
