@@ -28,7 +28,7 @@ class Histories:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int | np.integer) -> np.ndarray:
         return self.items[self.indptr[index] : self.indptr[index + 1]]
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -40,9 +40,18 @@ class Histories:
         return np.diff(self.indptr)
 
     def select(self, rows: np.ndarray) -> "Histories":
-        """The histories at the given positions, in that order."""
-        return Histories.of(self[int(b)] for b in rows)
+        """The histories at the given positions (0…B-1, repeats allowed), in that order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise IndexError(f"history positions must lie in 0…{len(self) - 1}")
+        return self._runs(self.indptr[:-1][rows], self.lengths[rows])
 
     def without_last(self, count: int) -> "Histories":
         """Every history without its last `count` items; a shorter one becomes empty."""
-        return Histories.of(history[: max(0, len(history) - count)] for history in self)
+        return self._runs(self.indptr[:-1], np.maximum(self.lengths - count, 0))
+
+    def _runs(self, starts: np.ndarray, lengths: np.ndarray) -> "Histories":
+        """The runs `items[starts[b]:starts[b] + lengths[b]]` as histories of their own."""
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        shift = np.repeat(starts - indptr[:-1], lengths)
+        return Histories(indptr, self.items[np.arange(indptr[-1]) + shift])

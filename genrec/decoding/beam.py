@@ -72,7 +72,7 @@ def _children(
     """Every child of every beam's node: its number, its code, and whether it may be chosen."""
     begin = trie.children[level][jnp.maximum(node, 0)]
     end = trie.children[level][jnp.maximum(node, 0) + 1]
-    child = begin[:, :, None] + jnp.arange(trie.fan_out[level])
+    child = begin[:, :, None] + jnp.arange(trie.fan_out[level])[None, None]
     allowed = (child < end[:, :, None]) & (node >= 0)[:, :, None]
     code = trie.codes[level][jnp.minimum(child, trie.codes[level].shape[0] - 1)]
 

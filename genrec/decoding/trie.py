@@ -3,6 +3,9 @@
 Sort the code tuples. The distinct prefixes of each length, in that order, are the nodes of a level;
 a node's children stand next to each other one level below, so a child's number is at once its place
 in the level's arrays, and a leaf's number is the rank of its tuple (a CSR layout).
+
+Lengths and fan-outs are rounded up, so that a catalogue that changes a little is searched by the
+function that was compiled for it before.
 """
 
 from dataclasses import dataclass, field
@@ -16,21 +19,22 @@ from jaxtyping import Array, Int
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trie:
-    """All codes that spell an item. N items, L levels, E_l nodes at level l (E_L-1 = N).
+    """All codes that spell an item. N items, L levels, E_l ≥ the nodes at level l, E_L-1 ≥ N.
 
     Attributes:
         codes: for each level int32 (E_l,), the last code of every node.
         children: for each level int32 (E_l-1 + 1,), where the children of each node one level above
-            begin among this level's nodes; level 0 has the root above it.
-        item: int32 (N,), the item that a leaf spells.
-        leaf: int32 (N,), the leaf that spells an item.
-        fan_out: for each level, the largest number of children that a node above it has.
+            begin among this level's nodes; level 0 has the root above it. Nodes that are only
+            there to round up have no children and are nobody's.
+        item: int32 (E_L-1,), the item that a leaf spells; -1 where there is none.
+        leaf: int32 (E_L-1,), the leaf that spells an item.
+        fan_out: for each level, at least the number of children that any node above it has.
     """
 
-    codes: tuple[Int[Array, " E"], ...]
-    children: tuple[Int[Array, " P"], ...]
-    item: Int[Array, " N"]
-    leaf: Int[Array, " N"]
+    codes: tuple[Int[Array, " _"], ...]
+    children: tuple[Int[Array, " _"], ...]
+    item: Int[Array, " E"]
+    leaf: Int[Array, " E"]
     fan_out: tuple[int, ...] = field(metadata={"static": True})
 
     @property
@@ -56,9 +60,10 @@ def build_trie(codes: np.ndarray) -> Trie:
     for level in range(codes.shape[1]):
         fresh[1:] |= ordered[1:, level] != ordered[:-1, level]
         counts = np.bincount(node_above[fresh], minlength=nodes_above)
-        level_codes.append(jnp.asarray(ordered[fresh, level], jnp.int32))
-        children.append(jnp.asarray(np.concatenate([[0], np.cumsum(counts)]), jnp.int32))
-        fan_out.append(int(counts.max()))
+        level_codes.append(_rounded_up(ordered[fresh, level], 0))
+        total = int(counts.sum())
+        children.append(jnp.append(_rounded_up(np.cumsum(counts) - counts, total), total))
+        fan_out.append(1 << int(counts.max() - 1).bit_length())
         node_above = np.cumsum(fresh) - 1
         nodes_above = int(node_above[-1]) + 1
     if not fresh.all():
@@ -69,10 +74,16 @@ def build_trie(codes: np.ndarray) -> Trie:
     return Trie(
         codes=tuple(level_codes),
         children=tuple(children),
-        item=jnp.asarray(item, jnp.int32),
-        leaf=jnp.asarray(leaf),
+        item=_rounded_up(item, -1),
+        leaf=_rounded_up(leaf, 0),
         fan_out=tuple(fan_out),
     )
+
+
+def _rounded_up(values: np.ndarray, fill: int) -> Int[Array, " _"]:
+    """int32, with `fill` behind the values: at most an eighth more, and at least 64 in all."""
+    grain = max(64, 1 << max(0, len(values).bit_length() - 4))
+    return jnp.asarray(np.pad(values, (0, -len(values) % grain), constant_values=fill), jnp.int32)
 
 
 def exhausted_nodes(

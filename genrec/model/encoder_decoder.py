@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from genrec.model.layers import (
+    Embedding,
     FeedForward,
     Noise,
     RelativePositions,
@@ -24,8 +25,10 @@ from genrec.model.layers import (
     split_heads,
 )
 
-EMBEDDING_SCALE, USE_STATE = 0.1, 1.0
 KeyValue = tuple[Array, Array]
+
+# Layers begin as the identity: what they add to the residual stream would drown the tokens in noise.
+zeros = nnx.initializers.zeros_init()
 
 
 class EncoderLayer(nnx.Module):
@@ -35,7 +38,7 @@ class EncoderLayer(nnx.Module):
         self.heads, self.rate = heads, rate
         self.attention_norm = nnx.RMSNorm(d_model, rngs=rngs)
         self.query_key_value = nnx.Linear(d_model, 3 * d_model, use_bias=False, rngs=rngs)
-        self.output = nnx.Linear(d_model, d_model, use_bias=False, rngs=rngs)
+        self.output = nnx.Linear(d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs)
         self.feed_forward_norm = nnx.RMSNorm(d_model, rngs=rngs)
         self.feed_forward = FeedForward(d_model, d_ff, rate, rngs=rngs)
 
@@ -62,11 +65,11 @@ class DecoderLayer(nnx.Module):
         self.heads, self.rate = heads, rate
         self.self_norm = nnx.RMSNorm(d_model, rngs=rngs)
         self.query_key_value = nnx.Linear(d_model, 3 * d_model, use_bias=False, rngs=rngs)
-        self.self_output = nnx.Linear(d_model, d_model, use_bias=False, rngs=rngs)
+        self.self_output = nnx.Linear(d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs)
         self.cross_norm = nnx.RMSNorm(d_model, rngs=rngs)
         self.query = nnx.Linear(d_model, d_model, use_bias=False, rngs=rngs)
         self.key_value = nnx.Linear(d_model, 2 * d_model, use_bias=False, rngs=rngs)
-        self.cross_output = nnx.Linear(d_model, d_model, use_bias=False, rngs=rngs)
+        self.cross_output = nnx.Linear(d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs)
         self.feed_forward_norm = nnx.RMSNorm(d_model, rngs=rngs)
         self.feed_forward = FeedForward(d_model, d_ff, rate, rngs=rngs)
 
@@ -131,8 +134,7 @@ class EncoderDecoder(nnx.Module):
         rngs: nnx.Rngs,
     ):
         def embedding(count: int) -> nnx.Embed:
-            normal = nnx.initializers.normal(EMBEDDING_SCALE)
-            return nnx.Embed(count, d_model, embedding_init=normal, rngs=rngs)
+            return Embedding(count, d_model, rngs=rngs)
 
         layer = {"d_model": d_model, "heads": heads, "d_ff": d_ff, "rate": dropout, "rngs": rngs}
         self.rate = dropout
@@ -188,7 +190,7 @@ class EncoderDecoder(nnx.Module):
             memory: what `remember` returned.
             mask: which positions of the history a query may look at.
         """
-        x = state * USE_STATE + self.begin(jnp.asarray(level))
+        x = state + self.begin(jnp.full((1, 1), level))
         if previous is not None:
             x = x + self.codes[level - 1](previous)
         x = dropout(x, self.rate, noise)

@@ -48,12 +48,28 @@ def _hash(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     return x ^ (x >> 16)
 
 
+class Embedding(nnx.Embed):
+    """A table of vectors of about unit entries, kept at 1/√D and scaled up (Vaswani et al. 2017).
+
+    The optimiser moves every parameter by about the learning rate, so the scale lets a token's
+    vector move √D times faster than a weight: a quick start where each token is seen only rarely.
+    """
+
+    def __init__(self, count: int, d_model: int, *, rngs: nnx.Rngs):
+        normal = nnx.initializers.normal(d_model**-0.5)
+        super().__init__(count, d_model, embedding_init=normal, rngs=rngs)
+
+    def __call__(self, inputs: Int[Array, "..."]) -> Float[Array, "... D"]:
+        return super().__call__(inputs) * self.features**0.5
+
+
 class FeedForward(nnx.Module):
     """Two linear maps with a ReLU between them (Vaswani et al. 2017, equation 2)."""
 
     def __init__(self, d_model: int, d_ff: int, rate: float, *, rngs: nnx.Rngs):
+        zeros = nnx.initializers.zeros_init()
         self.up = nnx.Linear(d_model, d_ff, use_bias=False, rngs=rngs)
-        self.down = nnx.Linear(d_ff, d_model, use_bias=False, rngs=rngs)
+        self.down = nnx.Linear(d_ff, d_model, use_bias=False, kernel_init=zeros, rngs=rngs)
         self.rate = rate
 
     def __call__(self, x: Float[Array, "... D"], noise: Noise | None) -> Float[Array, "... D"]:

@@ -1,0 +1,17 @@
+"""Interactions and items: read, cleaned, ordered and split."""
+
+from genrec.data.dataset import Dataset, HeldOut, find_items, load_dataset
+from genrec.data.histories import Histories
+from genrec.data.movielens import movielens_100k
+from genrec.data.prepare import Source, prepare
+
+__all__ = [
+    "Dataset",
+    "HeldOut",
+    "Histories",
+    "Source",
+    "find_items",
+    "load_dataset",
+    "movielens_100k",
+    "prepare",
+]

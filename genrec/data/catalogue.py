@@ -1,0 +1,133 @@
+"""The catalogue: numbering the items that are left, and describing each by its row and its text."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from genrec.config import Columns
+from genrec.data.reading import (
+    EMPTY,
+    create,
+    create_from,
+    fetch,
+    nearest,
+    open_table,
+    quoted,
+    reading,
+    run,
+)
+from genrec.data.text import fill_template, template_fields
+from genrec.errors import UserError
+
+_IDS_ALONE = """
+SELECT CAST(NULL AS BIGINT) AS line, item_id AS id, item_id AS title FROM {events} GROUP BY item_id
+"""
+_TWICE = """
+SELECT id, COUNT(*) AS times, MIN(line) AS first FROM described
+GROUP BY id HAVING COUNT(*) > 1 ORDER BY first
+"""
+_ITEM_IDS = "SELECT item_id FROM {events} GROUP BY item_id"
+_ITEMS = """
+SELECT catalogue.item, catalogue.item_id, described.*
+FROM catalogue LEFT JOIN described ON described.id = catalogue.item_id
+ORDER BY catalogue.item
+"""
+
+
+def read_items(
+    db: duckdb.DuckDBPyConnection, path: Path | None, columns: Columns, template: str, events: str
+) -> dict[str, str]:
+    """Makes the table `described` (line, id, title, others) and checks it and the text template.
+
+    Without an items file, every item of the table `events` is described by its id alone.
+
+    Returns:
+        for each column that the template may name, what it is called in `described`.
+    """
+    always = {"item_id": "id", "title": "title"}
+    if path is None:
+        create(db, "described", _IDS_ALONE.format(events=events))
+        _check_template(template, always, "there is no items file to have it")
+        return always
+    table = open_table(db, path, as_text=(columns.item, columns.title))
+    item = table.require(columns.item, "data.columns.item")
+    title = table.require(columns.title, "data.columns.title")
+    own = {name: f"other{number}" for number, name in enumerate(table.columns)}
+    own |= {columns.title: "title", columns.item: "id"}
+    _check_template(template, always | own, f"{path} has no such column")
+    others = [
+        f"{quoted(name)} AS {alias}" for name, alias in own.items() if alias.startswith("other")
+    ]
+    named = [f"CAST({item} AS VARCHAR) AS id", f"CAST({title} AS VARCHAR) AS title", *others]
+    with reading(path):
+        # Left to the engine: that the rows of a scan are numbered in the order of the file.
+        create(
+            db,
+            "described",
+            f"SELECT ROW_NUMBER() OVER () - 1 AS line, {', '.join(named)} FROM {table.sql}",
+        )
+    ((line,),) = run(db, f"SELECT MIN(line) FROM described WHERE {EMPTY.format('id')}")
+    if line is not None:
+        raise UserError(f"{path}: column {columns.item!r} is empty, first in row {line + 1}")
+    twice = run(db, _TWICE)
+    if twice:
+        name, times, line = twice[0]
+        others = f"; other repeated ids: {len(twice) - 1:,}" if len(twice) > 1 else ""
+        raise UserError(
+            f"{path}: column {columns.item!r}: {name!r} has {times} rows, the first being row "
+            f"{line + 1}{others}; keep one row per item"
+        )
+    return always | own
+
+
+def number_items(db: duckdb.DuckDBPyConnection, events: str, seed: int) -> None:
+    """Makes the table `catalogue` (item, item_id): the items of `events`, numbered at random."""
+    # Sorted here, because engines differ in how they collate.
+    ids = fetch(db, _ITEM_IDS.format(events=events)).sort_by("item_id")["item_id"]
+    order = np.random.default_rng(seed).permutation(len(ids))
+    numbered = pa.table({"item": np.arange(len(ids), dtype=np.int32), "item_id": ids.take(order)})
+    create_from(db, "catalogue", numbered)
+
+
+def item_table(
+    db: duckdb.DuckDBPyConnection, path: Path | None, names: dict[str, str], template: str
+) -> pa.Table:
+    """items.parquet, from the tables `catalogue` and `described`; `names` is from `read_items`."""
+    table = fetch(db, _ITEMS)
+    ids: list[str] = table["item_id"].to_pylist()
+    described = table["id"].is_valid().to_pylist()
+    missing = [item for item, known in zip(ids, described, strict=True) if not known]
+    if missing:
+        raise UserError(
+            f"{path} has no row for {len(missing):,} of the {len(ids):,} items that interactions "
+            f"name (such as {min(missing)!r}); add the rows or drop the interactions"
+        )
+    fields = {name: table[names[name]].to_pylist() for name in template_fields(template)}
+    titles = [(title or "").strip() for title in table["title"].to_pylist()]
+    columns: dict[str, Any] = {
+        "item": table["item"].cast(pa.int32()),
+        "item_id": pa.array(ids, pa.string()),
+        "text": pa.array(fill_template(template, fields, len(ids)), pa.string()),
+        "row": table["line"].cast(pa.int64()),
+        "title": pa.array([t or i for t, i in zip(titles, ids, strict=True)], pa.string()),
+    }
+    taken = set(columns)
+    for name, alias in names.items():
+        if alias.startswith("other"):
+            while name.lower() in taken:
+                name = f"source_{name}"
+            taken.add(name.lower())
+            columns[name] = table[alias]
+    return pa.table(columns)
+
+
+def _check_template(template: str, names: dict[str, str], complaint: str) -> None:
+    for name in template_fields(template):
+        if name not in names:
+            raise UserError(
+                f"data.text names the column {name!r}, but {complaint}; the nearest is "
+                f"{nearest(name, names)[0]!r}; there are: {', '.join(names)}"
+            )

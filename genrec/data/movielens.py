@@ -1,0 +1,169 @@
+"""MovieLens-100K: fetched, verified, and turned into two plain files in the cache folder.
+
+F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM
+Transactions on Interactive Intelligent Systems 5, 4. For research, not to be passed on:
+https://files.grouplens.org/datasets/movielens/ml-100k-README.txt
+"""
+
+import csv
+import hashlib
+import io
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from genrec.data.download import (
+    UnavailableError,
+    cache_folder,
+    check_sha256,
+    fetch_https,
+    fetch_wheel,
+)
+from genrec.data.prepare import Source
+from genrec.errors import UserError
+from genrec.files import replacing
+
+OFFICIAL_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
+OFFICIAL_SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
+_OFFICIAL_LIMIT = 16 << 20
+
+# The package index has the same files inside the wheel of another recommender library. Only its two
+# data files are read.
+WHEEL_REQUIREMENT = "recbole==1.2.1"
+WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+_WHEEL_FOLDER = "recbole/dataset_example/ml-100k"
+
+CANONICAL_SHA256 = {
+    "interactions.csv": "010fac14271cf92527353173e77ddb19b9168a476d99c55c2f4bd55d93d4c205",
+    "items.csv": "1e3b7309f5b0784e8f5ca462bf35b2b946bb508e35ae73163fa97926f023f7bb",
+}
+"""The files in the cache folder; the same bytes whichever source they came from."""
+
+# In the order of the flags in u.item.
+_GENRES = [
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
+    *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
+]
+
+_Files = dict[str, bytes]
+
+
+def movielens_100k(cache: Path | None = None) -> Source:
+    """MovieLens-100K as `prepare` reads it: 943 users, 1,682 items, 100,000 interactions.
+
+    Two files are kept in the folder movielens-100k of `cache` (by default the user's cache folder):
+    interactions.csv (user_id, item_id, rating, timestamp, in the order of the original) and
+    items.csv (item_id, title such as "Star Wars (1977)", year, genres). Their checksums are
+    verified whenever they are used. If they are missing they are made from the original archive,
+    or else from a wheel of the package index; an archive that was brought into that folder by
+    hand comes first, and then nothing is fetched.
+
+    Raises UserError when a file is damaged, or cannot be fetched (it says how to bring it by hand).
+    """
+    folder = (cache if cache is not None else cache_folder()) / "movielens-100k"
+    paths = {name: folder / name for name in CANONICAL_SHA256}
+    if not all(path.is_file() for path in paths.values()):
+        _make(folder)
+    for name, path in paths.items():
+        check_sha256(path, CANONICAL_SHA256[name])
+    return Source(
+        interactions=paths["interactions.csv"], items=paths["items.csv"], text="{title}. {genres}"
+    )
+
+
+def _make(folder: Path) -> None:
+    """Writes the two files into `folder` from the first source that has them."""
+    archive = folder / "ml-100k.zip"
+    wheel = folder / f"{WHEEL_REQUIREMENT.replace('==', '-')}-py3-none-any.whl"
+    by_hand: list[tuple[Path, str, Callable[[Path], _Files]]] = [
+        (archive, OFFICIAL_SHA256, from_official),
+        (wheel, WHEEL_SHA256, from_wheel),
+    ]
+    for path, expected, convert in by_hand:
+        if path.is_file():
+            check_sha256(path, expected)
+            return _write(folder, convert(path))
+    with tempfile.TemporaryDirectory(prefix="genrec-") as temporary:
+        fetched = Path(temporary) / archive.name
+        try:
+            fetch_https(OFFICIAL_URL, fetched, OFFICIAL_SHA256, _OFFICIAL_LIMIT)
+            return _write(folder, from_official(fetched))
+        except UnavailableError as error:
+            reason = str(error)
+        try:
+            fetched = fetch_wheel(WHEEL_REQUIREMENT, WHEEL_SHA256, Path(temporary))
+            return _write(folder, from_wheel(fetched))
+        except UnavailableError as error:
+            raise UserError(
+                f"MovieLens-100K cannot be fetched ({reason}; {error}); download {OFFICIAL_URL} "
+                f"on another machine, put it at {archive} and run again"
+            ) from error
+
+
+def from_official(archive: Path) -> _Files:
+    """The two files from the original archive, ml-100k.zip."""
+    with zipfile.ZipFile(archive) as members:
+        data = members.read("ml-100k/u.data").decode("ascii")
+        item = members.read("ml-100k/u.item").decode("latin-1")
+    interactions = [line.split("\t") for line in data.split("\n") if line]
+    items = []
+    for line in item.split("\n"):
+        if line.strip():
+            item_id, title, _date, _video_date, _url, *flags = line.split("|")
+            genres = [g for g, flag in zip(_GENRES, flags, strict=True) if int(flag)]
+            items.append((item_id, title, genres))
+    return _canonical(interactions, items)
+
+
+def from_wheel(wheel: Path) -> _Files:
+    """The two files from the wheel, a zip archive of which only the two data files are read."""
+    with zipfile.ZipFile(wheel) as members:
+        data = members.read(f"{_WHEEL_FOLDER}/ml-100k.inter").decode("ascii")
+        item = members.read(f"{_WHEEL_FOLDER}/ml-100k.item").decode("utf-8")
+    interactions = [line.split("\t") for line in data.split("\n")[1:] if line]
+    items = []
+    for line in item.split("\n")[1:]:
+        if line:
+            item_id, title, year, genres = line.split("\t")
+            # The one film without a title or a year is spelt "unkonwn" there.
+            title = "unknown" if title == "unkonwn" else f"{title} ({year})"
+            items.append((item_id, title, genres.split(" ")))
+    return _canonical(interactions, items)
+
+
+def _canonical(
+    interactions: Iterable[list[str]], items: Iterable[tuple[str, str, list[str]]]
+) -> _Files:
+    described = []
+    for item_id, title, genres in items:
+        # A few original titles end in a space, which the wheel has stripped.
+        title = " ".join(title.split())
+        years = re.findall(r"\((\d{4})\)", title)
+        known = ", ".join(genre for genre in genres if genre != "unknown")
+        described.append((item_id, title, years[-1] if years else "", known))
+    return {
+        "interactions.csv": _csv(("user_id", "item_id", "rating", "timestamp"), interactions),
+        "items.csv": _csv(("item_id", "title", "year", "genres"), described),
+    }
+
+
+def _csv(header: tuple[str, ...], rows: Iterable[Iterable[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().encode("utf-8")
+
+
+def _write(folder: Path, files: _Files) -> None:
+    """Puts the files into `folder`, once each is known to be the expected one."""
+    for name, contents in files.items():
+        if hashlib.sha256(contents).hexdigest() != CANONICAL_SHA256[name]:
+            raise UserError(
+                f"{folder / name} would differ from the MovieLens-100K that genrec knows, although "
+                "its source is the right one; please report this with your version of Python"
+            )
+    for name, contents in files.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(contents)

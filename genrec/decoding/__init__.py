@@ -1,0 +1,7 @@
+"""From a model's states to real items: trie, constrained beam search, recommender."""
+
+from genrec.decoding.beam import beam_search
+from genrec.decoding.recommender import Recommender
+from genrec.decoding.trie import Trie, build_trie
+
+__all__ = ["Recommender", "Trie", "beam_search", "build_trie"]

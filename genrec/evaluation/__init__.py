@@ -1,0 +1,20 @@
+"""How good the recommendations are: protocol, metrics and baselines."""
+
+from genrec.evaluation.baselines import item_knn, most_popular
+from genrec.evaluation.metrics import ndcg_at, recall_at, summarise, target_ranks
+from genrec.evaluation.protocol import Evaluation, Ranking, Recommend, evaluate
+from genrec.evaluation.table import results_table
+
+__all__ = [
+    "Evaluation",
+    "Ranking",
+    "Recommend",
+    "evaluate",
+    "item_knn",
+    "most_popular",
+    "ndcg_at",
+    "recall_at",
+    "results_table",
+    "summarise",
+    "target_ranks",
+]

@@ -1,0 +1,175 @@
+"""Two recommenders that need no training: the most popular items, and item-kNN.
+
+What each is worth is stated beside every result, so both are as strong as their idea allows.
+Popularity is the number of distinct users who have an item. Equal scores are ordered by item index,
+which says nothing about an item because indices are shuffled.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import scipy.sparse as sp
+
+from genrec.data.histories import Histories
+from genrec.evaluation.protocol import Recommend
+
+_SCORES_AT_ONCE = 4_000_000
+_ITEMS_AT_ONCE = 1024
+
+
+def most_popular(training: Histories, num_items: int) -> Recommend:
+    """Recommends the items that most users of `training` have, to everybody alike.
+
+    Scores are the numbers of users.
+    """
+    popularity = _popularity(training, num_items)
+
+    def score(histories: Histories) -> np.ndarray:
+        return np.tile(popularity, (len(histories), 1))
+
+    return _by_score(score, num_items)
+
+
+def item_knn(
+    training: Histories,
+    num_items: int,
+    neighbours: int,
+    *,
+    shrinkage: float = 5.0,
+    half_life: float = 1.0,
+) -> Recommend:
+    """Recommends the items that are most similar to those of a history, the last ones above all.
+
+    The item-based top-N recommender of Sarwar et al. (2001) and Deshpande and Karypis (2004): the
+    similarity of two items is the cosine of their sets of users, each item keeps its most similar
+    `neighbours`, and an item's score is the sum of its similarities to the items of the history.
+    Two refinements are worth more than the number of neighbours:
+
+    - similarities are shrunk by n / (n + shrinkage), where n users have both items (Koren 2008):
+      two rare items that share one user are not that similar;
+    - a history's item counts half as much for each `half_life` items that came after it (Ding and
+      Li 2005).
+
+    Validation NDCG@10, filtered, 100 neighbours: plain cosine has .0693 on MovieLens-100K and
+    .0393 on Beauty; with the half-life .1143 and .0468; with both .1119 and .0554. Shrinkage
+    helps sparse data and costs dense data little; the defaults serve both.
+
+    Items similar to none of the history follow after all others, by popularity; their scores,
+    −1 / (1 + popularity), are below those of every similarity.
+
+    Args:
+        training: the training part of the histories.
+        num_items: N, the size of the catalogue.
+        neighbours: most similar items kept for each item.
+        shrinkage: number of common users at which a similarity is halved; 0 for none.
+        half_life: in items; infinity weighs the whole history alike.
+    """
+    similarity = _similarities(training, num_items, neighbours, shrinkage)
+    by_popularity = -1.0 / (1.0 + _popularity(training, num_items))
+
+    def score(histories: Histories) -> np.ndarray:
+        age = (
+            np.repeat(histories.indptr[1:], histories.lengths) - 1 - np.arange(histories.indptr[-1])
+        )
+        weights = sp.csr_array(
+            (0.5 ** (age / half_life), histories.items, histories.indptr),
+            shape=(len(histories), num_items),
+        )
+        scores = sp.csr_array(weights @ similarity).toarray()
+        return np.where(scores > 0, scores, by_popularity)
+
+    return _by_score(score, num_items)
+
+
+def _similarities(
+    training: Histories, num_items: int, neighbours: int, shrinkage: float
+) -> sp.csr_array:
+    """float64 (N, N): in row i, the similarities of item i's nearest neighbours, itself aside."""
+    users = _user_sets(training, num_items)
+    items = users.T.tocsr()
+    norm = np.sqrt(np.maximum(users.sum(axis=0), 1.0))
+    blocks = []
+    for start in range(0, num_items, _ITEMS_AT_ONCE):
+        common = (items[start : start + _ITEMS_AT_ONCE] @ users).tocoo()
+        row, column, n = common.row.astype(np.int64), common.col, common.data
+        value = n / (norm[row + start] * norm[column]) * (n / (n + shrinkage))
+        value[row + start == column] = 0.0
+        order = np.lexsort((column, -value, row))
+        row, column, value = row[order], column[order], value[order]
+        kept = (_place_in_run(row) < neighbours) & (value > 0)
+        blocks.append(sp.csr_array((value[kept], (row[kept], column[kept])), shape=common.shape))
+    return sp.csr_array(sp.vstack(blocks))
+
+
+def _by_score(score: Callable[[Histories], np.ndarray], num_items: int) -> Recommend:
+    """A recommender from a function that scores the catalogue: a new (b, N) for b histories."""
+
+    def recommend(
+        histories: Histories, k: int, *, exclude_history: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        _check_items(histories, num_items)
+        items = np.full((len(histories), k), -1, dtype=np.int32)
+        scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        size = min(k, num_items)
+        for start, chunk in _chunks(histories, max(1, _SCORES_AT_ONCE // num_items)):
+            values = score(chunk)
+            if exclude_history:
+                values[np.repeat(np.arange(len(chunk)), chunk.lengths), chunk.items] = -np.inf
+            best = _best(values, size)
+            best_values = np.take_along_axis(values, best, axis=1)
+            rows = slice(start, start + len(chunk))
+            items[rows, :size] = np.where(best_values > -np.inf, best, -1)
+            scores[rows, :size] = best_values
+        return items, scores
+
+    return recommend
+
+
+def _best(scores: np.ndarray, k: int) -> np.ndarray:
+    """int64 (b, k): columns of the `k` highest scores in each row, equal ones by column.
+
+    A partition alone picks arbitrarily among the scores that equal the k-th. So all of those are
+    candidates too, and a full sort decides.
+    """
+    width = scores.shape[1]
+    kth = np.partition(scores, width - k, axis=1)[:, width - k, None]
+    row, column = np.divmod(np.flatnonzero(scores >= kth), width)
+    order = np.lexsort((column, -scores[row, column], row))
+    return column[order[_place_in_run(row) < k]].reshape(len(scores), k)
+
+
+def _place_in_run(ordered: np.ndarray) -> np.ndarray:
+    """int64: for each entry of an ascending array, how many equal ones precede it."""
+    return np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+
+
+def _chunks(histories: Histories, size: int) -> Iterator[tuple[int, Histories]]:
+    """Runs of `size` histories with the position of the first, so that few are scored at once."""
+    for start in range(0, len(histories), size):
+        indptr = histories.indptr[start : start + size + 1]
+        items = histories.items[indptr[0] : indptr[-1]]
+        yield start, Histories(indptr - indptr[0], items)
+
+
+def _user_sets(training: Histories, num_items: int) -> sp.csr_array:
+    """float64 (users, N): 1 where a user has an item, however often."""
+    _check_items(training, num_items)
+    ones = np.ones(len(training.items))
+    sets = sp.csr_array(
+        (ones, training.items, training.indptr), shape=(len(training), num_items), copy=True
+    )
+    sets.sum_duplicates()
+    sets.data[:] = 1.0
+    return sets
+
+
+def _check_items(histories: Histories, num_items: int) -> None:
+    """SciPy reads beyond its arrays, and crashes, when an index does not fit the shape."""
+    items = histories.items
+    if len(items) and (items.min() < 0 or items.max() >= num_items):
+        raise ValueError(f"a history holds an item outside the catalogue of {num_items} items")
+
+
+def _popularity(training: Histories, num_items: int) -> np.ndarray:
+    """float64 (N,): the number of users who have each item."""
+    return _user_sets(training, num_items).sum(axis=0)

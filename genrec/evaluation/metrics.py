@@ -1,0 +1,87 @@
+"""Recall@K and NDCG@K with one relevant item per user, over whole ranked lists.
+
+A user whose target is not in the list counts as 0 and stays in the average.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def target_ranks(recommended: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Where each user's target stands in their list.
+
+    Args:
+        recommended: int32 (U, M), item indices, best first; −1 where a list has no more items.
+        targets: int32 (U,), the item held out for each user.
+
+    Returns:
+        int64 (U,): the 0-based place of the target, M where it is missing.
+
+    Raises:
+        ValueError: shapes disagree, a list names an item twice, or a target is negative (it would
+            be found in the padding).
+    """
+    if recommended.ndim != 2 or targets.shape != recommended.shape[:1]:
+        raise ValueError(
+            f"lists of shape {recommended.shape} do not fit targets of shape {targets.shape}"
+        )
+    if (targets < 0).any():
+        raise ValueError(f"user {int((targets < 0).argmax())} has a negative target")
+    twice = _holds_twice(recommended)
+    if twice.any():
+        raise ValueError(f"the list of user {int(twice.argmax())} names an item twice")
+    hits = recommended == targets[:, None]
+    # A column of hits after the last place makes argmax answer M where nothing was found.
+    missing = np.ones((len(hits), 1), dtype=bool)
+    return np.concatenate([hits, missing], axis=1).argmax(axis=1).astype(np.int64)
+
+
+def recall_at(ranks: np.ndarray, k: int, width: int) -> np.ndarray:
+    """Recall@K of each user: 1 if the target is among the first `k`, else 0.
+
+    Args:
+        ranks: int64 (U,), from `target_ranks`.
+        k: the cut-off.
+        width: M, the length of the lists that `ranks` came from. A missing target has rank M, so
+            without this check a `k` above M would count every missing target as found.
+
+    Returns:
+        float64 (U,).
+
+    Raises:
+        ValueError: `k` is not in 1…width.
+    """
+    if not 1 <= k <= width:
+        raise ValueError(f"a cut-off of {k} cannot be measured on lists of {width} items")
+    return (ranks < k).astype(np.float64)
+
+
+def ndcg_at(ranks: np.ndarray, k: int, width: int) -> np.ndarray:
+    """NDCG@K of each user: 1 / log2(rank + 2) if the target is among the first `k`, else 0.
+
+    With one relevant item the ideal gain is 1, so this is the gain itself (Järvelin and Kekäläinen
+    2002). Arguments, result and errors as in `recall_at`.
+    """
+    return recall_at(ranks, k, width) / np.log2(ranks + 2.0)
+
+
+def summarise(ranks: np.ndarray, top_k: Sequence[int], width: int) -> dict[str, float]:
+    """The means over all users: {"recall@5": …, "ndcg@5": …, …} for the cut-offs `top_k`.
+
+    Raises:
+        ValueError: there are no users, or a cut-off is not in 1…width.
+    """
+    if len(ranks) == 0:
+        raise ValueError("there are no users to average over")
+    means: dict[str, float] = {}
+    for k in top_k:
+        means[f"recall@{k}"] = float(recall_at(ranks, k, width).mean())
+        means[f"ndcg@{k}"] = float(ndcg_at(ranks, k, width).mean())
+    return means
+
+
+def _holds_twice(recommended: np.ndarray) -> np.ndarray:
+    """bool (U,): which lists name an item more than once, padding aside."""
+    ordered = np.sort(recommended, axis=1)
+    return ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)

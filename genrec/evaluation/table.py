@@ -1,0 +1,89 @@
+"""The table that ends a run: every recommender, under both protocols, on one split."""
+
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+_SHOWN_CUT_OFFS = 2
+_NAMES = {"recall": "Recall", "ndcg": "NDCG"}
+
+
+def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") -> Table:
+    """The figures of metrics.json as a table of at most 100 columns of text.
+
+    Args:
+        metrics: {split: {"users", "unfiltered", "filtered", …}, "baselines": {name: {split: …}}}.
+        split: the split to show, such as "test". It must be a key of `metrics` and of every
+            baseline, and the caption names it, so that one split's figures cannot pass as
+            another's.
+        name: what to call the model's row.
+
+    Returns:
+        One row per recommender; Recall and NDCG at the first two cut-offs, unfiltered and filtered;
+        the best of every column in bold.
+
+    Raises:
+        ValueError: a recommender has no figures for `split`, or was measured on other users or at
+            other cut-offs.
+    """
+    measured = {name: metrics} | {
+        baseline.replace("_", " "): splits
+        for baseline, splits in metrics.get("baselines", {}).items()
+    }
+    rows: dict[str, Any] = {
+        recommender: splits.get(split) for recommender, splits in measured.items()
+    }
+    for recommender, row in rows.items():
+        if row is None:
+            raise ValueError(f"{recommender} has no figures for the split {split!r}")
+        if row["users"] != rows[name]["users"]:
+            raise ValueError(f"{recommender} was measured on other users than {name}")
+
+    keys = [
+        (protocol, measure)
+        for protocol in ("unfiltered", "filtered")
+        for measure in list(rows[name][protocol])[: _SHOWN_CUT_OFFS * len(_NAMES)]
+    ]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        caption=_caption(rows[name], split),
+        caption_justify="left",
+    )
+    table.add_column("\nrecommender", overflow="fold")
+    for place, (protocol, measure) in enumerate(keys):
+        first = place == 0 or keys[place - 1][0] != protocol
+        table.add_column(_header(protocol if first else "", measure), justify="right", no_wrap=True)
+    try:
+        figures = {
+            recommender: [f"{row[protocol][measure]:.4f}" for protocol, measure in keys]
+            for recommender, row in rows.items()
+        }
+    except KeyError as missing:
+        raise ValueError(f"a recommender was not measured at {missing}") from None
+    # Compared as printed: what looks equal is equally bold.
+    best = [max(column) for column in zip(*figures.values(), strict=True)]
+    for recommender, row in figures.items():
+        cells = (
+            Text(figure, style="bold" if figure == top else "")
+            for figure, top in zip(row, best, strict=True)
+        )
+        table.add_row(recommender, *cells)
+    return table
+
+
+def _header(protocol: str, measure: str) -> str:
+    kind, cut_off = measure.split("@")
+    return f"{protocol}\n{_NAMES[kind]}@{cut_off}"
+
+
+def _caption(row: dict[str, Any], split: str) -> str:
+    caption = f"{row['users']:,} users, {split} items, full catalogue, leave-one-out"
+    if row.get("repeat_targets"):
+        caption += (
+            f"; {row['repeat_targets']:,} of the items are in the user's history already, "
+            "out of reach of filtered lists"
+        )
+    return caption

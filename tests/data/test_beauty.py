@@ -1,0 +1,65 @@
+"""Amazon Beauty as published: the counts of the papers, and sequences equal to the source file."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from genrec.config import Columns
+from genrec.data import Source, load_dataset, prepare
+
+BEAUTY = Path(__file__).parents[3] / "shared" / "data" / "beauty"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    if not BEAUTY.is_dir():
+        pytest.skip(f"no Amazon Beauty at {BEAUTY}")
+    columns = Columns(position="position")
+    files = BEAUTY / "interactions.parquet", BEAUTY / "items.parquet"
+    out = tmp_path_factory.mktemp("beauty") / "dataset"
+    counts = prepare(Source(*files, columns, "{text}"), out, k_core=5, seed=0)
+    return counts, load_dataset(out)
+
+
+def test_the_published_counts(prepared):
+    counts, dataset = prepared
+    assert (counts["users"], counts["items"], counts["interactions"]) == (22_363, 12_101, 198_502)
+    assert (counts["interactions_read"], counts["users_too_short"]) == (198_502, 0)
+    assert (len(dataset.user_ids), dataset.num_items) == (22_363, 12_101)
+    assert len(dataset.training().items) == 198_502 - 2 * 22_363
+
+
+def test_ten_users_have_the_sequences_of_the_source(prepared):
+    _, dataset = prepared
+    source = pq.read_table(BEAUTY / "interactions.parquet")
+    item_ids = dataset.item_ids
+    for u in np.random.default_rng(0).choice(len(dataset.user_ids), 10, replace=False):
+        own = source.filter(pc.field("user_id") == dataset.user_ids[u]).sort_by("position")
+        found = [item_ids[item] for item in dataset.histories[u]]
+        assert found == own["item_id"].to_pylist()
+        start, end = dataset.histories.indptr[u : u + 2]
+        assert dataset.timestamps[start:end].tolist() == own["timestamp"].to_pylist()
+
+
+def test_items_are_described_by_their_rows(prepared):
+    _, dataset = prepared
+    source = pq.read_table(BEAUTY / "items.parquet")
+    rows = source.take(dataset.items["row"])
+    assert rows["item_id"].to_pylist() == dataset.item_ids
+    assert [" ".join(text.split()) for text in rows["text"].to_pylist()] == dataset.texts
+    assert dataset.items["categories"].to_pylist() == rows["categories"].to_pylist()
+
+
+def test_item_numbers_do_not_carry_the_order_of_a_day(prepared):
+    """In the source, the items of one user and day stand in the order of their ids."""
+    _, dataset = prepared
+    histories, times = dataset.histories, dataset.timestamps
+    pairs = np.ones(len(times) - 1, bool)
+    pairs[histories.indptr[1:-1] - 1] = False
+    pairs &= times[1:] == times[:-1]
+    rising = (np.diff(histories.items) > 0)[pairs]
+    assert len(rising) > 50_000
+    assert abs(rising.mean() - 0.5) < 0.02

@@ -1,0 +1,85 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genrec.decoding.trie import build_trie, exhausted_nodes
+
+
+@st.composite
+def catalogues(draw):
+    """Distinct code tuples, in no order, of 1 to 4 levels."""
+    levels = draw(st.integers(1, 4))
+    code = st.integers(0, draw(st.integers(1, 6)))
+    rows = draw(st.sets(st.tuples(*[code] * levels), min_size=1, max_size=25))
+    return np.array(draw(st.permutations(sorted(rows))), np.int32)
+
+
+def spelt(trie):
+    """Every path from the root to a leaf, with the item there, by walking the arrays."""
+    paths = [((), 0)]
+    for children, codes in zip(trie.children, trie.codes, strict=True):
+        paths = [
+            ((*prefix, int(codes[child])), child)
+            for prefix, node in paths
+            for child in range(int(children[node]), int(children[node + 1]))
+        ]
+    return {prefix: int(trie.item[leaf]) for prefix, leaf in paths}
+
+
+@given(catalogues())
+def test_the_trie_spells_every_item_and_nothing_else(codes):
+    trie = build_trie(codes)
+    assert spelt(trie) == {tuple(row): item for item, row in enumerate(codes.tolist())}
+    leaves = np.asarray(trie.leaf)[: len(codes)]
+    assert np.array_equal(np.asarray(trie.item)[leaves], np.arange(len(codes)))
+    for level in range(codes.shape[1]):
+        prefixes = {tuple(row[:level]): set() for row in codes.tolist()}
+        for row in codes.tolist():
+            prefixes[tuple(row[:level])].add(row[level])
+        widest = max(map(len, prefixes.values()))
+        assert widest <= trie.fan_out[level] < 2 * widest
+
+
+@given(catalogues(), st.data())
+def test_a_node_is_exhausted_when_all_its_items_are_excluded(codes, data):
+    trie = build_trie(codes)
+    rows = data.draw(
+        st.lists(st.lists(st.integers(-1, len(codes) - 1), min_size=6, max_size=6), min_size=1)
+    )
+    found = exhausted_nodes(trie, jnp.asarray(rows, jnp.int32))
+    for b, row in enumerate(rows):
+        left = [tuple(codes[i]) for i in range(len(codes)) if i not in row]
+        for level, (parent, which) in enumerate(found):
+            # Nodes of a level are its distinct prefixes in order.
+            above = sorted({tuple(c[:level]) for c in codes.tolist()})
+            expected = {tuple(c[: level + 1]) for c in codes.tolist()} - {
+                tuple(map(int, c[: level + 1])) for c in left
+            }
+            got = set()
+            for p, w in zip(np.asarray(parent)[b], np.asarray(which)[b], strict=True):
+                if p >= 0:
+                    child = int(trie.children[level][p]) + int(w)
+                    got.add((*above[p], int(trie.codes[level][child])))
+            assert got == expected
+
+
+def test_a_catalogue_that_grows_a_little_keeps_the_shapes_of_its_trie():
+    every = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    shapes = [
+        [x.shape for x in jax.tree.leaves(build_trie(every[:count]))] for count in (400, 403)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_items_with_the_same_codes_are_refused():
+    with pytest.raises(ValueError, match="items 0 and 2 have the same codes"):
+        build_trie(np.array([[1, 2], [1, 3], [1, 2]]))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (3,)])
+def test_a_catalogue_without_items_or_levels_is_refused(shape):
+    with pytest.raises(ValueError, match="codes of shape"):
+        build_trie(np.zeros(shape, np.int32))

@@ -1,0 +1,69 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from genrec.model.layers import Noise, RelativePositions, attend, dropout
+
+
+def noise(seed=0):
+    return Noise(jnp.uint32(seed))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(rate):
+    x = jnp.ones((200, 1000))
+    y = np.asarray(noise().dropout(x, rate))
+    assert np.mean(y == 0) == pytest.approx(rate, abs=0.005)
+    assert np.allclose(y[y != 0], 1 / (1 - rate))
+    # No row or column is favoured: the shares scatter as those of independent draws do.
+    spread = np.sqrt(rate * (1 - rate) / 1000)
+    assert np.abs((y == 0).mean(axis=1) - rate).max() < 5 * spread
+
+
+def test_dropout_masks_differ_by_use_and_by_seed_and_repeat_for_the_same_seed():
+    x = jnp.ones((50, 50))
+    first, again, other = noise(1), noise(1), noise(2)
+    a, b = first.dropout(x, 0.5), first.dropout(x, 0.5)
+    assert jnp.array_equal(a, again.dropout(x, 0.5))
+    for different in (b, other.dropout(x, 0.5)):
+        assert np.mean(np.asarray(a) == np.asarray(different)) == pytest.approx(0.5, abs=0.05)
+
+
+def test_dropout_is_the_identity_without_noise_or_rate():
+    x = jnp.arange(6.0)
+    assert jnp.array_equal(dropout(x, 0.5, None), x)
+    assert jnp.array_equal(noise().dropout(x, 0.0), x)
+
+
+def test_attention_agrees_with_a_loop_over_queries():
+    rng = np.random.default_rng(0)
+    query, key, value = (rng.normal(size=(2, 3, 5, 4)).astype(np.float32) for _ in range(3))
+    bias = rng.normal(size=(1, 3, 5, 5)).astype(np.float32)
+    mask = np.tril(np.ones((5, 5), bool)) & (rng.random((2, 1, 5, 5)) < 0.7)
+    mask |= np.eye(5, dtype=bool)
+    expected = np.zeros_like(query)
+    for b in range(2):
+        for h in range(3):
+            for q in range(5):
+                keys = np.flatnonzero(mask[b, 0, q])
+                score = key[b, h, keys] @ query[b, h, q] / 2 + bias[0, h, q, keys]
+                weight = np.exp(score) / np.exp(score).sum()
+                expected[b, h, q] = weight @ value[b, h, keys]
+    got = attend(*map(jnp.asarray, (query, key, value, mask, bias)))
+    assert np.allclose(got, expected, atol=1e-5)
+
+
+def test_relative_positions_share_a_bias_by_distance_as_t5_has_it():
+    positions = RelativePositions(2, rngs=nnx.Rngs(0))
+    positions.bias.embedding[...] = jnp.stack([jnp.arange(32.0), -jnp.arange(32.0)], axis=1)
+    bias = np.asarray(positions(200))
+    # Exact up to 15, then 16 · log(d / 16) / log(128 / 16) more, floored, and 31 from 128 on:
+    # Raffel et al. 2020 with 32 buckets, one direction.
+    buckets = {0: 0, 1: 1, 15: 15, 16: 16, 19: 17, 20: 17, 32: 21, 64: 26, 127: 31, 128: 31, 199: 31}
+    for distance, bucket in buckets.items():
+        assert bias[0, 0, 199, 199 - distance] == bucket, distance
+        assert bias[0, 1, 199, 199 - distance] == -bucket
+    assert np.array_equal(bias[0, 0, 50, 10:50], bias[0, 0, 90, 50:90])
+    jax.block_until_ready(bias)
