@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from genrec.errors import UserError
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -110,6 +112,8 @@ class TrainingConfig:
     """Epochs between validations by real decoding; the best by NDCG@10 is kept."""
     validation_users: int = 1000
     """Users in a validation, drawn once by the seed."""
+    validation_beam: int = 20
+    """Beam width in a validation; at least 10."""
 
 
 @dataclass(frozen=True)
@@ -145,3 +149,61 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = 0
     """Seed of everything random: the same seed, config and machine give the same result."""
+
+
+def check(config: Config) -> None:
+    """Refuses settings that are well typed and make no sense.
+
+    Raises:
+        UserError: which setting, and what it must be.
+    """
+    model, training, tokenizer = config.model, config.training, config.tokenizer
+    data, embedding = config.data, config.embedding
+    rules = {
+        "give one of data.dataset and data.interactions": (
+            (data.dataset is None) != (data.interactions is None)
+        ),
+        "embedding.path goes with embedding.kind file, and only with it": (
+            (embedding.path is not None) == (embedding.kind == "file")
+        ),
+        "tokenizer.codebook_sizes must name at least one size, each 2 or more": (
+            len(tokenizer.codebook_sizes) > 0 and min(tokenizer.codebook_sizes) >= 2
+        ),
+        "model.heads must divide model.d_model": model.d_model % max(model.heads, 1) == 0,
+        "model.dropout must lie in 0…1, 1 excluded": 0 <= model.dropout < 1,
+        "training.row_length must be at least model.max_history": (
+            training.row_length >= model.max_history
+        ),
+        "training.validation_beam must be at least 10": training.validation_beam >= 10,
+        "training.warmup must lie in 0…1": 0 <= training.warmup <= 1,
+        "evaluation.top_k must name cut-offs from 1 to decoding.beam": (
+            len(config.evaluation.top_k) > 0
+            and min(config.evaluation.top_k) >= 1
+            and max(config.evaluation.top_k) <= config.decoding.beam
+        ),
+    }
+    positive = {
+        "data.k_core": data.k_core,
+        "embedding.dim": embedding.dim,
+        "tokenizer.latent_dim": tokenizer.latent_dim,
+        "tokenizer.steps": tokenizer.steps,
+        "tokenizer.batch_size": tokenizer.batch_size,
+        "model.d_model": model.d_model,
+        "model.encoder_layers": model.encoder_layers,
+        "model.decoder_layers": model.decoder_layers,
+        "model.heads": model.heads,
+        "model.d_ff": model.d_ff,
+        "model.max_history": model.max_history,
+        "training.epochs": training.epochs,
+        "training.rows": training.rows,
+        "training.learning_rate": training.learning_rate,
+        "training.clip": training.clip,
+        "training.validate_every": training.validate_every,
+        "training.validation_users": training.validation_users,
+        "decoding.batch_size": config.decoding.batch_size,
+        "evaluation.neighbours": config.evaluation.neighbours,
+    }
+    rules |= {f"{name} must be above 0": value > 0 for name, value in positive.items()}
+    for rule, kept in rules.items():
+        if not kept:
+            raise UserError(rule)

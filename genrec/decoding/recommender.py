@@ -1,6 +1,7 @@
 """From histories to ranked items: batches of few shapes around the compiled search."""
 
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from genrec.data.histories import Histories
 from genrec.decoding.beam import beam_search
 from genrec.decoding.trie import Trie, build_trie
 from genrec.model import EncoderDecoder, causal_mask
+from genrec.progress import progress
 
 
 class Recommender:
@@ -24,6 +26,7 @@ class Recommender:
         max_history: the most recent items of a history that are read.
         beam: beam width, and so the largest k.
         batch_size: histories searched at once.
+        progress_name: shows progress under this name; None shows none.
     """
 
     def __init__(
@@ -35,11 +38,13 @@ class Recommender:
         max_history: int,
         beam: int,
         batch_size: int,
+        progress_name: str | None = None,
     ):
         self.graph, self.params = graph, params
         self.codes = jnp.asarray(codes, jnp.int32)
         self.trie = build_trie(codes)
         self.max_history, self.beam, self.batch_size = max_history, beam, batch_size
+        self.progress_name = progress_name
 
     def __call__(
         self, histories: Histories, k: int, *, exclude_history: bool
@@ -61,7 +66,7 @@ class Recommender:
         scores = np.full((len(histories), k), -np.inf, np.float32)
         widest = int(histories.lengths.max(initial=1)) if exclude_history else 1
         # Histories of like lengths share a batch, so that short ones do not pay for long ones.
-        for rows in self._batches(histories):
+        for rows in self._tracked(self._batches(histories), len(histories)):
             read = _right_aligned(histories, rows, self._bucket(histories, rows), self.max_history)
             seen = _right_aligned(histories, rows, _round_up(widest), widest)
             found = search(
@@ -84,6 +89,15 @@ class Recommender:
             by_length[first : first + self.batch_size]
             for first in range(0, len(by_length), self.batch_size)
         ]
+
+    def _tracked(self, batches: list[np.ndarray], users: int) -> Iterator[np.ndarray]:
+        if self.progress_name is None:
+            yield from batches
+            return
+        with progress(self.progress_name, users, "user") as bar:
+            for rows in batches:
+                yield rows
+                bar.advance(len(rows))
 
     def _bucket(self, histories: Histories, rows: np.ndarray) -> int:
         return min(_round_up(int(histories.lengths[rows].max())), _round_up(self.max_history))

@@ -65,11 +65,15 @@ class DecoderLayer(nnx.Module):
         self.heads, self.rate = heads, rate
         self.self_norm = nnx.RMSNorm(d_model, rngs=rngs)
         self.query_key_value = nnx.Linear(d_model, 3 * d_model, use_bias=False, rngs=rngs)
-        self.self_output = nnx.Linear(d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs)
+        self.self_output = nnx.Linear(
+            d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs
+        )
         self.cross_norm = nnx.RMSNorm(d_model, rngs=rngs)
         self.query = nnx.Linear(d_model, d_model, use_bias=False, rngs=rngs)
         self.key_value = nnx.Linear(d_model, 2 * d_model, use_bias=False, rngs=rngs)
-        self.cross_output = nnx.Linear(d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs)
+        self.cross_output = nnx.Linear(
+            d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs
+        )
         self.feed_forward_norm = nnx.RMSNorm(d_model, rngs=rngs)
         self.feed_forward = FeedForward(d_model, d_ff, rate, rngs=rngs)
 

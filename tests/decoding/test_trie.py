@@ -68,9 +68,7 @@ def test_a_node_is_exhausted_when_all_its_items_are_excluded(codes, data):
 
 def test_a_catalogue_that_grows_a_little_keeps_the_shapes_of_its_trie():
     every = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    shapes = [
-        [x.shape for x in jax.tree.leaves(build_trie(every[:count]))] for count in (400, 403)
-    ]
+    shapes = [[x.shape for x in jax.tree.leaves(build_trie(every[:count]))] for count in (400, 403)]
     assert shapes[0] == shapes[1]
 
 

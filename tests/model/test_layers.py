@@ -61,7 +61,19 @@ def test_relative_positions_share_a_bias_by_distance_as_t5_has_it():
     bias = np.asarray(positions(200))
     # Exact up to 15, then 16 · log(d / 16) / log(128 / 16) more, floored, and 31 from 128 on:
     # Raffel et al. 2020 with 32 buckets, one direction.
-    buckets = {0: 0, 1: 1, 15: 15, 16: 16, 19: 17, 20: 17, 32: 21, 64: 26, 127: 31, 128: 31, 199: 31}
+    buckets = {
+        0: 0,
+        1: 1,
+        15: 15,
+        16: 16,
+        19: 17,
+        20: 17,
+        32: 21,
+        64: 26,
+        127: 31,
+        128: 31,
+        199: 31,
+    }
     for distance, bucket in buckets.items():
         assert bias[0, 0, 199, 199 - distance] == bucket, distance
         assert bias[0, 1, 199, 199 - distance] == -bucket

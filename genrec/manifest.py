@@ -1,0 +1,119 @@
+"""What a run folder says of itself: one `manifest.json`, an entry for each finished stage.
+
+An entry is written last and atomically, so a stage without one did not finish. It holds all that
+made the stage's files (settings, seed, sha256 of inputs, versions, commit) and their sha256.
+"""
+
+import dataclasses
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from genrec.config import Config
+from genrec.errors import UserError
+from genrec.files import read_json, sha256, write_json
+
+SCHEMA = 1
+_PACKAGES = ("genrec", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "faiss-cpu")
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The entries of the finished stages of a run, by stage; empty where there are none.
+
+    Raises:
+        UserError: the manifest can't be read, or a newer genrec wrote it.
+    """
+    path = run / "manifest.json"
+    if not path.exists():
+        return {}
+    try:
+        manifest = read_json(path)
+        schema, stages = manifest["schema"], manifest["stages"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a manifest of genrec: {error}") from error
+    if schema != SCHEMA:
+        raise UserError(f"{path} has schema {schema}, this genrec reads {SCHEMA}")
+    return stages
+
+
+def fingerprint(stage: str, config: Config, sections: Iterable[str], inputs: dict[str, str]) -> str:
+    """Identifies what a stage will make: its settings, the seed, and the sha256 of its inputs."""
+    what = [SCHEMA, stage, settings_of(config, sections), config.seed, inputs]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def settings_of(config: Config, sections: Iterable[str]) -> dict[str, Any]:
+    """Some sections of the settings, as they come back from JSON."""
+    sections_as_dicts = {name: dataclasses.asdict(getattr(config, name)) for name in sections}
+    return json.loads(json.dumps(sections_as_dicts))
+
+
+def is_current(run: Path, entry: dict[str, Any] | None, wanted: str) -> bool:
+    """Whether a stage is done as wanted, with its files as it left them."""
+    return (
+        entry is not None
+        and entry["fingerprint"] == wanted
+        and all(
+            (run / name).exists() and sha256(run / name) == digest
+            for name, digest in entry["outputs"].items()
+        )
+    )
+
+
+def record(
+    run: Path,
+    stage: str,
+    config: Config,
+    sections: Iterable[str],
+    inputs: dict[str, str],
+    outputs: Iterable[str],
+    seconds: float,
+    summary: str,
+) -> None:
+    """Writes the entry of a stage that has just finished."""
+    entry = {
+        "fingerprint": fingerprint(stage, config, sections, inputs),
+        "config": settings_of(config, sections),
+        "seed": config.seed,
+        "inputs": inputs,
+        "outputs": {name: sha256(run / name) for name in outputs},
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "summary": summary,
+        "git_commit": _git_commit(),
+        "versions": _versions(),
+    }
+    write_json(
+        run / "manifest.json", {"schema": SCHEMA, "stages": {**read_manifest(run), stage: entry}}
+    )
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **versions}
+
+
+@functools.cache
+def _git_commit() -> str | None:
+    """The commit of genrec's own checkout, "+" behind it if files differ; None outside of one."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != here.parent:
+            return None
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

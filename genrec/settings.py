@@ -1,0 +1,145 @@
+"""Reading settings: a YAML file and the command line become one typed tree.
+
+A YAML file is turned into the arguments that would say the same; those come before the command
+line's own, so that files and flags go through one type check and flags win.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import io
+import re
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+
+from genrec.config import Config
+from genrec.errors import UserError
+
+
+def load_config(path: str | Path, *overrides: str) -> Config:
+    """The settings of a YAML file over the defaults, and overrides such as "model.d_model=96".
+
+    Raises:
+        UserError: the file can't be read, or a setting is unknown or of the wrong type.
+    """
+    return parse(Config, [*file_arguments(Path(path)), *(f"--{text}" for text in overrides)])
+
+
+def dump_config(config: Config) -> str:
+    """Every setting as YAML, such that `load_config` reads the same back."""
+    tree = dataclasses.asdict(config, dict_factory=_lists_for_tuples)
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def file_arguments(path: Path) -> list[str]:
+    """A YAML file's settings as arguments, each checked to be a setting of the right type.
+
+    Raises:
+        UserError: the file can't be read, or a setting is unknown or of the wrong type.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} can't be read: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict | None):
+        raise UserError(f"{path} should hold settings by name, such as `model: {{d_model: 96}}`")
+    arguments = list(_arguments(tree or {}))
+    try:
+        parse(Config, arguments)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return arguments
+
+
+def parse(command: type, arguments: list[str], name: str = "") -> Any:
+    """An instance of the dataclass `command` from command-line arguments; `name` is for its help.
+
+    Raises:
+        UserError: an argument is unknown, missing, or of the wrong type.
+        SystemExit: help was asked for, and printed.
+    """
+    import tyro  # takes a quarter of a second, which `import genrec` should not
+
+    _refuse_unknown(command, arguments)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(command, args=arguments, prog=f"genrec {name}".strip())
+    except SystemExit as stop:
+        if stop.code == 0:
+            raise
+        raise UserError(_one_line(complaint.getvalue())) from None
+
+
+def _arguments(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _arguments(value, f"{name}.")
+        elif isinstance(value, bool):
+            yield f"--{name}" if value else f"--{prefix}no-{key}"
+        elif isinstance(value, list):
+            yield from (f"--{name}", *map(str, value))
+        else:
+            yield f"--{name}={value}"
+
+
+def _refuse_unknown(command: type, arguments: Iterable[str]) -> None:
+    known = _names(command)
+    for argument in arguments:
+        if not argument.startswith("--") or argument == "--help":
+            continue
+        given = argument.removeprefix("--").split("=")[0].replace("-", "_")
+        name = re.sub(r"(^|\.)no_(?=[^.]*$)", r"\1", given) if given not in known else given
+        if name in known:
+            if known[name] is None:
+                raise UserError(f"{name} is a section; its settings are {_inside(known, name)}")
+            if name != given and known[name] is not bool:
+                raise UserError(f"{given}: only a setting that is true or false can be negated")
+            if known[name] is bool and "=" in argument:
+                raise UserError(f"{name} is true or false: write --{name} or --{_negated(name)}")
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        raise UserError(f"unknown setting {given}; the nearest is {near[0]}")
+
+
+def _inside(known: dict[str, Any], section: str) -> str:
+    return ", ".join(name for name in known if name.startswith(f"{section}."))
+
+
+def _negated(name: str) -> str:
+    section, dot, leaf = name.rpartition(".")
+    return f"{section}{dot}no-{leaf}"
+
+
+@functools.cache
+def _names(command: type, prefix: str = "") -> dict[str, Any]:
+    """Every setting's dotted name and type; None is the type of a section."""
+    names = {}
+    for name, annotated in typing.get_type_hints(command, include_extras=True).items():
+        merged = typing.get_origin(annotated) is Annotated  # the fields stand at the top level
+        kind = typing.get_args(annotated)[0] if merged else annotated
+        if dataclasses.is_dataclass(kind):
+            below = prefix if merged else f"{prefix}{name}."
+            names |= ({} if merged else {prefix + name: None}) | _names(kind, below)
+        else:
+            names[prefix + name] = kind
+    return names
+
+
+def _one_line(box: str) -> str:
+    """The first paragraph of a complaint that is drawn as a box, which says what is wrong."""
+    lines = [line.strip(" │") for line in box.splitlines() if "╭" not in line]
+    rule = next((n for n, line in enumerate(lines) if set(line) <= set("─╰╯ ")), len(lines))
+    return " ".join(lines[:rule]).removeprefix("Error parsing ").strip()
+
+
+def _lists_for_tuples(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in pairs}

@@ -1,0 +1,153 @@
+"""Semantic IDs: one tuple of codes for each item, unique, and stable when items are added."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genrec.errors import UserError
+from genrec.files import replacing
+
+_SMALLEST_LAST_LEVEL = 16
+_SIZES_KEY = b"codebook_sizes"
+
+
+@dataclass(frozen=True)
+class SemanticIds:
+    """The semantic IDs of a catalogue; no two items have the same one.
+
+    Attributes:
+        codes: int32 (N, L), row i is item i's semantic ID; `codes[:, l]` lies in 0…K_l - 1. Where
+            the IDs were made by `disambiguate`, the last level is the disambiguation code.
+        codebook_sizes: K_l for each of the L levels.
+    """
+
+    codes: np.ndarray
+    codebook_sizes: tuple[int, ...]
+
+
+def disambiguate(codes: np.ndarray, codebook_sizes: tuple[int, ...]) -> SemanticIds:
+    """Makes semantic IDs unique by one more code (Rajput et al. 2023, section 3.1).
+
+    Items that share a tuple get 0, 1, 2, … as their disambiguation code, in the order of their
+    indices. The new level has room for more: its size is the next power of two above the largest
+    group, at least 16, so that most new items find a free code and no model needs resizing.
+
+    Args:
+        codes: integers (N, L), as the tokenizer gives them.
+        codebook_sizes: K_l for each of the L levels.
+
+    Returns:
+        Semantic IDs with codes int32 (N, L + 1).
+    """
+    last = _rank_in_group(codes)
+    largest = int(last.max(initial=0)) + 1
+    # bit_length gives a power of two strictly above the largest group: a full level has no room.
+    size = max(_SMALLEST_LAST_LEVEL, 1 << largest.bit_length())
+    return SemanticIds(
+        np.column_stack([codes, last]).astype(np.int32), (*map(int, codebook_sizes), size)
+    )
+
+
+def add_items(ids: SemanticIds, codes: np.ndarray) -> SemanticIds:
+    """Appends new items to semantic IDs made by `disambiguate`; existing IDs do not change.
+
+    Args:
+        ids: the semantic IDs of N items, L + 1 levels.
+        codes: integers (M, L), the new items' tuples from the same tokenizer.
+
+    Returns:
+        The semantic IDs of N + M items; each new one has its tuple's next free code.
+
+    Raises:
+        UserError: a tuple has no free disambiguation code left.
+    """
+    last = _rank_in_group(np.concatenate([ids.codes[:, :-1], codes]))[len(ids.codes) :]
+    size = ids.codebook_sizes[-1]
+    if (full := last >= size).any():
+        example = tuple(int(code) for code in codes[full.argmax()])
+        raise UserError(
+            f"{int(full.sum()):,} new items share a tuple such as {example} that already has "
+            f"{size} items, as many as the last level can tell apart: tokenize the whole "
+            "catalogue again"
+        )
+    new = np.column_stack([codes, last]).astype(np.int32)
+    return SemanticIds(np.concatenate([ids.codes, new]), ids.codebook_sizes)
+
+
+def save_semantic_ids(path: Path, ids: SemanticIds) -> None:
+    """Writes semantic IDs as Parquet: item int32, codes list<int32>; the sizes in its metadata."""
+    count, levels = ids.codes.shape
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * levels)
+    flat = pa.array(np.ascontiguousarray(ids.codes, dtype=np.int32).reshape(-1))
+    table = pa.table(
+        {
+            "item": pa.array(np.arange(count, dtype=np.int32)),
+            "codes": pa.ListArray.from_arrays(offsets, flat),
+        }
+    )
+    sizes = json.dumps([int(size) for size in ids.codebook_sizes])
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata({_SIZES_KEY: sizes}), temporary)
+
+
+def load_semantic_ids(path: Path) -> SemanticIds:
+    """Reads what `save_semantic_ids` wrote and checks all of it.
+
+    Raises:
+        UserError: the file is missing or unreadable, or its items are not 0…N-1 in order, or a
+            tuple has the wrong length, a code out of range, or more than one item.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist: run `genrec tokenize` first")
+    try:
+        table = pq.read_table(path, columns=["item", "codes"])
+        sizes = tuple(int(size) for size in json.loads((table.schema.metadata or {})[_SIZES_KEY]))
+        items = table["item"].combine_chunks().cast(pa.int32()).to_numpy(zero_copy_only=False)
+        lists = table["codes"].combine_chunks().cast(pa.list_(pa.int32()))
+        # `flatten` drops null lists, so the lengths show them as well as lists of a wrong length.
+        lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        flat = lists.flatten()
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} does not hold semantic IDs: {reason}") from error
+    if not sizes or min(sizes) < 1:
+        raise UserError(f"{path}: codebook sizes {sizes} are not positive numbers")
+    if not np.array_equal(items, np.arange(len(items))):
+        raise UserError(f"{path}: column item must be 0, 1, 2, … without gaps")
+    if (wrong := lengths != len(sizes)).any():
+        raise UserError(
+            f"{path}: every item must have {len(sizes)} codes; item {int(wrong.argmax())} has not"
+        )
+    if flat.null_count:
+        item = int(flat.is_null().to_numpy(zero_copy_only=False).argmax()) // len(sizes)
+        raise UserError(f"{path}: item {item} has a null code")
+    codes = flat.to_numpy(zero_copy_only=False).reshape(len(items), len(sizes)).copy()
+    outside = (codes < 0) | (codes >= np.array(sizes, np.int32))
+    if outside.any():
+        item, level = (int(i) for i in np.argwhere(outside)[0])
+        raise UserError(
+            f"{path}: item {item} has code {codes[item, level]} at level {level}, "
+            f"outside 0…{sizes[level] - 1}"
+        )
+    if (again := _rank_in_group(codes) > 0).any():
+        item = int(again.argmax())
+        raise UserError(f"{path}: item {item} repeats another item's codes {codes[item].tolist()}")
+    return SemanticIds(codes, sizes)
+
+
+def _rank_in_group(codes: np.ndarray) -> np.ndarray:
+    """int64 (N,): how many earlier rows equal each row of `codes` (N, L)."""
+    count = len(codes)
+    if not count:
+        return np.zeros(0, np.int64)
+    order = np.lexsort(codes.T[::-1])  # stable, so equal rows keep the order of their indices
+    ordered = codes[order]
+    first = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
+    position = np.arange(count)
+    rank = np.empty(count, np.int64)
+    rank[order] = position - np.maximum.accumulate(np.where(first, position, 0))
+    return rank

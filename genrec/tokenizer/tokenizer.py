@@ -1,0 +1,170 @@
+"""The fitted tokenizer: vectors to codes and back, in bounded memory; kept in a folder."""
+
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+from orbax.checkpoint import v1 as ocp
+
+from genrec.errors import UserError
+from genrec.files import read_json, write_json
+from genrec.tokenizer.rqvae import RqVae, quantize
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """An RQ-VAE with frozen codebooks, and the centring and scaling of its input.
+
+    Attributes:
+        params: the parameters of `RqVae`, a tree of float32 arrays.
+        mean: float32 (D,), subtracted from a vector before it is encoded.
+        scale: root mean square of the centred vectors' entries, by which they are divided.
+        hidden: widths of the encoder's hidden layers.
+        latent_dim: d, width of the latent vectors.
+        codebook_sizes: K_l for each of the L levels.
+    """
+
+    params: Any
+    mean: np.ndarray
+    scale: float
+    hidden: tuple[int, ...]
+    latent_dim: int
+    codebook_sizes: tuple[int, ...]
+
+    def encode(self, vectors: np.ndarray) -> np.ndarray:
+        """The codes of each vector, before disambiguation.
+
+        Args:
+            vectors: float (N, D).
+
+        Returns:
+            int32 (N, L), `codes[:, l]` in 0…K_l - 1.
+
+        Raises:
+            UserError: the vectors have another width than those that the tokenizer was fitted to.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
+            raise UserError(
+                f"the tokenizer was fitted to vectors of width {len(self.mean)}; these have shape "
+                f"{vectors.shape}: use the same embedding for both"
+            )
+        graph = _graph(self)
+        parts = [
+            np.asarray(_encode(graph, self.params, (chunk - self.mean) / np.float32(self.scale)))[
+                :count
+            ]
+            for chunk, count in in_chunks(vectors)
+        ]
+        return np.concatenate([np.zeros((0, len(self.codebook_sizes)), np.int32), *parts])
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """The vector that each tuple of codes stands for.
+
+        Args:
+            codes: integers (N, L), without a disambiguation code.
+
+        Returns:
+            float32 (N, D).
+        """
+        graph = _graph(self)
+        parts = [
+            np.asarray(_decode(graph, self.params, chunk))[:count] * np.float32(self.scale)
+            + self.mean
+            for chunk, count in in_chunks(codes, np.int32)
+        ]
+        return np.concatenate([np.zeros((0, len(self.mean)), np.float32), *parts])
+
+
+def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    """Writes `folder/parameters` (Orbax) and `folder/tokenizer.json` (shapes), the latter last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").unlink(missing_ok=True)
+    arrays = {"params": tokenizer.params, "mean": jnp.asarray(tokenizer.mean)}
+    ocp.save(str(folder.absolute() / "parameters"), arrays, overwrite=True)
+    write_json(
+        folder / "tokenizer.json",
+        {
+            "dim": len(tokenizer.mean),
+            "scale": tokenizer.scale,
+            "hidden": list(tokenizer.hidden),
+            "latent_dim": tokenizer.latent_dim,
+            "codebook_sizes": list(tokenizer.codebook_sizes),
+        },
+    )
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Reads what `save_tokenizer` wrote.
+
+    Raises:
+        UserError: the folder holds no tokenizer, or one that cannot be read.
+    """
+    if not (folder / "tokenizer.json").exists():
+        raise UserError(f"{folder} holds no tokenizer: run `genrec tokenize` first")
+    try:
+        shapes = read_json(folder / "tokenizer.json")
+        hidden, sizes = tuple(shapes["hidden"]), tuple(shapes["codebook_sizes"])
+        dim, latent_dim, scale = shapes["dim"], shapes["latent_dim"], float(shapes["scale"])
+        module = jax.eval_shape(lambda: RqVae(dim, latent_dim, hidden, sizes, rngs=nnx.Rngs(0)))
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=device),
+            {
+                "params": nnx.as_pure(nnx.state(module, nnx.Param)),
+                "mean": jax.ShapeDtypeStruct((dim,), jnp.float32),
+            },
+        )
+        arrays = ocp.load(str(folder.absolute() / "parameters"), abstract)
+    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the tokenizer in {folder} cannot be read: {reason}") from error
+    return Tokenizer(arrays["params"], np.asarray(arrays["mean"]), scale, hidden, latent_dim, sizes)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(graph: Any, params: Any, x: Float[Array, "B D"]) -> Int[Array, "B L"]:
+    model = nnx.merge(graph, params)
+    return quantize([codebook[...] for codebook in model.codebooks], model.encoder(x)).codes
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(graph: Any, params: Any, codes: Int[Array, "B L"]) -> Float[Array, "B D"]:
+    model = nnx.merge(graph, params)
+    chosen = [codebook[...][codes[:, level]] for level, codebook in enumerate(model.codebooks)]
+    return model.decoder(sum(chosen[1:], start=chosen[0]))
+
+
+def _graph(tokenizer: Tokenizer) -> Any:
+    """The modules' static description, which `nnx.merge` fills with parameters."""
+    return nnx.graphdef(
+        jax.eval_shape(
+            lambda: RqVae(
+                len(tokenizer.mean),
+                tokenizer.latent_dim,
+                tokenizer.hidden,
+                tokenizer.codebook_sizes,
+                rngs=nnx.Rngs(0),
+            )
+        )
+    )
+
+
+def in_chunks(rows: np.ndarray, dtype: type = np.float32) -> Iterator[tuple[np.ndarray, int]]:
+    """Slices of `rows` (N, D), padded to one shape, and their true sizes.
+
+    One shape whatever the number of rows: a compiled function serves all, and an item's codes
+    cannot depend on how many others are encoded with it.
+    """
+    for start in range(0, len(rows), _CHUNK):
+        chunk = np.asarray(rows[start : start + _CHUNK], dtype)
+        yield np.pad(chunk, [(0, _CHUNK - len(chunk)), (0, 0)]), len(chunk)

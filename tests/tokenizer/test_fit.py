@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+
+from genrec.errors import UserError
+from genrec.tokenizer import fit, fit_rqvae, health, residual_kmeans
+from genrec.tokenizer.components import principal_components
+
+SETTINGS = {
+    "codebook_sizes": (16, 16),
+    "latent_dim": 6,
+    "hidden": (32,),
+    "steps": 200,
+    "batch_size": 64,
+    "learning_rate": 3e-3,
+    "commitment": 0.25,
+    "seed": 0,
+}
+
+
+def fitted(vectors, **changes):
+    tokenizer, history = fit_rqvae(vectors, **{**SETTINGS, **changes})
+    codes = tokenizer.encode(vectors)
+    return (
+        codes,
+        health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode(codes)),
+        history,
+    )
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    """A curved sheet in 12 dimensions, far from the origin."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(500, 3))
+    return (np.tanh(hidden @ rng.normal(size=(3, 12))) + 5).astype(np.float32)
+
+
+def far_away(vectors, codebook_sizes, *, seed):
+    """Codebooks in which all items choose the same code."""
+    books = residual_kmeans(vectors, codebook_sizes, seed=seed)
+    return [np.concatenate([book[:1] * 0, book[1:] + 1e3]) for book in books]
+
+
+def test_all_codes_are_used_and_training_lowers_the_error(vectors):
+    codes, measured, history = fitted(vectors)
+    assert codes.shape == (500, 2) and codes.dtype == np.int32
+    assert all(level["used"] == 1 for level in measured["levels"])
+    assert measured["relative_error"] < 0.8 * history[0]["relative_error"]
+    assert measured["relative_error"] == pytest.approx(history[-1]["relative_error"], rel=0.1)
+    assert [record["step"] for record in history] == [50, 100, 150, 200]
+    assert all(len(history[-1][key]) == 2 for key in ("used", "perplexity", "energy"))
+
+
+def test_training_starts_from_residual_kmeans_of_the_principal_components(vectors):
+    tokenizer, _ = fit_rqvae(vectors, **{**SETTINGS, "steps": 1})  # the warm-up's first rate is 0
+    centred = (vectors - vectors.mean(0)) / vectors.std(0).mean()
+    centred = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
+    centred /= np.sqrt((centred**2).mean())
+    left = centred @ np.linalg.svd(centred, full_matrices=False)[2][:6].T
+    _, _, components = principal_components(vectors, 6)
+    left = centred @ components
+    books = residual_kmeans(left, (16, 16), seed=0)
+    codes = []
+    for book in books:
+        codes.append(((left[:, None] - book[None]) ** 2).sum(-1).argmin(1))
+        left = left - book[codes[-1]]
+    assert np.mean(tokenizer.encode(vectors) == np.stack(codes, 1)) > 0.999
+
+
+def test_the_seed_decides(vectors):
+    first, again, other = (fitted(vectors, seed=seed, steps=100)[0] for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_dead_codes_are_revived(vectors, monkeypatch):
+    monkeypatch.setattr(fit, "residual_kmeans", far_away)
+    _, measured, history = fitted(vectors, steps=400)
+    assert history[0]["used"] == [1 / 16, 1 / 16]
+    assert all(level["used"] > 0.9 for level in measured["levels"])
+
+
+def test_collapse_stops_the_fit(vectors, monkeypatch):
+    monkeypatch.setattr(fit, "residual_kmeans", far_away)
+    monkeypatch.setattr(fit, "_REVIVE_UNTIL", 0.0)
+    with pytest.raises(UserError, match="collapsed: by step 100 level 0 uses 1 of 16 codes"):
+        fitted(vectors, steps=400)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": 1e6}, "diverged|learned nothing"),
+        ({"learning_rate": 30.0}, "diverged|learned nothing"),
+        ({"codebook_sizes": ()}, "codebook_sizes"),
+        ({"codebook_sizes": (16, 1)}, "codebook_sizes"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"hidden": (8, 0)}, "at least 1"),
+    ],
+)
+def test_bad_settings(vectors, changes, message):
+    with pytest.raises(UserError, match=message):
+        fitted(vectors, **changes)
+
+
+def test_bad_vectors(vectors):
+    broken = vectors.copy()
+    broken[7, 3], broken[401, 0] = np.nan, np.inf
+    with pytest.raises(UserError, match="2 items are not finite: items 7, 401"):
+        fitted(broken)
+    with pytest.raises(UserError, match=r"shape \(12,\)"):
+        fitted(vectors[0])
+    with pytest.raises(UserError, match=r"shape \(0, 12\)"):
+        fitted(vectors[:0])
+
+
+def test_fewer_items_than_codes(vectors):
+    _, measured, _ = fitted(vectors[:10])
+    assert measured["distinct_share"] == 1 and measured["relative_error"] < 0.05
+
+
+def test_many_equal_items(vectors):
+    codes, measured, _ = fitted(np.repeat(vectors[:30], 20, axis=0))
+    assert measured["distinct_tuples"] <= 30
+    assert (codes.reshape(30, 20, 2) == codes.reshape(30, 20, 2)[:, :1]).all()
+
+
+@pytest.mark.parametrize("count", [1, 70])
+def test_nothing_to_tell_apart(vectors, count):
+    codes, measured, _ = fitted(np.repeat(vectors[:1], count, axis=0), steps=60)
+    assert len(np.unique(codes, axis=0)) == 1 and measured["relative_error"] is None
+
+
+def test_latents_wider_than_the_vectors(vectors):
+    _, measured, _ = fitted(vectors[:, :4], latent_dim=9, hidden=())
+    assert measured["relative_error"] < 0.2
+
+
+def test_principal_components_are_those_of_the_svd(vectors):
+    mean, scale, components = principal_components(vectors, 5)
+    centred = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
+    np.testing.assert_allclose(mean, vectors.mean(0), rtol=1e-5)
+    assert scale == pytest.approx(np.sqrt((centred**2).mean()), rel=1e-5)
+    expected = np.linalg.svd(centred, full_matrices=False)[2][:5]
+    np.testing.assert_allclose(np.abs(components.T @ expected.T), np.eye(5), atol=1e-4)
+    strongest = np.abs(components).argmax(0)
+    assert (components[strongest, np.arange(5)] > 0).all()

@@ -1,0 +1,134 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from genrec.errors import UserError
+from genrec.tokenizer import (
+    SemanticIds,
+    add_items,
+    disambiguate,
+    load_semantic_ids,
+    save_semantic_ids,
+)
+
+SIZES = (3, 2, 4)
+
+
+def tuples(fewest=1):
+    """Codes of few distinct values, so that many items share a tuple."""
+    shape = st.tuples(st.integers(fewest, 60), st.just(len(SIZES)))
+    return shape.flatmap(
+        lambda s: hnp.arrays(np.int32, s, elements=st.integers(0, 3)).map(
+            lambda codes: codes % np.array(SIZES, np.int32)
+        )
+    )
+
+
+@given(tuples())
+def test_disambiguation_makes_tuples_unique_and_changes_no_prefix(codes):
+    ids = disambiguate(codes, SIZES)
+    assert ids.codes.dtype == np.int32 and np.array_equal(ids.codes[:, :-1], codes)
+    assert len(set(map(tuple, ids.codes.tolist()))) == len(codes)
+    assert ids.codebook_sizes[:-1] == SIZES
+    assert (ids.codes < np.array(ids.codebook_sizes)).all() and (ids.codes >= 0).all()
+
+
+@given(tuples())
+def test_items_of_a_group_are_numbered_in_the_order_of_their_indices(codes):
+    seen = Counter()
+    for row, last in zip(codes.tolist(), disambiguate(codes, SIZES).codes[:, -1], strict=True):
+        assert last == seen[tuple(row)]
+        seen[tuple(row)] += 1
+
+
+@pytest.mark.parametrize(
+    ("group", "size"), [(1, 16), (15, 16), (16, 32), (17, 32), (31, 32), (32, 64)]
+)
+def test_the_last_level_has_room_for_one_more(group, size):
+    assert disambiguate(np.zeros((group, 2), np.int32), (4, 4)).codebook_sizes == (4, 4, size)
+
+
+def test_no_items():
+    ids = disambiguate(np.zeros((0, 2), np.int32), (4, 4))
+    assert ids.codes.shape == (0, 3) and ids.codebook_sizes == (4, 4, 16)
+
+
+@given(tuples(), tuples())
+def test_added_items_change_no_existing_id_and_get_unique_ones(codes, new):
+    ids = disambiguate(codes, SIZES)
+    most = max(Counter(map(tuple, np.concatenate([codes, new]).tolist())).values())
+    if most > ids.codebook_sizes[-1]:
+        with pytest.raises(UserError, match="tokenize the whole"):
+            add_items(ids, new)
+        return
+    more = add_items(ids, new)
+    assert more.codebook_sizes == ids.codebook_sizes
+    assert np.array_equal(more.codes[: len(codes)], ids.codes)
+    assert np.array_equal(more.codes[len(codes) :, :-1], new)
+    assert len(set(map(tuple, more.codes.tolist()))) == len(codes) + len(new)
+
+
+@given(tuples())
+def test_parquet_round_trip(tmp_path_factory, codes):
+    path = tmp_path_factory.mktemp("ids") / "semantic_ids.parquet"
+    ids = disambiguate(codes, SIZES)
+    save_semantic_ids(path, ids)
+    loaded = load_semantic_ids(path)
+    assert np.array_equal(loaded.codes, ids.codes) and loaded.codes.dtype == np.int32
+    assert loaded.codebook_sizes == ids.codebook_sizes
+
+
+def test_the_file_is_plain_parquet(tmp_path):
+    save_semantic_ids(tmp_path / "a", SemanticIds(np.array([[0, 1], [2, 0]], np.int32), (3, 2)))
+    table = pq.read_table(tmp_path / "a")
+    assert table.schema.field("item").type == pa.int32()
+    assert table.schema.field("codes").type == pa.list_(pa.int32())
+    assert table.to_pylist() == [{"item": 0, "codes": [0, 1]}, {"item": 1, "codes": [2, 0]}]
+
+
+def write(path, items=(0, 1), codes=((0, 1), (1, 0)), sizes="[2, 2]", columns=("item", "codes")):
+    table = pa.table(dict(zip(columns, [list(items), [c and list(c) for c in codes]], strict=True)))
+    pq.write_table(table.replace_schema_metadata(sizes and {"codebook_sizes": sizes}), path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"items": (1, 0)}, "column item must be 0, 1, 2"),
+        ({"items": (0, 2)}, "column item must be 0, 1, 2"),
+        ({"items": (0, None)}, "column item must be 0, 1, 2"),
+        ({"codes": ((0, 1), (0, 2))}, "item 1 has code 2 at level 1, outside 0…1"),
+        ({"codes": ((0, 1), (-1, 0))}, "item 1 has code -1 at level 0"),
+        ({"codes": ((0, 1), (0, 1))}, r"item 1 repeats another item's codes \[0, 1\]"),
+        ({"codes": ((0, 1), (0,))}, "must have 2 codes; item 1 has not"),
+        ({"codes": ((0, 1, 0), (0,))}, "must have 2 codes; item 0 has not"),
+        ({"codes": ((0, 1), None)}, "must have 2 codes; item 1 has not"),
+        ({"codes": ((0, 1), (0, None))}, "item 1 has a null code"),
+        ({"sizes": None}, "does not hold semantic IDs"),
+        ({"sizes": "two"}, "does not hold semantic IDs"),
+        ({"sizes": "[2, 0]"}, "codebook sizes"),
+        ({"columns": ("item", "other")}, "does not hold semantic IDs"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, changes, message):
+    path = tmp_path / "semantic_ids.parquet"
+    write(path)
+    assert load_semantic_ids(path).codes.tolist() == [[0, 1], [1, 0]]
+    write(path, **changes)
+    with pytest.raises(UserError, match=message):
+        load_semantic_ids(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        load_semantic_ids(tmp_path / "none.parquet")
+    (tmp_path / "text").write_text(json.dumps({"item": 0}))
+    with pytest.raises(UserError, match="does not hold semantic IDs"):
+        load_semantic_ids(tmp_path / "text")
