@@ -70,6 +70,9 @@ class TokenizerConfig:
     """Peak learning rate of AdamW."""
     commitment: float = 0.25
     """Weight of the loss that keeps the encoder near its codes."""
+    cooccurrence: float = 0.0
+    """Weight of a vector of what an item is consumed with, from the training interactions, beside
+    the vector of its content; 0 leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ def check(config: Config) -> None:
             training.row_length >= model.max_history
         ),
         "training.validation_beam must be at least 10": training.validation_beam >= 10,
+        "tokenizer.cooccurrence must not be below 0": tokenizer.cooccurrence >= 0,
         "training.warmup must lie in 0…1": 0 <= training.warmup <= 1,
         "evaluation.top_k must name cut-offs from 1 to decoding.beam": (
             len(config.evaluation.top_k) > 0

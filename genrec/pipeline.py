@@ -27,7 +27,7 @@ from genrec.data import (
     prepare,
 )
 from genrec.decoding import Recommender
-from genrec.embedding import embed_file, embed_tfidf
+from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse
 from genrec.errors import UserError
 from genrec.evaluation import (
     Evaluation,
@@ -308,10 +308,10 @@ def _embed(config: Config, folder: Path) -> str:
 
 
 def _tokenize(config: Config, folder: Path) -> str:
-    vectors = np.load(folder / "embeddings.npy")
-    tokenizer, history = fit_rqvae(
-        vectors, **dataclasses.asdict(config.tokenizer), seed=config.seed
-    )
+    vectors = _item_vectors(config, folder)
+    settings = dataclasses.asdict(config.tokenizer)
+    del settings["cooccurrence"]
+    tokenizer, history = fit_rqvae(vectors, **settings, seed=config.seed)
     codes = tokenizer.encode(vectors)
     report = health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode(codes))
     ids = disambiguate(codes, tokenizer.codebook_sizes)
@@ -321,6 +321,19 @@ def _tokenize(config: Config, folder: Path) -> str:
         write_json(temporary / "health.json", {**report, "training": history})
     sizes = "×".join(map(str, ids.codebook_sizes))
     return f"{len(codes):,} semantic IDs of {sizes}"
+
+
+def _item_vectors(config: Config, folder: Path) -> np.ndarray:
+    """What is tokenized: the content vectors, with those of co-occurrence beside them if wanted."""
+    content = np.load(folder / "embeddings.npy")
+    weight = config.tokenizer.cooccurrence
+    if weight == 0:
+        return content
+    dataset = load_dataset(folder / "dataset")
+    other = embed_cooccurrence(
+        dataset.training(), dataset.num_items, dim=content.shape[1], seed=config.seed
+    )
+    return fuse(content, other, weight)
 
 
 def _train(config: Config, folder: Path) -> str:
@@ -541,7 +554,7 @@ def _named(
 STAGES = {
     "prepare": Stage(_prepare, ("data",), (), ("dataset",)),
     "embed": Stage(_embed, ("embedding",), ("prepare",), ("embeddings.npy",)),
-    "tokenize": Stage(_tokenize, ("tokenizer",), ("embed",), ("tokenizer",)),
+    "tokenize": Stage(_tokenize, ("tokenizer",), ("prepare", "embed"), ("tokenizer",)),
     "train": Stage(
         _train, ("model", "training"), ("prepare", "tokenize"), ("checkpoints", "metrics.jsonl")
     ),

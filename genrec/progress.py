@@ -32,7 +32,7 @@ class Bar:
             )
             self._task = self._live.add_task(name, total=total, completed=done, rate="", note="")
 
-    def advance(self, amount: int = 1, **values: float) -> None:
+    def advance(self, amount: int = 1, **values: float | int) -> None:
         """Adds `amount` finished units; `values` are shown beside the bar."""
         self.done += amount
         note = "  ".join(f"{key} {value:.4g}" for key, value in values.items())

@@ -138,7 +138,7 @@ def _one_line(box: str) -> str:
     """The first paragraph of a complaint that is drawn as a box, which says what is wrong."""
     lines = [line.strip(" │") for line in box.splitlines() if "╭" not in line]
     rule = next((n for n, line in enumerate(lines) if set(line) <= set("─╰╯ ")), len(lines))
-    return " ".join(lines[:rule]).removeprefix("Error parsing ").strip()
+    return " ".join(lines[:rule]).removeprefix("Error parsing ").removeprefix("--").strip()
 
 
 def _lists_for_tuples(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

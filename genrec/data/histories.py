@@ -1,6 +1,6 @@
 """Ragged histories as two flat arrays: no padding, memory-mappable, cheap to slice."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,9 @@ class Histories:
     items: np.ndarray
 
     @classmethod
-    def of(cls, histories: Iterable[Iterable[int]]) -> "Histories":
+    def of(cls, histories: Iterable[Sequence[int] | np.ndarray]) -> "Histories":
         """From one sequence of item indices per history."""
-        rows = [np.asarray(list(history), dtype=np.int32) for history in histories]
+        rows = [np.asarray(history, dtype=np.int32) for history in histories]
         indptr = np.cumsum([0] + [len(row) for row in rows], dtype=np.int64)
         return cls(indptr, np.concatenate([np.zeros(0, np.int32), *rows]))
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion
+from sklearn.utils.extmath import randomized_svd
 
 from genrec.errors import UserError
 
@@ -39,7 +39,8 @@ def embed_tfidf(texts: Sequence[str], *, dim: int, seed: int) -> np.ndarray:
             'in data.text, such as "{title}. {brand}"'
         )
     rank = min(dim, *weights.shape)
-    vectors = TruncatedSVD(rank, random_state=seed).fit_transform(weights)
+    directions = randomized_svd(weights, rank, random_state=seed)[2]
+    vectors = weights @ directions.T
     norms = np.linalg.norm(vectors, axis=1)
     known = norms > 1e-6
     vectors[known] /= norms[known, None]

@@ -19,8 +19,8 @@ from genrec.tokenizer.rqvae import Losses, RqVae, losses, revive
 from genrec.tokenizer.tokenizer import Tokenizer, in_chunks
 
 _STEPS_PER_CALL = 50
-_REVIVE_UNTIL = 0.9
-"""Share of the steps after which dead codes stay: a code revived later could not settle."""
+_SAMPLES_PER_CODE = 4
+"""Vectors seen for each code of the largest codebook before an unused one is called dead."""
 _COLLAPSED = 0.1
 """Share of the codes it could use below which a level counts as collapsed."""
 _NOTHING_LEFT = 0.01
@@ -43,7 +43,8 @@ def fit_rqvae(
 
     The input is centred and scaled to unit variance. Encoder and decoder start as the projection
     on the principal components and back, the codebooks as residual k-means of the projections;
-    AdamW improves all of them together. Every 50 steps codes that were not used are revived.
+    AdamW improves all of them together. Every 50 steps (more for large codebooks and small
+    batches) codes that were not used are revived.
 
     Args:
         vectors: float (N, D), finite.
@@ -57,10 +58,10 @@ def fit_rqvae(
         seed: of initial parameters, k-means and the order of the vectors.
 
     Returns:
-        The tokenizer, and its history: every 50 steps a dict of `step`, the loss and its terms,
-        `relative_error` (‖x − x̂‖² / ‖x − mean‖² over the batches), and per level `used` (share of
-        the codes), `perplexity` and `energy` (mean square of what is left over before the level,
-        relative to the latents').
+        The tokenizer, and its history: for each of these intervals the `step` at its end, the
+        loss and its terms, `relative_error` (‖x − x̂‖² / ‖x − mean‖² over the batches), and per
+        level `used` (share of the codes), `perplexity` and `energy` (mean square of what is left
+        over before the level, relative to the latents').
 
     Raises:
         UserError: vectors of the wrong shape or not finite, a setting out of range, a loss that
@@ -84,11 +85,13 @@ def fit_rqvae(
 
     optimiser = _optimiser(learning_rate, steps)
     state = {"params": params, "opt": optimiser.init(params)}
-    batches = _batches(vectors, min(batch_size, len(vectors)), seed)
+    batch_size = min(batch_size, len(vectors))
+    batches = _batches(vectors, batch_size, seed)
+    interval = max(_STEPS_PER_CALL, -(-_SAMPLES_PER_CODE * max(codebook_sizes) // batch_size))
     history: list[dict[str, Any]] = []
     with progress("tokenize", total=steps, unit="step") as bar:
         while bar.done < steps:
-            count = min(_STEPS_PER_CALL, steps - bar.done)
+            count = min(interval, steps - bar.done)
             x = np.stack([next(batches) for _ in range(count)])
             state, logs = _train(
                 graph,
@@ -96,22 +99,18 @@ def fit_rqvae(
                 state,
                 (x - mean) / np.float32(scale),
                 commitment,
-                bar.done < _REVIVE_UNTIL * steps,
+                count == interval,  # in fewer steps a code can be unused without being dead
             )
             record = _record(bar.done + count, jax.device_get(logs), vectors.shape[1])
             history.append(record)
-            _stop_if_collapsed(history, codebook_sizes, min(distinct, count * x.shape[1]))
+            _stop_if_collapsed(history, codebook_sizes, min(distinct, count * batch_size))
             bar.advance(count, error=record["relative_error"], used=min(record["used"]))
-    if history[-1]["relative_error"] > 1:
+    if (error := history[-1]["relative_error"]) > 1:
         raise UserError(
             "the tokenizer learned nothing: its codes describe the vectors worse than their mean "
-            f"does (relative error {history[-1]['relative_error']:.3g}): lower "
-            "tokenizer.learning_rate"
+            f"does (relative error {error:.3g}): lower tokenizer.learning_rate"
         )
-    tokenizer = Tokenizer(
-        state["params"], mean, scale, tuple(hidden), latent_dim, tuple(codebook_sizes)
-    )
-    return tokenizer, history
+    return Tokenizer(state["params"], mean, scale, hidden, latent_dim, codebook_sizes), history
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)

@@ -87,10 +87,10 @@ def health_table(measured: dict[str, Any]) -> str:
         f"({measured['distinct_share']:.1%}); {measured['colliding_items']:,} items share one, "
         f"at most {measured['largest_group']:,} the same",
         f"relative reconstruction error {number(measured['relative_error'], '.3f')}",
-        "level  codes   used  perplexity  entropy  prefixes  variance within",
+        "level  codes    used  perplexity  entropy  prefixes  variance within",
     ]
     lines += [
-        f"{level:>5}  {row['size']:>5,}  {row['used']:>5.1%}  {row['perplexity']:>10,.1f}  "
+        f"{level:>5}  {row['size']:>5,}  {row['used']:>6.1%}  {row['perplexity']:>10,.1f}  "
         f"{row['entropy']:>7.2f}  {row['prefixes']:>8,}  "
         f"{number(row['variance_within'], '.3f'):>15}"
         for level, row in enumerate(measured["levels"])

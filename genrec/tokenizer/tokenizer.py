@@ -124,7 +124,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
                 "mean": jax.ShapeDtypeStruct((dim,), jnp.float32),
             },
         )
-        arrays = ocp.load(str(folder.absolute() / "parameters"), abstract)
+        parameters = str(folder.absolute() / "parameters")
+        # Compared before loading: Orbax would find a difference only halfway through.
+        if _shapes(ocp.metadata(parameters).metadata) != _shapes(abstract):
+            raise ValueError("its parameters do not have the shapes in tokenizer.json")
+        arrays = ocp.load(parameters, abstract)
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"the tokenizer in {folder} cannot be read: {reason}") from error
@@ -142,6 +146,15 @@ def _decode(graph: Any, params: Any, codes: Int[Array, "B L"]) -> Float[Array, "
     model = nnx.merge(graph, params)
     chosen = [codebook[...][codes[:, level]] for level, codebook in enumerate(model.codebooks)]
     return model.decoder(sum(chosen[1:], start=chosen[0]))
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of every array by its path in `tree`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
 
 
 def _graph(tokenizer: Tokenizer) -> Any:

@@ -34,7 +34,7 @@ def test_only_the_chosen_rows_must_be_finite(tmp_path):
         (np.zeros(5, np.float32), r"has shape \(5,\): it must be"),
         (np.zeros((5, 0), np.float32), r"has shape \(5, 0\): it must be"),
         (np.zeros((5, 2), np.int64), "holds int64"),
-        (np.full((5, 2), None, dtype=object), "not a .npy file of numbers"),
+        (np.full((5, 2), None, dtype=object), r"not a \.npy file of numbers"),
     ],
 )
 def test_a_wrong_array_is_refused(tmp_path, array, message):
@@ -47,12 +47,12 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         embed_file(tmp_path / "none.npy", ROWS, 5)
     (tmp_path / "text.npy").write_text("0.1 0.2")
-    with pytest.raises(UserError, match="not a .npy file"):
+    with pytest.raises(UserError, match=r"not a \.npy file"):
         embed_file(tmp_path / "text.npy", ROWS, 5)
     (tmp_path / "empty.npy").touch()
-    with pytest.raises(UserError, match="not a .npy file"):
+    with pytest.raises(UserError, match=r"not a \.npy file"):
         embed_file(tmp_path / "empty.npy", ROWS, 5)
-    with pytest.raises(UserError, match="not a .npy file"):
+    with pytest.raises(UserError, match=r"not a \.npy file"):
         embed_file(tmp_path, ROWS, 5)
     np.savez(tmp_path / "two.npz", a=np.zeros((5, 2)), b=np.zeros((5, 2)))
     with pytest.raises(UserError, match="several arrays"):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -20,12 +22,13 @@ def test_nearest_is_brute_force():
 def test_every_level_lowers_the_error():
     vectors = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
     residuals, errors = vectors.astype(np.float64), [(vectors**2).sum()]
-    for codebook in residual_kmeans(vectors, (16, 16, 32), seed=0):
+    codebooks = residual_kmeans(vectors, (16, 16, 32), seed=0)
+    assert [len(codebook) for codebook in codebooks] == [16, 16, 32]
+    for codebook in codebooks:
         assert codebook.dtype == np.float32
         residuals = residuals - codebook[squared_distances(residuals, codebook).argmin(1)]
         errors.append((residuals**2).sum())
-    assert [len(c) for c in residual_kmeans(vectors, (16, 16, 32), seed=0)] == [16, 16, 32]
-    assert all(after < 0.9 * before for before, after in zip(errors, errors[1:], strict=False))
+    assert all(after < 0.9 * before for before, after in itertools.pairwise(errors))
 
 
 def test_all_points_are_used_and_nothing_is_printed(capfd):

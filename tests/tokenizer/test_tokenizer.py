@@ -17,8 +17,10 @@ from genrec.tokenizer.rqvae import RqVae
 def tokenizer():
     """Random parameters: what is tested here needs no fitted ones."""
     params = nnx.as_pure(nnx.state(RqVae(7, 4, (5,), (6, 8), rngs=nnx.Rngs(0)), nnx.Param))
-    keys = iter(jax.random.split(jax.random.key(1), 100))
-    params = jax.tree.map(lambda leaf: jax.random.normal(next(keys), leaf.shape), params)
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda leaf: jax.numpy.asarray(rng.normal(size=leaf.shape), leaf.dtype), params
+    )
     return Tokenizer(params, np.arange(7, dtype=np.float32), 2.0, (5,), 4, (6, 8))
 
 
@@ -85,6 +87,12 @@ def edit(folder, **changes):
     (folder / "tokenizer.json").write_text(json.dumps({**shapes, **changes}))
 
 
+def truncate(folder):
+    files = [path for path in (folder / "parameters").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -94,8 +102,9 @@ def edit(folder, **changes):
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "cannot be read"),
         (lambda folder: (folder / "tokenizer.json").write_text("[]"), "cannot be read"),
         (lambda folder: shutil.rmtree(folder / "parameters"), "cannot be read"),
-        (lambda folder: edit(folder, latent_dim=5), "cannot be read"),
-        (lambda folder: edit(folder, codebook_sizes=[6, 8, 8]), "cannot be read"),
+        (lambda folder: edit(folder, latent_dim=5), "do not have the shapes"),
+        (lambda folder: edit(folder, codebook_sizes=[6, 8, 8]), "do not have the shapes"),
+        (lambda folder: truncate(folder), "cannot be read"),
         (lambda folder: edit(folder, codebook_sizes="many"), "cannot be read"),
     ],
 )

@@ -1,0 +1,77 @@
+"""Vectors of who is consumed with whom, to stand beside the vectors of what items say of themselves.
+
+Item text tells what an item is; histories tell what it is chosen with. Only training interactions
+may be used, or the codes made from these vectors would know the held-out items.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.extmath import randomized_svd
+
+from genrec.data.histories import Histories
+
+_WINDOW = 5
+_SMOOTHING = 0.75
+
+
+def embed_cooccurrence(training: Histories, num_items: int, *, dim: int, seed: int) -> np.ndarray:
+    """Factorises how much more often than by chance two items stand near each other.
+
+    The positive pointwise mutual information of items at most five places apart (a pair counts
+    1 / distance), factorised by a truncated SVD: what word2vec does implicitly (Levy and Goldberg
+    2014), with its smoothed context distribution (Levy, Goldberg and Dagan 2015).
+
+    Args:
+        training: the training part of the histories.
+        num_items: N, the size of the catalogue.
+        dim: width asked for; the vectors are narrower where the catalogue is smaller.
+        seed: of the randomised SVD.
+
+    Returns:
+        float32 (N, D), rows of unit norm; zero for an item without neighbours in any history.
+    """
+    information = _positive_information(_counts(training, num_items))
+    size = min(dim, num_items)
+    left, strength, _ = randomized_svd(information, size, random_state=seed)
+    vectors = left * np.sqrt(strength)
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 1e-6).astype(
+        np.float32
+    )
+
+
+def fuse(content: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:
+    """One vector for each item from two: float32 (N, D + D').
+
+    Both are centred and brought to the same mean squared norm; then the second counts `weight`
+    times as much as the first in the distance between two items.
+    """
+    parts = [_standardised(content), weight * _standardised(other)]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _standardised(vectors: np.ndarray) -> np.ndarray:
+    centred = vectors - vectors.mean(axis=0, dtype=np.float64)
+    return centred / max(float(np.sqrt(np.mean(np.sum(centred**2, axis=1)))), 1e-12)
+
+
+def _counts(histories: Histories, num_items: int) -> sp.csr_array:
+    """float64 (N, N), symmetric: how often two items are near each other, by 1 / distance."""
+    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    total = sp.csr_array((num_items, num_items))
+    for distance in range(1, _WINDOW + 1):
+        same = np.flatnonzero(user[distance:] == user[:-distance])
+        pair = (histories.items[same], histories.items[same + distance])
+        weight = np.full(len(same), 1.0 / distance)
+        total = total + sp.csr_array((weight, pair), shape=total.shape)
+    return sp.csr_array(total + total.T)
+
+
+def _positive_information(counts: sp.csr_array) -> sp.csr_array:
+    """max(0, log p(i, j) / (p(i) q(j))), q being p with its differences smoothed."""
+    mass = counts.sum(axis=0)
+    smoothed = mass**_SMOOTHING
+    pairs = counts.tocoo()
+    chance = mass[pairs.row] * smoothed[pairs.col] / max(smoothed.sum(), 1e-12)
+    value = np.maximum(np.log(pairs.data / chance), 0.0)
+    return sp.csr_array((value, (pairs.row, pairs.col)), shape=counts.shape)

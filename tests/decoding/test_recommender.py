@@ -1,0 +1,89 @@
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from genrec.data.histories import Histories
+from genrec.decoding import Recommender
+from genrec.model import EncoderDecoder
+
+NUM_ITEMS = 30
+CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).astype(np.int32)
+
+
+def recommender(**settings):
+    model = EncoderDecoder(
+        num_items=NUM_ITEMS,
+        codebook_sizes=(6, 5),
+        d_model=8,
+        encoder_layers=1,
+        decoder_layers=1,
+        heads=2,
+        d_ff=16,
+        dropout=0.5,
+        item_embedding=True,
+        rngs=nnx.Rngs(0),
+    )
+    graph, params = nnx.split(model, nnx.Param)
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32), params)
+    return Recommender(
+        graph, params, CODES, **{"max_history": 8, "beam": 12, "batch_size": 4} | settings
+    )
+
+
+def some_histories(count, longest=20, seed=0):
+    rng = np.random.default_rng(seed)
+    return Histories.of(
+        [rng.integers(0, NUM_ITEMS, rng.integers(1, longest + 1)) for _ in range(count)]
+    )
+
+
+def test_a_users_list_does_not_depend_on_who_else_asks():
+    histories = some_histories(11)
+    recommend = recommender()
+    items, scores = recommend(histories, 7, exclude_history=True)
+    assert items.shape == scores.shape == (11, 7)
+    for user in range(11):
+        alone, its_scores = recommend(
+            histories.select(np.array([user])), 7, exclude_history=True
+        )
+        assert np.array_equal(alone[0], items[user])
+        assert np.allclose(its_scores[0], scores[user], atol=1e-5)
+
+
+def test_lists_hold_distinct_items_and_nothing_of_the_history_when_it_is_excluded():
+    histories = some_histories(9)
+    items, scores = recommender()(histories, 12, exclude_history=True)
+    for history, row, points in zip(histories, items, scores, strict=True):
+        found = row[row >= 0]
+        assert len(found) == min(12, NUM_ITEMS - len(set(history.tolist())))
+        assert len(set(found.tolist())) == len(found)
+        assert not set(found.tolist()) & set(history.tolist())
+        assert (np.diff(points[: len(found)]) <= 0).all()
+    everything, _ = recommender()(histories, 12, exclude_history=False)
+    assert (everything >= 0).all()
+    assert any(set(row) & set(h) for row, h in zip(everything.tolist(), histories, strict=True))
+
+
+def test_only_the_most_recent_items_are_read():
+    long = np.arange(20) % NUM_ITEMS
+    recommend = recommender()
+    whole, _ = recommend(Histories.of([long]), 5, exclude_history=False)
+    recent, _ = recommend(Histories.of([long[-8:]]), 5, exclude_history=False)
+    shorter, _ = recommend(Histories.of([long[-3:]]), 5, exclude_history=False)
+    assert np.array_equal(whole, recent)
+    assert not np.array_equal(whole, shorter)
+
+
+@pytest.mark.parametrize("k", [0, 13])
+def test_k_must_fit_the_beam(k):
+    with pytest.raises(ValueError, match="between 1 and the beam width 12"):
+        recommender()(some_histories(1), k, exclude_history=True)
+
+
+def test_an_empty_history_is_refused_and_no_history_is_fine():
+    with pytest.raises(ValueError, match="nothing to go on"):
+        recommender()(Histories.of([[1], []]), 3, exclude_history=True)
+    items, _ = recommender()(Histories.of([]), 3, exclude_history=True)
+    assert items.shape == (0, 3)

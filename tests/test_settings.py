@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genrec.config import Config, DataConfig, ModelConfig, TokenizerConfig, TrainingConfig, check
+from genrec.errors import UserError
+from genrec.settings import dump_config, load_config
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def write(folder, text):
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@given(
+    interactions=st.sampled_from(["log.csv", "-odd name.csv", None]),
+    text=st.sampled_from(["{title}. {brand}", "--{x}=1", "a: #b", "5", "null", None]),
+    sizes=st.lists(st.integers(2, 999), min_size=1, max_size=5),
+    rate=st.floats(1e-9, 1e9) | st.sampled_from([3e-4, 1.0, 1e-10]),
+    item_embedding=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_dumped_settings_read_back_the_same(
+    tmp_path_factory, interactions, text, sizes, rate, item_embedding, seed
+):
+    config = Config(
+        data=DataConfig(interactions=interactions, text=text),
+        tokenizer=TokenizerConfig(codebook_sizes=tuple(sizes), learning_rate=rate),
+        model=ModelConfig(item_embedding=item_embedding),
+        seed=seed,
+    )
+    path = write(tmp_path_factory.mktemp("round"), dump_config(config))
+    assert load_config(path) == config
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_packaged_config_is_valid(path):
+    check(load_config(path))
+
+
+def test_a_file_says_only_what_differs_and_overrides_win(tmp_path):
+    path = write(tmp_path, "model: {d_model: 96, item_embedding: false}\nseed: 3\n")
+    config = load_config(path, "seed=4", "training.learning-rate=3e-4", "model.item_embedding")
+    assert config.model == ModelConfig(d_model=96, item_embedding=True)
+    assert config.seed == 4
+    assert config.training.learning_rate == 3e-4
+    assert config.tokenizer == TokenizerConfig()
+    assert load_config(write(tmp_path, "")) == Config()
+    # PyYAML takes 3e-4 for text
+    assert load_config(write(tmp_path, "training: {learning_rate: 3e-4}")).training == (
+        TrainingConfig(learning_rate=3e-4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("model: {d_modle: 96}", "unknown setting model.d_modle; the nearest is model.d_model"),
+        ("modell: {d_model: 96}", "the nearest is model.d_model"),
+        ("sed: 1", "unknown setting sed; the nearest is seed"),
+        ("model: {d_model: wide}", "config.yaml: model.d-model: invalid literal for int"),
+        ("model: {item_embedding: 3}", "model.item_embedding is true or false"),
+        ("embedding: {kind: bert}", "invalid choice 'bert'"),
+        ("tokenizer: {codebook_sizes: [64, big]}", "tokenizer.codebook-sizes"),
+        ("model: 3", "model is a section; its settings are model.d_model"),
+        ("model: {no_d_model: true}", "can be negated"),
+        ("- model", "settings by name"),
+        ("model: {d_model: 96", "can't be read"),
+        ("x: !!python/object/apply:os.system ['true']", "can't be read"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_file_and_setting(tmp_path, text, complaint):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    message = str(error.value)
+    assert message.startswith(str(path))
+    assert complaint in message
+    assert "\n" not in message
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(UserError, match=r"nowhere\.yaml does not exist"):
+        load_config("nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("data.interactions=x.csv", "one of data.dataset and data.interactions"),
+        ("model.heads=3", "model.heads must divide"),
+        ("training.row-length=20", "training.row_length"),
+        ("decoding.beam=5", "evaluation.top_k"),
+        ("training.epochs=0", "training.epochs must be above 0"),
+        ("embedding.kind=file", "embedding.path"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(override, complaint):
+    with pytest.raises(UserError, match=complaint):
+        check(load_config(CONFIGS / "quickstart.yaml", override))
