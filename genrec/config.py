@@ -46,7 +46,7 @@ class EmbeddingConfig:
 
     kind: Literal["tfidf", "file"] = "tfidf"
     """tfidf: TF-IDF and truncated SVD, needs no download. file: your own vectors, from `path`."""
-    dim: int = 128
+    dim: int = 256
     """tfidf: width of the vectors."""
     path: str | None = None
     """file: a float array in a .npy file, shape (rows of the items file, width)."""
@@ -60,13 +60,13 @@ class TokenizerConfig:
     """Number of codes at each level."""
     latent_dim: int = 32
     """Width of the latent vector that the codebooks quantize."""
-    hidden: tuple[int, ...] = (256, 128)
+    hidden: tuple[int, ...] = (512, 256)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
-    steps: int = 4000
+    steps: int = 2000
     """Optimiser steps."""
-    batch_size: int = 1024
+    batch_size: int = 256
     """Items in a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Peak learning rate of AdamW."""
     commitment: float = 0.25
     """Weight of the loss that keeps the encoder near its codes."""

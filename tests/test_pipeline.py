@@ -224,7 +224,9 @@ def test_files_that_are_not_those_of_the_training_are_not_evaluated(finished, tm
     shutil.copytree(finished[0] / "runs/tiny", run)
     config = genrec.load_config(run / "config.yaml")
     ids = pq.read_table(run / "tokenizer/semantic_ids.parquet")
-    pq.write_table(ids.take(list(range(ids.num_rows))[::-1]), run / "tokenizer/semantic_ids.parquet")
+    pq.write_table(
+        ids.take(list(range(ids.num_rows))[::-1]), run / "tokenizer/semantic_ids.parquet"
+    )
     with pytest.raises(UserError, match="the files of tokenize have changed"):
         genrec.run_stage("evaluate", config, run)
     with pytest.raises(UserError, match="the files of tokenize have changed"):

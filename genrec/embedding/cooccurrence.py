@@ -1,4 +1,4 @@
-"""Vectors of who is consumed with whom, to stand beside the vectors of what items say of themselves.
+"""Vectors of what items are consumed with, beside the vectors of what they say of themselves.
 
 Item text tells what an item is; histories tell what it is chosen with. Only training interactions
 may be used, or the codes made from these vectors would know the held-out items.

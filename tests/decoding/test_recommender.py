@@ -45,9 +45,7 @@ def test_a_users_list_does_not_depend_on_who_else_asks():
     items, scores = recommend(histories, 7, exclude_history=True)
     assert items.shape == scores.shape == (11, 7)
     for user in range(11):
-        alone, its_scores = recommend(
-            histories.select(np.array([user])), 7, exclude_history=True
-        )
+        alone, its_scores = recommend(histories.select(np.array([user])), 7, exclude_history=True)
         assert np.array_equal(alone[0], items[user])
         assert np.allclose(its_scores[0], scores[user], atol=1e-5)
 

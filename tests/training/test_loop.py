@@ -157,9 +157,7 @@ def test_an_epoch_compiles_the_step_once():
 
     init, step = _compile(build, SETTINGS, total=100, seed=0)
     state = init()
-    for batch in epoch_batches(
-        histories(), rows=2, row_length=16, max_history=8, seed=0, epoch=0
-    ):
+    for batch in epoch_batches(histories(), rows=2, row_length=16, max_history=8, seed=0, epoch=0):
         arrays = (batch.items, batch.targets, batch.segments, batch.filled)
         state, _ = step(state, CODES, arrays)
     assert step._cache_size() == 1
