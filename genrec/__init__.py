@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genrec.config import Config
     from genrec.errors import UserError
-    from genrec.pipeline import load_run, run, run_stage
+    from genrec.pipeline import run, run_stage
+    from genrec.recommend import load_run
     from genrec.settings import load_config
 
 __all__ = ["Config", "UserError", "load_config", "load_run", "run", "run_stage"]
@@ -20,7 +21,7 @@ _HOME = {
     "Config": "genrec.config",
     "UserError": "genrec.errors",
     "load_config": "genrec.settings",
-    "load_run": "genrec.pipeline",
+    "load_run": "genrec.recommend",
     "run": "genrec.pipeline",
     "run_stage": "genrec.pipeline",
 }

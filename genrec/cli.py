@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.metadata
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from rich.table import Table
 
 from genrec.config import Config
 from genrec.errors import UserError
+from genrec.files import read_json
 from genrec.settings import file_arguments, parse
 
 if TYPE_CHECKING:
-    from genrec.pipeline import Example
+    from genrec.recommend import Example
 
 _DESCRIPTION = """A generative sequential recommender: raw log in, item ids with scores out.
 
@@ -103,6 +105,8 @@ def main() -> None:
 
 
 def _dispatch(arguments: list[str]) -> None:
+    # Orbax warns of how it merges files, which nobody can do anything about.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("--help", "-h"):
         tyro.extras.subcommand_cli_from_dict(
@@ -129,7 +133,10 @@ def _run(name: str, arguments: list[str]) -> None:
     whole = [str(given.target), *file_arguments(file), *flags]
     config = parse(_COMMANDS[name], whole, name).config
 
-    from genrec import pipeline  # takes seconds, which help and a mistyped setting should not
+    # These take seconds, which help and a mistyped setting should not.
+    from genrec import pipeline
+    from genrec.evaluation import results_table
+    from genrec.recommend import examples
 
     console = Console(highlight=False)
     pipeline.open_run(config, folder)
@@ -138,9 +145,9 @@ def _run(name: str, arguments: list[str]) -> None:
         took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
         console.print(f"[bold]{stage:<9}[/] {outcome.summary} [dim]({took})[/]", soft_wrap=True)
     if name in ("run", "evaluate"):
-        console.print(pipeline.metrics_table(folder))
+        console.print(results_table(read_json(folder / "metrics.json"), "test"))
     if name == "run":
-        _print_examples(console, pipeline.examples(folder))
+        _print_examples(console, examples(folder))
         console.print(f"Everything is in {folder}: {', '.join(pipeline.files(folder))}")
 
 
@@ -157,20 +164,21 @@ def _recommend(command: Recommend) -> None:
     if command.history and command.histories:
         raise UserError("give either --history or --histories, not both")
 
-    from genrec import pipeline
+    from genrec.decoding import write_lists
+    from genrec.recommend import examples, load_run, read_histories
 
     console = Console(highlight=False)
     if not command.history and not command.histories:
-        _print_examples(console, pipeline.examples(command.run, k=command.k))
+        _print_examples(console, examples(command.run, k=command.k))
         return
-    run = pipeline.load_run(command.run)
+    run = load_run(command.run)
     if command.histories:
-        users, histories = pipeline.read_histories(command.histories)
+        users, histories = read_histories(command.histories)
     else:
         users, histories = [""], [list(command.history)]
     ids, scores = run.recommend(histories, command.k, exclude_history=not command.include_history)
     if command.out:
-        pipeline.write_lists(command.out, users, ids, scores)
+        write_lists(command.out, users, ids, scores)
         console.print(f"{len(users):,} lists are in {command.out}")
         return
     titles = run.titles()

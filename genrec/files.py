@@ -12,7 +12,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it takes `path`'s place, else it is removed.
+    """Yields a temporary path that takes `path`'s place on success, and else is removed.
 
     Works for a file or a folder, whichever the body creates at the temporary path. A file is
     replaced in one atomic step; a folder is swapped by two renames, so a crash between them leaves

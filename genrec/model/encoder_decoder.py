@@ -27,7 +27,7 @@ from genrec.model.layers import (
 
 KeyValue = tuple[Array, Array]
 
-# Layers begin as the identity: what they add to the residual stream would drown the tokens in noise.
+# Layers begin as the identity: noise from all of them would drown the tokens in the stream.
 zeros = nnx.initializers.zeros_init()
 
 
@@ -90,7 +90,7 @@ class DecoderLayer(nnx.Module):
         mask: Bool[Array, "B Q T"],
         noise: Noise | None,
     ) -> tuple[Float[Array, "B Q D"], KeyValue]:
-        """One level's states from the last layer's, and this level's own key and value (B, Q, D)."""
+        """One level's states from the last layer's, and this level's key and value (B, Q, D)."""
         query, key, value = jnp.split(self.query_key_value(self.self_norm(x)), 3, axis=-1)
         read = self._attend_to_levels(query, [*past, (key, value)])
         x = x + dropout(self.self_output(read), self.rate, noise)
@@ -141,7 +141,7 @@ class EncoderDecoder(nnx.Module):
             return Embedding(count, d_model, rngs=rngs)
 
         layer = {"d_model": d_model, "heads": heads, "d_ff": d_ff, "rate": dropout, "rngs": rngs}
-        self.rate = dropout
+        self.width, self.rate = d_model, dropout
         self.codes = nnx.List([embedding(size) for size in codebook_sizes])
         self.item = embedding(num_items) if item_embedding else None
         self.relative_positions = RelativePositions(heads, rngs=rngs)
@@ -162,7 +162,9 @@ class EncoderDecoder(nnx.Module):
         noise: Noise | None = None,
     ) -> Float[Array, "B T D"]:
         """The state at every position. `mask[b, q, s]`: position q may look at position s."""
-        x = sum(table(codes[..., level]) for level, table in enumerate(self.codes))
+        x = jnp.zeros((*items.shape, self.width))
+        for level, table in enumerate(self.codes):
+            x = x + table(codes[..., level])
         if self.item is not None:
             x = x + self.item(items)
         x = dropout(x, self.rate, noise)

@@ -1,7 +1,7 @@
 """Checkpoints of a training, by Orbax: written in the background, never read half-written."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 from orbax.checkpoint import v1 as ocp
@@ -19,12 +19,13 @@ class Checkpoints:
 
     Args:
         folder: where they are; made if need be.
-        fingerprint: identifies settings and data; a checkpoint of another one is refused.
+        fingerprint: identifies settings and data; a checkpoint of another one is refused. None
+            accepts any, where the caller knows from elsewhere whose they are.
     """
 
-    def __init__(self, folder: Path, fingerprint: str):
+    def __init__(self, folder: Path, fingerprint: str | None = None):
         self._fingerprint = fingerprint
-        policy = _keep.AnyPreservationPolicy(
+        policy: Any = _keep.AnyPreservationPolicy(
             [
                 _keep.BestN(
                     get_metric_fn=lambda metrics: metrics["ndcg@10"],
@@ -35,7 +36,7 @@ class Checkpoints:
             ]
         )
         self._orbax = ocp.training.Checkpointer(
-            folder.absolute(), preservation_policy=policy, cleanup_tmp_directories=True
+            str(folder.absolute()), preservation_policy=policy, cleanup_tmp_directories=True
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -56,16 +57,21 @@ class Checkpoints:
         Raises:
             UserError: no checkpoint has been validated, so there are no trained weights.
         """
-        validated = [c for c in self._orbax.checkpoints if c.metrics]
+        validated: dict[int, Any] = {
+            c.step: cast(dict, c.metrics)["ndcg@10"] for c in self._orbax.checkpoints if c.metrics
+        }
         if not validated:
             raise UserError(
                 f"{self._orbax.directory} holds no validated checkpoint: "
                 "train first with `genrec train`"
             )
-        return max(validated, key=lambda checkpoint: checkpoint.metrics["ndcg@10"]).step
+        return max(validated, key=lambda epoch: validated[epoch])
 
-    def save(self, epoch: int, state: dict[str, Any], metrics: dict[str, float] | None) -> None:
-        """Starts writing a checkpoint, once the one before it is written."""
+    def save(self, epoch: int, state: dict[str, Any], metrics: Any) -> None:
+        """Starts writing a checkpoint, once the one before it is written.
+
+        `metrics` are those of its validation, a dict of floats, or None.
+        """
         contents = {**state, "about": {"fingerprint": self._fingerprint}}
         self._orbax.save_checkpointables_async(epoch, contents, metrics=metrics, force=True)
 
@@ -80,7 +86,7 @@ class Checkpoints:
             about = self._orbax.load_checkpointables(epoch, {"about": None})["about"]
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{place} can't be read: {error}") from error
-        if about["fingerprint"] != self._fingerprint:
+        if self._fingerprint not in (None, about["fingerprint"]):
             raise UserError(
                 f"{place} was made with other settings or data: "
                 "choose another folder with --out, or remove this one's checkpoints"

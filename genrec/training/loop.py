@@ -20,7 +20,7 @@ from genrec.model import EncoderDecoder, Noise
 from genrec.progress import Bar, progress
 from genrec.training.checkpoints import Checkpoints
 from genrec.training.objective import next_item_loss
-from genrec.training.packing import Batch, epoch_batches
+from genrec.training.packing import epoch_batches
 
 Validate = Callable[[Any], dict[str, float]]
 
@@ -120,7 +120,7 @@ def _compile(
         }
 
     def loss(params, codes, batch, noise_seed):
-        return next_item_loss(nnx.merge(graph, params), codes, *batch, Noise(noise_seed))
+        return next_item_loss(nnx.merge(graph, params), codes, batch, Noise(noise_seed))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state, codes, batch):
@@ -150,7 +150,7 @@ def _run_epoch(step, state, codes, batches, bar: Bar, epoch: int) -> tuple[dict[
         bar.advance(loss=losses[-1], epoch=epoch + 1)
 
     for number, batch in enumerate(batches):
-        state, value = step(state, codes, _arrays(batch))
+        state, value = step(state, codes, batch)
         # The loss of the last step is read while this one runs, so the device never waits.
         if pending is not None:
             settle(*pending)
@@ -158,10 +158,6 @@ def _run_epoch(step, state, codes, batches, bar: Bar, epoch: int) -> tuple[dict[
     if pending is not None:
         settle(*pending)
     return state, float(np.mean(losses))
-
-
-def _arrays(batch: Batch) -> tuple[np.ndarray, ...]:
-    return batch.items, batch.targets, batch.segments, batch.filled
 
 
 def _metrics_file(path: Path, epochs: int) -> TextIO:

@@ -2,18 +2,16 @@
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from genrec.model import EncoderDecoder, Noise, causal_mask
+from genrec.training.packing import Batch
 
 
 def next_item_loss(
     model: EncoderDecoder,
     codes: Int[Array, "N L"],
-    items: Int[Array, "B T"],
-    targets: Int[Array, "B T"],
-    segments: Int[Array, "B T"],
-    filled: Bool[Array, "B T"],
+    batch: Batch,
     noise: Noise | None,
 ) -> Float[Array, ""]:
     """Mean over targets of -log p(codes of the target | items up to here), in nats.
@@ -22,6 +20,7 @@ def next_item_loss(
     segment reads the states up to t of that segment and writes the codes of the item that came
     next (teacher forcing). Slots that are not `filled` count for nothing.
     """
+    items, targets, segments, filled = map(jnp.asarray, batch)
     mask = causal_mask(segments)
     states = model.encode(items, codes[items], mask, noise)
     target_codes = codes[targets]

@@ -1,16 +1,16 @@
 """Packing ragged histories into rows of a fixed length, several users to a row."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from genrec.data.histories import Histories
 
 
-@dataclass(frozen=True)
-class Batch:
-    """R packed rows of S slots.
+class Batch(NamedTuple):
+    """R packed rows of S slots; on the device, the same as JAX arrays.
 
     Attributes:
         items: int32 (R, S), the item at each slot.
@@ -19,10 +19,10 @@ class Batch:
         filled: bool (R, S), false at slots without an item, whose other entries mean nothing.
     """
 
-    items: np.ndarray
-    targets: np.ndarray
-    segments: np.ndarray
-    filled: np.ndarray
+    items: np.ndarray | jax.Array
+    targets: np.ndarray | jax.Array
+    segments: np.ndarray | jax.Array
+    filled: np.ndarray | jax.Array
 
 
 def epoch_batches(

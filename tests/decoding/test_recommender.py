@@ -11,7 +11,7 @@ NUM_ITEMS = 30
 CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).astype(np.int32)
 
 
-def recommender(**settings):
+def recommender():
     model = EncoderDecoder(
         num_items=NUM_ITEMS,
         codebook_sizes=(6, 5),
@@ -27,9 +27,7 @@ def recommender(**settings):
     graph, params = nnx.split(model, nnx.Param)
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32), params)
-    return Recommender(
-        graph, params, CODES, **{"max_history": 8, "beam": 12, "batch_size": 4} | settings
-    )
+    return Recommender(graph, params, CODES, max_history=8, beam=12, batch_size=4)
 
 
 def some_histories(count, longest=20, seed=0):

@@ -63,12 +63,12 @@ def embedded(table, ids):
     return np.asarray(table.embedding[...])[np.asarray(ids)] * np.sqrt(WIDTH)
 
 
-def attention(query, key, value, bias=0.0):
+def attention(query, key, value, bias=None):
     """One query (D,) over keys and values (S, D), head by head."""
     heads = [np.split(x, HEADS, axis=-1) for x in (query, key, value)]
     out = []
     for head, (q, k, v) in enumerate(zip(*heads, strict=True)):
-        score = k @ q / np.sqrt(WIDTH / HEADS) + (bias[:, head] if np.ndim(bias) else 0.0)
+        score = k @ q / np.sqrt(WIDTH / HEADS) + (0.0 if bias is None else bias[:, head])
         weight = np.exp(score - score.max())
         out.append(weight / weight.sum() @ v)
     return np.concatenate(out)
@@ -81,7 +81,9 @@ def feed_forward(layer, x):
 
 def numpy_forward(model, items, codes, targets):
     """States (T, D) of one history, and logits (T, K) of every level, by loops."""
-    x = sum(embedded(table, codes[:, level]) for level, table in enumerate(model.codes))
+    x = np.zeros((len(items), WIDTH))
+    for level, table in enumerate(model.codes):
+        x = x + embedded(table, codes[:, level])
     if model.item is not None:
         x = x + embedded(model.item, items)
     table = np.asarray(model.relative_positions.bias.embedding[...])
@@ -163,7 +165,7 @@ def test_a_level_sees_only_the_codes_before_it(model, batch):
 
 
 def test_noise_changes_the_output_and_its_seed_decides_how(model, batch):
-    (a, _), (b, _), (c, _) = (forward(model, *batch, Noise(jnp.uint32(s))) for s in (0, 0, 1))
+    (a, _), (b, _), (c, _) = (forward(model, *batch, noise=Noise(jnp.uint32(s))) for s in (0, 0, 1))
     quiet, _ = forward(model, *batch)
     assert jnp.array_equal(a, b)
     assert not jnp.allclose(a, c)

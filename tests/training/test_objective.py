@@ -8,7 +8,7 @@ from flax import nnx
 from genrec.data.histories import Histories
 from genrec.model import EncoderDecoder
 from genrec.training.objective import next_item_loss
-from genrec.training.packing import epoch_batches
+from genrec.training.packing import Batch, epoch_batches
 
 SIZES, NUM_ITEMS = (4, 3), 9
 CODES = np.stack([np.arange(NUM_ITEMS) % 4, np.arange(NUM_ITEMS) // 4], axis=1).astype(np.int32)
@@ -41,8 +41,7 @@ def test_packed_loss_and_gradients_equal_those_of_single_prefixes():
     (batch,) = epoch_batches(HISTORIES, rows=2, row_length=8, max_history=6, seed=0, epoch=0)
 
     def packed(params):
-        arrays = map(jnp.asarray, (batch.items, batch.targets, batch.segments, batch.filled))
-        return next_item_loss(nnx.merge(graph, params), jnp.asarray(CODES), *arrays, None)
+        return next_item_loss(nnx.merge(graph, params), jnp.asarray(CODES), batch, None)
 
     def one_by_one(params):
         """Each prefix in a row of its own, where only its last slot has a target."""
@@ -60,7 +59,9 @@ def test_packed_loss_and_gradients_equal_those_of_single_prefixes():
     @jax.jit
     def single(params, row):
         model = nnx.merge(graph, params)
-        return next_item_loss(model, jnp.asarray(CODES), *row[:3], row[3] == 1, None)
+        return next_item_loss(
+            model, jnp.asarray(CODES), Batch(row[0], row[1], row[2], row[3] == 1), None
+        )
 
     value, gradient = jax.jit(jax.value_and_grad(packed))(params)
     expected, expected_gradient = jax.value_and_grad(one_by_one)(params)
@@ -75,4 +76,5 @@ def test_a_batch_without_targets_costs_nothing():
     empty = jnp.zeros((1, 4), jnp.int32)
     none = jnp.zeros((1, 4), bool)
     model = build(nnx.Rngs(0))
-    assert next_item_loss(model, jnp.asarray(CODES), empty, empty, empty - 1, none, None) == 0.0
+    batch = Batch(empty, empty, empty - 1, none)
+    assert next_item_loss(model, jnp.asarray(CODES), batch, None) == 0.0

@@ -65,7 +65,7 @@ def test_a_segment_is_a_run_of_one_history_of_at_most_max_history(case):
 def test_an_epoch_repeats_by_seed_and_differs_from_the_next():
     histories = unique_histories([7, 30, 12, 5, 9, 22, 3, 3, 14])
     same = [batches(histories, 16, 10, 2, seed=1, epoch=4)[0].items for _ in range(2)]
-    assert np.array_equal(*same)
+    assert np.array_equal(same[0], same[1])
     for seed, epoch in ((1, 5), (2, 4)):
         assert not np.array_equal(same[0], batches(histories, 16, 10, 2, seed, epoch)[0].items)
 

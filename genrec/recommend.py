@@ -1,0 +1,132 @@
+"""A finished run in use: recommendations for given histories, and a few users of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from genrec.data import Dataset, Histories, find_items, load_dataset
+from genrec.decoding import Recommender, named_lists
+from genrec.errors import UserError
+from genrec.pipeline import config_of, require
+from genrec.stages import best_recommender
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run, ready to recommend."""
+
+    dataset: Dataset
+    recommender: Recommender
+
+    def recommend(
+        self, histories: Sequence[Sequence[str]], k: int = 10, *, exclude_history: bool = True
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """The k items most probable to come next, for each history of item ids or titles.
+
+        Returns:
+            Item ids, best first, and their scores, log-probabilities. A list is shorter than k only
+            where no other item is left.
+
+        Raises:
+            UserError: an item is unknown, a history is empty, or k exceeds the beam width.
+        """
+        if not 1 <= k <= self.recommender.beam:
+            raise UserError(
+                f"k is {k}, but must lie between 1 and the beam width, {self.recommender.beam} "
+                "(decoding.beam)"
+            )
+        for number, history in enumerate(histories, 1):
+            if not history:
+                raise UserError(f"history {number} has no item, so there is nothing to go on")
+        known = Histories.of(find_items(self.dataset, history) for history in histories)
+        items, scores = self.recommender(known, k, exclude_history=exclude_history)
+        return named_lists(self.dataset.item_ids, items, scores)
+
+    def titles(self) -> dict[str, str]:
+        """The title of every item id."""
+        return dict(zip(self.dataset.item_ids, self.dataset.titles, strict=True))
+
+
+def load_run(folder: str | Path) -> LoadedRun:
+    """The best model of a run, by validation.
+
+    Raises:
+        UserError: it is not a run, or not trained, or its files are not those of its training.
+    """
+    folder = Path(folder)
+    config = config_of(folder)
+    for stage in ("prepare", "tokenize", "train"):
+        require(folder, config, stage)
+    dataset = load_dataset(folder / "dataset")
+    return LoadedRun(dataset, best_recommender(config, folder, dataset))
+
+
+@dataclass(frozen=True)
+class Example:
+    """What one user of the test had, then chose, and was recommended."""
+
+    user_id: str
+    recent: list[str]
+    target: str
+    titles: list[str]
+    item_ids: list[str]
+    scores: list[float]
+
+
+def examples(folder: Path, *, count: int = 3, k: int = 5, recent: int = 5) -> list[Example]:
+    """A few users, drawn by the seed, with their filtered recommendations.
+
+    Raises:
+        UserError: the run has not been evaluated, or its lists are shorter than k.
+    """
+    config = config_of(folder)
+    require(folder, config, "evaluate")
+    if not 1 <= k <= config.decoding.beam:
+        raise UserError(f"k is {k}, but the lists of {folder} have {config.decoding.beam} items")
+    dataset = load_dataset(folder / "dataset")
+    test = dataset.held_out("test")
+    lists = pq.read_table(folder / "recommendations_filtered.parquet")
+    titles = dict(zip(dataset.item_ids, dataset.titles, strict=True))
+    generator = np.random.default_rng(config.seed)
+    users = generator.choice(len(test.targets), min(count, len(test.targets)), replace=False)
+    shown = []
+    for user in users.tolist():
+        row = lists.slice(user, 1).to_pylist()[0]
+        item_ids = row["item_id"][:k]
+        shown.append(
+            Example(
+                user_id=row["user_id"],
+                recent=[dataset.titles[item] for item in test.histories[user][-recent:]],
+                target=dataset.titles[test.targets[user]],
+                titles=[titles[item_id] for item_id in item_ids],
+                item_ids=item_ids,
+                scores=row["score"][:k],
+            )
+        )
+    return shown
+
+
+def read_histories(path: Path) -> tuple[list[str], list[list[str]]]:
+    """User ids and histories from JSON lines or Parquet with the columns user_id and items.
+
+    Raises:
+        UserError: the file can't be read or lacks a column.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    try:
+        read = pq.read_table if path.suffix == ".parquet" else pyarrow.json.read_json
+        table = read(path)
+        users = table["user_id"].cast(pa.string()).to_pylist()
+        histories = table["items"].cast(pa.list_(pa.string())).to_pylist()
+    except (KeyError, OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} should be JSON lines or Parquet with user_id and items, a list: {reason}"
+        ) from error
+    return users, [history or [] for history in histories]

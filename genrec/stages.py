@@ -1,0 +1,238 @@
+"""What each stage does: reads the files of those before it from the run folder, writes its own."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from genrec.config import Config, DataConfig
+from genrec.data import Dataset, Source, load_dataset, movielens_100k, prepare
+from genrec.decoding import Recommender, named_lists, write_lists
+from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse
+from genrec.evaluation import (
+    Evaluation,
+    Recommend,
+    evaluate,
+    item_knn,
+    most_popular,
+    summarise,
+    target_ranks,
+)
+from genrec.files import read_json, replacing, write_json
+from genrec.model import EncoderDecoder
+from genrec.tokenizer import (
+    SemanticIds,
+    disambiguate,
+    fit_rqvae,
+    health,
+    load_semantic_ids,
+    save_semantic_ids,
+    save_tokenizer,
+)
+from genrec.training import Checkpoints, train
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a stage is told.
+
+    Attributes:
+        config: every setting.
+        folder: the run's.
+        fingerprint: identifies the settings and input files that the stage's files are made from.
+    """
+
+    config: Config
+    folder: Path
+    fingerprint: str
+
+
+def make_dataset(task: Task) -> str:
+    """Writes dataset/. Like every stage, returns the line that sums up what came of it."""
+    config = task.config
+    counts = prepare(
+        data_source(config.data),
+        task.folder / "dataset",
+        k_core=config.data.k_core,
+        seed=config.seed,
+    )
+    return "{users:,} users, {items:,} items, {interactions:,} interactions".format(**counts)
+
+
+def make_embeddings(task: Task) -> str:
+    """Writes embeddings.npy."""
+    dataset, settings = load_dataset(task.folder / "dataset"), task.config.embedding
+    if settings.path is not None:
+        counts = read_json(task.folder / "dataset" / "counts.json")
+        rows = dataset.items["row"].to_numpy()
+        vectors = embed_file(Path(settings.path), rows, counts["item_rows_read"])
+    else:
+        vectors = embed_tfidf(dataset.texts, dim=settings.dim, seed=task.config.seed)
+    with replacing(task.folder / "embeddings.npy") as temporary, temporary.open("wb") as stream:
+        np.save(stream, vectors)
+    return f"{len(vectors):,} vectors of width {vectors.shape[1]} ({settings.kind})"
+
+
+def make_semantic_ids(task: Task) -> str:
+    """Writes tokenizer/."""
+    settings = dataclasses.asdict(task.config.tokenizer)
+    vectors = _item_vectors(task.folder, settings.pop("cooccurrence"), task.config.seed)
+    tokenizer, history = fit_rqvae(vectors, **settings, seed=task.config.seed)
+    codes = tokenizer.encode(vectors)
+    report = health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode(codes))
+    ids = disambiguate(codes, tokenizer.codebook_sizes)
+    with replacing(task.folder / "tokenizer") as temporary:
+        save_tokenizer(temporary, tokenizer)
+        save_semantic_ids(temporary / "semantic_ids.parquet", ids)
+        write_json(temporary / "health.json", {**report, "training": history})
+    sizes = "x".join(map(str, ids.codebook_sizes))
+    return f"{sizes} codes; {report['distinct_share']:.1%} distinct without the last"
+
+
+def make_checkpoints(task: Task) -> str:
+    """Writes checkpoints/ and metrics.jsonl."""
+    config, folder = task.config, task.folder
+    dataset, ids = load_dataset(folder / "dataset"), _semantic_ids(folder)
+    build = _builder(config, dataset, ids)
+    epochs = train(
+        build,
+        ids.codes,
+        dataset.training(),
+        config.training,
+        max_history=config.model.max_history,
+        seed=config.seed,
+        folder=folder,
+        fingerprint=task.fingerprint,
+        validate=_validation(config, dataset, ids, build),
+    )
+    return f"{config.training.epochs} epochs; the best by validation NDCG@10 is epoch {epochs}"
+
+
+def make_metrics(task: Task) -> str:
+    """Writes metrics.json and the lists of all test users."""
+    config, folder = task.config, task.folder
+    dataset = load_dataset(folder / "dataset")
+    test, training = dataset.held_out("test"), dataset.training()
+
+    def measured(recommend: Recommend) -> Evaluation:
+        return evaluate(
+            recommend,
+            test.histories,
+            test.targets,
+            k=config.decoding.beam,
+            top_k=config.evaluation.top_k,
+            num_items=dataset.num_items,
+        )
+
+    baselines = {
+        "most_popular": most_popular(training, dataset.num_items),
+        "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
+    }
+    ours = measured(best_recommender(config, folder, dataset, progress_name="evaluate"))
+    theirs = {name: {"test": measured(each).to_json()} for name, each in baselines.items()}
+    for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
+        lists = named_lists(dataset.item_ids, ranking.items, ranking.scores)
+        write_lists(folder / f"recommendations{suffix}.parquet", dataset.user_ids, *lists)
+    write_json(folder / "metrics.json", {"test": ours.to_json(), "baselines": theirs})
+    return f"{len(test.targets):,} test users"
+
+
+def data_source(data: DataConfig) -> Source:
+    """The files that the settings name; a known data set is fetched into the cache first."""
+    if data.interactions is None:
+        known = movielens_100k()
+        return known if data.text is None else dataclasses.replace(known, text=data.text)
+    items = None if data.items is None else Path(data.items)
+    return Source(Path(data.interactions), items, data.columns, data.text or "{title}")
+
+
+def best_recommender(
+    config: Config, folder: Path, dataset: Dataset, progress_name: str | None = None
+) -> Recommender:
+    """The best checkpoint of a run, ready to recommend.
+
+    Raises:
+        UserError: nothing has been trained here.
+    """
+    ids = _semantic_ids(folder)
+    build = _builder(config, dataset, ids)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        like = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
+        params = checkpoints.restore(checkpoints.best, {"params": like})["params"]
+    return _recommender(config, ids, build, params, config.decoding.beam, progress_name)
+
+
+def _item_vectors(folder: Path, cooccurrence: float, seed: int) -> np.ndarray:
+    """What is tokenized: the content vectors, with those of co-occurrence beside them if wanted."""
+    content = np.load(folder / "embeddings.npy")
+    if cooccurrence == 0:
+        return content
+    dataset = load_dataset(folder / "dataset")
+    other = embed_cooccurrence(
+        dataset.training(), dataset.num_items, dim=content.shape[1], seed=seed
+    )
+    return fuse(content, other, cooccurrence)
+
+
+def _semantic_ids(folder: Path) -> SemanticIds:
+    return load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet")
+
+
+def _builder(
+    config: Config, dataset: Dataset, ids: SemanticIds
+) -> Callable[[nnx.Rngs], EncoderDecoder]:
+    """What makes the model from random streams."""
+    settings = dataclasses.asdict(config.model)
+    del settings["max_history"]
+
+    def build(rngs: nnx.Rngs) -> EncoderDecoder:
+        return EncoderDecoder(
+            num_items=dataset.num_items, codebook_sizes=ids.codebook_sizes, **settings, rngs=rngs
+        )
+
+    return build
+
+
+def _recommender(
+    config: Config,
+    ids: SemanticIds,
+    build: Callable[[nnx.Rngs], EncoderDecoder],
+    params: Any,
+    beam: int,
+    progress_name: str | None = None,
+) -> Recommender:
+    return Recommender(
+        nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0)))),
+        params,
+        ids.codes,
+        max_history=config.model.max_history,
+        beam=beam,
+        batch_size=config.decoding.batch_size,
+        progress_name=progress_name,
+    )
+
+
+def _validation(
+    config: Config,
+    dataset: Dataset,
+    ids: SemanticIds,
+    build: Callable[[nnx.Rngs], EncoderDecoder],
+) -> Callable[[Any], dict[str, float]]:
+    """Parameters → metrics, by decoding for a fixed sample of users and their validation items."""
+    held_out = dataset.held_out("validation")
+    count = min(len(held_out.targets), config.training.validation_users)
+    generator = np.random.default_rng(config.seed)
+    users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
+    histories, targets = held_out.histories.select(users), held_out.targets[users]
+    beam = config.training.validation_beam
+
+    def validate(params: Any) -> dict[str, float]:
+        recommend = _recommender(config, ids, build, params, beam)
+        items, _ = recommend(histories, beam, exclude_history=True)
+        return summarise(target_ranks(items, targets), (10,), beam)
+
+    return validate
