@@ -78,6 +78,8 @@ class Recommend:
     """Number of items to recommend."""
     include_history: bool = False
     """Recommend items of the history again."""
+    unconstrained: bool = False
+    """Search all codes, also those that no item has; the nearest item stands in for them."""
     out: Path | None = None
     """Parquet file for the result: user_id, item_id (list), score (list)."""
 
@@ -176,7 +178,12 @@ def _recommend(command: Recommend) -> None:
         users, histories = read_histories(command.histories)
     else:
         users, histories = [""], [list(command.history)]
-    ids, scores = run.recommend(histories, command.k, exclude_history=not command.include_history)
+    options = {"k": command.k, "exclude_history": not command.include_history}
+    if command.unconstrained:
+        ids, scores, invalid = run.recommend_freely(histories, **options)
+        console.print(f"{invalid:.1%} of the codes found are no item's")
+    else:
+        ids, scores = run.recommend(histories, **options)
     if command.out:
         write_lists(command.out, users, ids, scores)
         console.print(f"{len(users):,} lists are in {command.out}")

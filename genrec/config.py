@@ -127,6 +127,8 @@ class DecodingConfig:
     """Beam width; also the number of items recommended to each user in an evaluation."""
     batch_size: int = 32
     """Users searched at once."""
+    index: str = "Flat"
+    """Faiss index-factory string of the item vectors, for codes that no item has."""
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,20 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from genrec.config import Config
 from genrec.data import Dataset, Histories, find_items, load_dataset
 from genrec.decoding import Recommender, named_lists
 from genrec.errors import UserError
 from genrec.pipeline import config_of, require
-from genrec.stages import best_recommender
+from genrec.stages import best_recommender, item_resolver
 
 
 @dataclass(frozen=True)
 class LoadedRun:
     """A finished run, ready to recommend."""
 
+    folder: Path
+    config: Config
     dataset: Dataset
     recommender: Recommender
 
@@ -35,6 +38,27 @@ class LoadedRun:
         Raises:
             UserError: an item is unknown, a history is empty, or k exceeds the beam width.
         """
+        known = self._known(histories, k)
+        items, scores = self.recommender(known, k, exclude_history=exclude_history)
+        return named_lists(self.dataset.item_ids, items, scores)
+
+    def recommend_freely(
+        self, histories: Sequence[Sequence[str]], k: int = 10, *, exclude_history: bool = True
+    ) -> tuple[list[list[str]], list[list[float]], float]:
+        """As `recommend`, but by a search that may spell any codes, as other recommenders do.
+
+        Where no item has the codes, the nearest one stands in. So a list may be shorter than k.
+
+        Returns:
+            Item ids, scores, and the share of the tuples found that no item has.
+        """
+        known = self._known(histories, k)
+        resolver, sizes = item_resolver(self.config, self.folder)
+        excluded = [set(items.tolist()) if exclude_history else set() for items in known]
+        items, scores, invalid = resolver.lists(*self.recommender.write(known, sizes), excluded, k)
+        return *named_lists(self.dataset.item_ids, items, scores), invalid
+
+    def _known(self, histories: Sequence[Sequence[str]], k: int) -> Histories:
         if not 1 <= k <= self.recommender.beam:
             raise UserError(
                 f"k is {k}, but must lie between 1 and the beam width, {self.recommender.beam} "
@@ -43,9 +67,7 @@ class LoadedRun:
         for number, history in enumerate(histories, 1):
             if not history:
                 raise UserError(f"history {number} has no item, so there is nothing to go on")
-        known = Histories.of(find_items(self.dataset, history) for history in histories)
-        items, scores = self.recommender(known, k, exclude_history=exclude_history)
-        return named_lists(self.dataset.item_ids, items, scores)
+        return Histories.of(find_items(self.dataset, history) for history in histories)
 
     def titles(self) -> dict[str, str]:
         """The title of every item id."""
@@ -60,10 +82,10 @@ def load_run(folder: str | Path) -> LoadedRun:
     """
     folder = Path(folder)
     config = config_of(folder)
-    for stage in ("prepare", "tokenize", "train"):
+    for stage in ("prepare", "embed", "tokenize", "train"):
         require(folder, config, stage)
     dataset = load_dataset(folder / "dataset")
-    return LoadedRun(dataset, best_recommender(config, folder, dataset))
+    return LoadedRun(folder, config, dataset, best_recommender(config, folder, dataset))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from flax import nnx
 
 from genrec.config import Config, DataConfig
 from genrec.data import Dataset, Source, load_dataset, movielens_100k, prepare
-from genrec.decoding import Recommender, named_lists, write_lists
+from genrec.decoding import Recommender, Resolver, named_lists, write_lists
 from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse
 from genrec.evaluation import (
     Evaluation,
@@ -30,10 +30,14 @@ from genrec.tokenizer import (
     fit_rqvae,
     health,
     load_semantic_ids,
+    load_tokenizer,
     save_semantic_ids,
     save_tokenizer,
 )
 from genrec.training import Checkpoints, train
+
+COOCCURRENCE_DIM = 128
+"""Width of the co-occurrence vectors; more of it is noise on histories of ten items."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def make_embeddings(task: Task) -> str:
 def make_semantic_ids(task: Task) -> str:
     """Writes tokenizer/."""
     settings = dataclasses.asdict(task.config.tokenizer)
-    vectors = _item_vectors(task.folder, settings.pop("cooccurrence"), task.config.seed)
+    del settings["cooccurrence"]
+    vectors = _item_vectors(task.config, task.folder)
     tokenizer, history = fit_rqvae(vectors, **settings, seed=task.config.seed)
     codes = tokenizer.encode(vectors)
     report = health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode(codes))
@@ -166,16 +171,33 @@ def best_recommender(
     return _recommender(config, ids, build, params, config.decoding.beam, progress_name)
 
 
-def _item_vectors(folder: Path, cooccurrence: float, seed: int) -> np.ndarray:
+def item_resolver(config: Config, folder: Path) -> tuple[Resolver, tuple[int, ...]]:
+    """What finds items for any codes, and the codebook sizes.
+
+    The disambiguation code says nothing of what an item is like, so it is left out of the way back
+    from codes to a vector.
+    """
+    ids, tokenizer = _semantic_ids(folder), load_tokenizer(folder / "tokenizer")
+    levels = len(tokenizer.codebook_sizes)
+    resolver = Resolver(
+        ids.codes,
+        _item_vectors(config, folder),
+        lambda codes: tokenizer.decode(codes[:, :levels]),
+        index=config.decoding.index,
+    )
+    return resolver, ids.codebook_sizes
+
+
+def _item_vectors(config: Config, folder: Path) -> np.ndarray:
     """What is tokenized: the content vectors, with those of co-occurrence beside them if wanted."""
     content = np.load(folder / "embeddings.npy")
-    if cooccurrence == 0:
+    if config.tokenizer.cooccurrence == 0:
         return content
     dataset = load_dataset(folder / "dataset")
     other = embed_cooccurrence(
-        dataset.training(), dataset.num_items, dim=content.shape[1], seed=seed
+        dataset.training(), dataset.num_items, dim=COOCCURRENCE_DIM, seed=config.seed
     )
-    return fuse(content, other, cooccurrence)
+    return fuse(content, other, config.tokenizer.cooccurrence)
 
 
 def _semantic_ids(folder: Path) -> SemanticIds:

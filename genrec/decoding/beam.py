@@ -1,4 +1,4 @@
-"""Beam search that can only spell items that exist.
+"""Beam search that can only spell items that exist, and one that may spell anything.
 
 Array shapes: B histories, T positions, D width, M beams, R children of a node, X excluded items.
 """
@@ -36,34 +36,87 @@ def beam_search(
         Item indices, -1 where no item is left; and their scores, the float32 sum of the codes'
         log-probabilities (natural logarithm, normalised over all codes of a level).
     """
-    memory = model.remember(states)
     exhausted = exhausted_nodes(trie, excluded)
+    search = _Search(model, states, readable, beam)
     node = jnp.zeros((len(states), 1), jnp.int32)
-    score = jnp.zeros((len(states), 1), jnp.float32)
-    previous, past = None, []
     for level in range(trie.levels):
-        queries = node.shape[1]
-        state = jnp.repeat(states[:, -1:], queries, axis=1)
-        mask = jnp.repeat(readable[:, None], queries, axis=1)
-        logits, present = model.decode_level(level, previous, state, past, memory, mask)
-        past.append(present)
-        log_probability = jax.nn.log_softmax(logits.astype(jnp.float32))
-
         child, code, allowed = _children(trie, level, node, exhausted[level])
-        gained = jnp.take_along_axis(log_probability, code, axis=2)
-        total = jnp.where(allowed, score[:, :, None] + gained, -jnp.inf).reshape(len(states), -1)
-        score, chosen = jax.lax.top_k(total, min(beam, total.shape[1]))
-
-        node = jnp.take_along_axis(child.reshape(total.shape), chosen, axis=1)
-        previous = jnp.take_along_axis(code.reshape(total.shape), chosen, axis=1)
-        origin = chosen // trie.fan_out[level]
-        past = jax.tree.map(
-            lambda x, origin=origin: jnp.take_along_axis(x, origin[:, :, None], axis=1), past
-        )
+        chosen = search.advance(code, allowed)
         # A beam without a code to go on with must not come back to life one level below.
-        node = jnp.where(jnp.isneginf(score), -1, node)
-    item = jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1)
-    return item, score
+        child = jnp.take_along_axis(child.reshape(len(child), -1), chosen, axis=1)
+        node = jnp.where(jnp.isneginf(search.score), -1, child)
+    return jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1), search.score
+
+
+def unconstrained_beam_search(
+    model: EncoderDecoder,
+    codebook_sizes: tuple[int, ...],
+    states: Float[Array, "B T D"],
+    readable: Bool[Array, "B T"],
+    *,
+    beam: int,
+) -> tuple[Int[Array, "B M L"], Float[Array, "B M"]]:
+    """The tuples of codes that the model finds most probable, whether an item has them or not.
+
+    Arguments and scores are those of `beam_search`; a `Resolver` finds items for the tuples.
+    """
+    search = _Search(model, states, readable, beam)
+    for size in codebook_sizes:
+        every = jnp.arange(size, dtype=jnp.int32)[None, None]
+        code = jnp.broadcast_to(every, (*search.score.shape, size))
+        search.advance(code, jnp.ones(code.shape, bool))
+    return jnp.stack(search.codes, axis=-1), search.score
+
+
+class _Search:
+    """The beams of a search that goes down the levels, within one traced call.
+
+    Attributes:
+        score: float32 (B, M), the sum of the log-probabilities of each beam's codes.
+        codes: for each level so far int32 (B, M), each beam's code.
+    """
+
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        states: Float[Array, "B T D"],
+        readable: Bool[Array, "B T"],
+        beam: int,
+    ):
+        self._model, self._states, self._readable, self._beam = model, states, readable, beam
+        self._memory = model.remember(states)
+        self._past: list = []
+        self.score = jnp.zeros((len(states), 1), jnp.float32)
+        self.codes: list[Int[Array, "B M"]] = []
+
+    def advance(
+        self, code: Int[Array, "B M R"], allowed: Bool[Array, "B M R"]
+    ) -> Int[Array, "B _"]:
+        """Goes down one level, with the best of the allowed codes of all beams.
+
+        Returns:
+            Which of the candidates were chosen, as positions among all beams' in turn.
+        """
+        batch, queries, width = code.shape
+        logits, present = self._model.decode_level(
+            len(self.codes),
+            self.codes[-1] if self.codes else None,
+            jnp.repeat(self._states[:, -1:], queries, axis=1),
+            self._past,
+            self._memory,
+            jnp.repeat(self._readable[:, None], queries, axis=1),
+        )
+        gained = jnp.take_along_axis(jax.nn.log_softmax(logits.astype(jnp.float32)), code, axis=2)
+        total = jnp.where(allowed, self.score[:, :, None] + gained, -jnp.inf).reshape(batch, -1)
+        self.score, chosen = jax.lax.top_k(total, min(self._beam, total.shape[1]))
+
+        origin = chosen // width
+        self._past = jax.tree.map(
+            lambda x: jnp.take_along_axis(x, origin[:, :, None], axis=1), [*self._past, present]
+        )
+        earlier = [jnp.take_along_axis(codes, origin, axis=1) for codes in self.codes]
+        self.codes = [*earlier, jnp.take_along_axis(code.reshape(batch, -1), chosen, axis=1)]
+        return chosen
 
 
 def _children(

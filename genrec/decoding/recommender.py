@@ -1,16 +1,18 @@
 """From histories to ranked items: batches of few shapes around the compiled search."""
 
+import contextlib
 import functools
+import math
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from genrec.data.histories import Histories
-from genrec.decoding.beam import beam_search
+from genrec.decoding.beam import beam_search, unconstrained_beam_search
 from genrec.decoding.trie import Trie, build_trie
 from genrec.model import EncoderDecoder, causal_mask
 from genrec.progress import progress
@@ -60,47 +62,65 @@ class Recommender:
         """
         if not 1 <= k <= self.beam:
             raise ValueError(f"k must lie between 1 and the beam width {self.beam}, got {k}")
-        if len(histories) and histories.lengths.min() == 0:
-            raise ValueError("a history without items has nothing to go on")
         items = np.full((len(histories), k), -1, np.int32)
         scores = np.full((len(histories), k), -np.inf, np.float32)
         widest = int(histories.lengths.max(initial=1)) if exclude_history else 1
-        # Histories of like lengths share a batch, so that short ones do not pay for long ones.
-        for rows in self._tracked(self._batches(histories), len(histories)):
-            read = _right_aligned(histories, rows, self._bucket(histories, rows), self.max_history)
+        for rows, read in self._batches(histories):
             seen = _right_aligned(histories, rows, _round_up(widest), widest)
-            found = search(
-                self.graph,
-                self.params,
-                self.trie,
-                self.codes,
-                _fill(read, self.batch_size),
-                _fill(seen if exclude_history else np.full_like(seen, -1), self.batch_size),
-                beam=self.beam,
+            excluded = _fill(seen if exclude_history else np.full_like(seen, -1), self.batch_size)
+            best, score = search(
+                self.graph, self.params, self.trie, self.codes, read, excluded, beam=self.beam
             )
-            width = min(k, found[0].shape[1])
-            items[rows, :width] = np.asarray(found[0])[: len(rows), :width]
-            scores[rows, :width] = np.asarray(found[1])[: len(rows), :width]
+            width = min(k, best.shape[1])
+            items[rows, :width] = np.asarray(best)[: len(rows), :width]
+            scores[rows, :width] = np.asarray(score)[: len(rows), :width]
         return items, scores
 
-    def _batches(self, histories: Histories) -> list[np.ndarray]:
-        by_length = np.argsort(np.minimum(histories.lengths, self.max_history), kind="stable")
-        return [
-            by_length[first : first + self.batch_size]
-            for first in range(0, len(by_length), self.batch_size)
-        ]
+    def write(
+        self, histories: Histories, codebook_sizes: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The codes most probable to come next after each history, whether an item has them or not.
 
-    def _tracked(self, batches: list[np.ndarray], users: int) -> Iterator[np.ndarray]:
-        if self.progress_name is None:
-            yield from batches
-            return
-        with progress(self.progress_name, users, "user") as bar:
-            for rows in batches:
-                yield rows
-                bar.advance(len(rows))
+        Args:
+            codebook_sizes: K_l for each of the L levels.
 
-    def _bucket(self, histories: Histories, rows: np.ndarray) -> int:
-        return min(_round_up(int(histories.lengths[rows].max())), _round_up(self.max_history))
+        Returns:
+            int32 (B, M, L) codes, best first, M being the beam width or the number of all tuples;
+            float32 (B, M) scores, log-probabilities.
+
+        Raises:
+            ValueError: a history is empty.
+        """
+        width = min(self.beam, math.prod(codebook_sizes))
+        codes = np.zeros((len(histories), width, len(codebook_sizes)), np.int32)
+        scores = np.zeros((len(histories), width), np.float32)
+        for rows, read in self._batches(histories):
+            written, score = search_freely(
+                self.graph, self.params, self.codes, read, sizes=codebook_sizes, beam=self.beam
+            )
+            codes[rows] = np.asarray(written)[: len(rows)]
+            scores[rows] = np.asarray(score)[: len(rows)]
+        return codes, scores
+
+    def _batches(self, histories: Histories) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Which histories are searched together, and int32 (batch_size, T) what is read of them.
+
+        Histories of like lengths share a batch, so that short ones do not pay for long ones.
+        """
+        if len(histories) and histories.lengths.min() == 0:
+            raise ValueError("a history without items has nothing to go on")
+        lengths = np.minimum(histories.lengths, self.max_history)
+        order = np.argsort(lengths, kind="stable")
+        shown = self.progress_name is not None and len(order) > 0
+        name = self.progress_name or ""
+        with progress(name, len(order), "user") if shown else contextlib.nullcontext() as bar:
+            for first in range(0, len(order), self.batch_size):
+                rows = order[first : first + self.batch_size]
+                width = _round_up(int(lengths[rows].max()))
+                read = _right_aligned(histories, rows, width, self.max_history)
+                yield rows, _fill(read, self.batch_size)
+                if bar is not None:
+                    bar.advance(len(rows))
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "beam"))
@@ -114,12 +134,33 @@ def search(
     *,
     beam: int,
 ) -> tuple[Int[Array, "B M"], Float[Array, "B M"]]:
-    """Encodes histories and searches; right-aligned item indices, below 0 where there is none."""
+    """Encodes histories and searches the trie; histories are as `_right_aligned` makes them."""
     model = nnx.merge(graph, params)
+    return beam_search(model, trie, *_encode(model, codes, histories), excluded, beam=beam)
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "sizes", "beam"))
+def search_freely(
+    graph: nnx.GraphDef[EncoderDecoder],
+    params,
+    codes: Int[Array, "N L"],
+    histories: Int[Array, "B T"],
+    *,
+    sizes: tuple[int, ...],
+    beam: int,
+) -> tuple[Int[Array, "B M L"], Float[Array, "B M"]]:
+    """Encodes histories and searches all tuples of codes."""
+    model = nnx.merge(graph, params)
+    return unconstrained_beam_search(model, sizes, *_encode(model, codes, histories), beam=beam)
+
+
+def _encode(
+    model: EncoderDecoder, codes: Int[Array, "N L"], histories: Int[Array, "B T"]
+) -> tuple[Float[Array, "B T D"], Bool[Array, "B T"]]:
+    """The states of right-aligned histories, and which positions hold an item."""
     readable = histories >= 0
     items = jnp.maximum(histories, 0)
-    states = model.encode(items, codes[items], causal_mask(readable.astype(jnp.int32)))
-    return beam_search(model, trie, states, readable, excluded, beam=beam)
+    return model.encode(items, codes[items], causal_mask(readable.astype(jnp.int32))), readable
 
 
 def _right_aligned(histories: Histories, rows: np.ndarray, width: int, longest: int) -> np.ndarray:

@@ -7,11 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 _SHOWN_CUT_OFFS = 2
+_PROTOCOLS = ("unfiltered", "filtered")
 _NAMES = {"recall": "Recall", "ndcg": "NDCG"}
 
 
 def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") -> Table:
-    """The figures of metrics.json as a table of at most 100 columns of text.
+    """The figures of metrics.json as a table that fits into 80 columns of text.
 
     Args:
         metrics: {split: {"users", "unfiltered", "filtered", …}, "baselines": {name: {split: …}}}.
@@ -21,8 +22,8 @@ def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") 
         name: what to call the model's row.
 
     Returns:
-        One row per recommender; Recall and NDCG at the first two cut-offs, unfiltered and filtered;
-        the best of every column in bold.
+        One row per recommender, unfiltered and then filtered; Recall and NDCG at the first two
+        cut-offs; the best of either part in bold.
 
     Raises:
         ValueError: a recommender has no figures for `split`, or was measured on other users or at
@@ -41,42 +42,35 @@ def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") 
         if row["users"] != rows[name]["users"]:
             raise ValueError(f"{recommender} was measured on other users than {name}")
 
-    keys = [
-        (protocol, measure)
-        for protocol in ("unfiltered", "filtered")
-        for measure in list(rows[name][protocol])[: _SHOWN_CUT_OFFS * len(_NAMES)]
-    ]
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        caption=_caption(rows[name], split),
-        caption_justify="left",
-    )
-    table.add_column("\nrecommender", overflow="fold")
-    for place, (protocol, measure) in enumerate(keys):
-        first = place == 0 or keys[place - 1][0] != protocol
-        table.add_column(_header(protocol if first else "", measure), justify="right", no_wrap=True)
-    try:
-        figures = {
-            recommender: [f"{row[protocol][measure]:.4f}" for protocol, measure in keys]
-            for recommender, row in rows.items()
-        }
-    except KeyError as missing:
-        raise ValueError(f"a recommender was not measured at {missing}") from None
-    # Compared as printed: what looks equal is equally bold.
-    best = [max(column) for column in zip(*figures.values(), strict=True)]
-    for recommender, row in figures.items():
-        cells = (
-            Text(figure, style="bold" if figure == top else "")
-            for figure, top in zip(row, best, strict=True)
-        )
-        table.add_row(recommender, *cells)
+    measures = list(rows[name]["unfiltered"])[: _SHOWN_CUT_OFFS * len(_NAMES)]
+    table = Table(box=box.SIMPLE_HEAD, caption=_caption(rows[name], split), caption_justify="left")
+    for column in ("", "recommender"):
+        table.add_column(column, overflow="fold")
+    for measure in measures:
+        table.add_column(_header(measure), justify="right", no_wrap=True)
+    for protocol in _PROTOCOLS:
+        try:
+            figures = {
+                recommender: [f"{row[protocol][measure]:.4f}" for measure in measures]
+                for recommender, row in rows.items()
+            }
+        except KeyError as missing:
+            raise ValueError(f"a recommender was not measured at {missing}") from None
+        # Compared as printed: what looks equal is equally bold.
+        best = [max(column) for column in zip(*figures.values(), strict=True)]
+        for place, (recommender, row) in enumerate(figures.items()):
+            cells = (
+                Text(figure, style="bold" if figure == top else "")
+                for figure, top in zip(row, best, strict=True)
+            )
+            table.add_row(protocol if place == 0 else "", recommender, *cells)
+        table.add_section()
     return table
 
 
-def _header(protocol: str, measure: str) -> str:
+def _header(measure: str) -> str:
     kind, cut_off = measure.split("@")
-    return f"{protocol}\n{_NAMES[kind]}@{cut_off}"
+    return f"{_NAMES[kind]}@{cut_off}"
 
 
 def _caption(row: dict[str, Any], split: str) -> str:

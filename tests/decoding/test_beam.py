@@ -9,37 +9,17 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import randomised, small_model
 
 from genrec.decoding.beam import beam_search
 from genrec.decoding.trie import build_trie
-from genrec.model import EncoderDecoder, causal_mask
+from genrec.model import causal_mask
 
 SIZES = (6, 5, 4)
 LENGTH, EXCLUDED = 4, 5
 
 
-def random_model():
-    made = EncoderDecoder(
-        num_items=1,
-        codebook_sizes=SIZES,
-        d_model=8,
-        encoder_layers=1,
-        decoder_layers=2,
-        heads=2,
-        d_ff=16,
-        dropout=0.0,
-        item_embedding=False,
-        rngs=nnx.Rngs(0),
-    )
-    state = nnx.state(made, nnx.Param)
-    leaves, tree = jax.tree.flatten(state)
-    rng = np.random.default_rng(0)
-    leaves = [jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32) for leaf in leaves]
-    nnx.update(made, jax.tree.unflatten(tree, leaves))
-    return made
-
-
-MODEL = random_model()
+MODEL = randomised(small_model(SIZES, 1, item_embedding=False))
 
 
 def catalogue(seed, count):

@@ -1,32 +1,18 @@
-import jax
 import numpy as np
 import pytest
 from flax import nnx
+from small import randomised, small_model
 
 from genrec.data.histories import Histories
 from genrec.decoding import Recommender
-from genrec.model import EncoderDecoder
 
 NUM_ITEMS = 30
 CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).astype(np.int32)
 
 
 def recommender():
-    model = EncoderDecoder(
-        num_items=NUM_ITEMS,
-        codebook_sizes=(6, 5),
-        d_model=8,
-        encoder_layers=1,
-        decoder_layers=1,
-        heads=2,
-        d_ff=16,
-        dropout=0.5,
-        item_embedding=True,
-        rngs=nnx.Rngs(0),
-    )
+    model = randomised(small_model((6, 5), NUM_ITEMS, dropout=0.5))
     graph, params = nnx.split(model, nnx.Param)
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32), params)
     return Recommender(graph, params, CODES, max_history=8, beam=12, batch_size=4)
 
 
@@ -83,3 +69,12 @@ def test_an_empty_history_is_refused_and_no_history_is_fine():
         recommender()(Histories.of([[1], []]), 3, exclude_history=True)
     items, _ = recommender()(Histories.of([]), 3, exclude_history=True)
     assert items.shape == (0, 3)
+
+
+def test_writing_freely_agrees_with_the_trie_where_every_tuple_is_an_item():
+    histories = some_histories(7)
+    recommend = recommender()
+    items, scores = recommend(histories, 12, exclude_history=False)
+    codes, written = recommend.write(histories, (6, 5))
+    assert np.array_equal(codes, CODES[items])
+    assert np.allclose(written, scores, atol=1e-5)

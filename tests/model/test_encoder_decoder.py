@@ -1,12 +1,11 @@
 """The model against a plain NumPy forward pass, and what each position and level may depend on."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from small import randomised, small_model
 
-from genrec.model import EncoderDecoder, Noise, causal_mask
+from genrec.model import Noise, causal_mask
 
 SIZES = (5, 4, 3)
 NUM_ITEMS, WIDTH, HEADS = 11, 8, 2
@@ -14,25 +13,9 @@ NUM_ITEMS, WIDTH, HEADS = 11, 8, 2
 
 @pytest.fixture(scope="module", params=[True, False], ids=["item-embedding", "codes-only"])
 def model(request):
-    model = EncoderDecoder(
-        num_items=NUM_ITEMS,
-        codebook_sizes=SIZES,
-        d_model=WIDTH,
-        encoder_layers=2,
-        decoder_layers=2,
-        heads=HEADS,
-        d_ff=16,
-        dropout=0.3,
-        item_embedding=request.param,
-        rngs=nnx.Rngs(0),
+    return randomised(
+        small_model(SIZES, NUM_ITEMS, layers=2, dropout=0.3, item_embedding=request.param)
     )
-    # Every parameter is random, those too that start at zero or one.
-    state = nnx.state(model, nnx.Param)
-    leaves, tree = jax.tree.flatten(state)
-    rng = np.random.default_rng(1)
-    leaves = [jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32) for leaf in leaves]
-    nnx.update(model, jax.tree.unflatten(tree, leaves))
-    return model
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from small import small_model
 
 from genrec.config import TrainingConfig
 from genrec.data.histories import Histories
 from genrec.errors import UserError
-from genrec.model import EncoderDecoder
 from genrec.training import Checkpoints, train
 from genrec.training.loop import _compile
 from genrec.training.packing import epoch_batches
@@ -28,18 +28,7 @@ def histories():
 
 
 def build(rngs):
-    return EncoderDecoder(
-        num_items=NUM_ITEMS,
-        codebook_sizes=(4, 3),
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        heads=2,
-        d_ff=32,
-        dropout=0.2,
-        item_embedding=False,
-        rngs=rngs,
-    )
+    return small_model((4, 3), NUM_ITEMS, rngs, d_model=16, dropout=0.2, item_embedding=False)
 
 
 def run(folder, settings=SETTINGS, *, validate=lambda _: {"ndcg@10": 0.5}, fingerprint="a", seed=3):

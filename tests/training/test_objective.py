@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from small import randomised, small_model
 
 from genrec.data.histories import Histories
-from genrec.model import EncoderDecoder
 from genrec.training.objective import next_item_loss
 from genrec.training.packing import Batch, epoch_batches
 
@@ -15,29 +15,9 @@ CODES = np.stack([np.arange(NUM_ITEMS) % 4, np.arange(NUM_ITEMS) // 4], axis=1).
 HISTORIES = Histories.of([[0, 1, 2, 3], [4, 5], [6, 7, 8, 1, 0], [2, 6]])
 
 
-def build(rngs):
-    return EncoderDecoder(
-        num_items=NUM_ITEMS,
-        codebook_sizes=SIZES,
-        d_model=8,
-        encoder_layers=1,
-        decoder_layers=1,
-        heads=2,
-        d_ff=16,
-        dropout=0.0,
-        item_embedding=True,
-        rngs=rngs,
-    )
-
-
 def test_packed_loss_and_gradients_equal_those_of_single_prefixes():
-    graph, params = nnx.split(build(nnx.Rngs(0)), nnx.Param)
     # A layer that starts at zero would hide a wrong gradient of those before it.
-    leaves, tree = jax.tree.flatten(params)
-    rng = np.random.default_rng(0)
-    params = jax.tree.unflatten(
-        tree, [jnp.asarray(rng.normal(0, 0.3, x.shape), jnp.float32) for x in leaves]
-    )
+    graph, params = nnx.split(randomised(small_model(SIZES, NUM_ITEMS)), nnx.Param)
     (batch,) = epoch_batches(HISTORIES, rows=2, row_length=8, max_history=6, seed=0, epoch=0)
 
     def packed(params):
@@ -75,6 +55,6 @@ def test_packed_loss_and_gradients_equal_those_of_single_prefixes():
 def test_a_batch_without_targets_costs_nothing():
     empty = jnp.zeros((1, 4), jnp.int32)
     none = jnp.zeros((1, 4), bool)
-    model = build(nnx.Rngs(0))
+    model = small_model(SIZES, NUM_ITEMS)
     batch = Batch(empty, empty, empty - 1, none)
     assert next_item_loss(model, jnp.asarray(CODES), batch, None) == 0.0

@@ -1,0 +1,44 @@
+"""A model small enough to be compared with brute force."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from genrec.model import EncoderDecoder
+
+
+def small_model(
+    codebook_sizes: Sequence[int],
+    num_items: int,
+    rngs: nnx.Rngs | None = None,
+    *,
+    layers: int = 1,
+    d_model: int = 8,
+    dropout: float = 0.0,
+    item_embedding: bool = True,
+) -> EncoderDecoder:
+    """An encoder-decoder of a few hundred parameters, as it is before training."""
+    return EncoderDecoder(
+        num_items=num_items,
+        codebook_sizes=codebook_sizes,
+        d_model=d_model,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        heads=2,
+        d_ff=16,
+        dropout=dropout,
+        item_embedding=item_embedding,
+        rngs=rngs or nnx.Rngs(0),
+    )
+
+
+def randomised(model: EncoderDecoder) -> EncoderDecoder:
+    """The same model with every parameter drawn at random, those too that start at zero or one."""
+    leaves, tree = jax.tree.flatten(nnx.state(model, nnx.Param))
+    rng = np.random.default_rng(0)
+    leaves = [jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32) for leaf in leaves]
+    nnx.update(model, jax.tree.unflatten(tree, leaves))
+    return model
