@@ -129,27 +129,38 @@ def _inputs(name: str, config: Config, folder: Path) -> dict[str, str]:
         if not path.is_file():
             raise UserError(f"{path} does not exist")
     found = {str(path): sha256(path) for path in external}
-    for earlier in STAGES[name].after:
-        found |= require(folder, config, earlier)
-    return found
+    return found | require(folder, config, *STAGES[name].after)
 
 
-def require(folder: Path, config: Config, name: str) -> dict[str, str]:
-    """The outputs of a finished stage and their sha256; UserError where it is not done."""
-    entry = manifest.read_manifest(folder).get(name)
-    if entry is None:
-        raise UserError(f"{folder}: {name} is not done; run `genrec {name} {folder}` first")
-    settings = manifest.settings_of(config, STAGES[name].sections)
-    if (entry["config"], entry["seed"]) != (settings, config.seed):
-        raise UserError(
-            f"{folder}: {name} was done with other settings; run `genrec {name} {folder}` again"
-        )
-    if not manifest.is_current(folder, entry, entry["fingerprint"]):
-        raise UserError(
-            f"{folder}: the files of {name} have changed since it was done; "
-            f"run `genrec {name} {folder}` again"
-        )
-    return entry["outputs"]
+def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
+    """The files of finished stages and their sha256.
+
+    Raises:
+        UserError: one of them, or a stage that it builds on, is not done, or was done with other
+            settings or from other files than those that are there.
+    """
+    wanted = set(names)
+    for name in reversed(STAGES):
+        if name in wanted:
+            wanted.update(STAGES[name].after)
+    entries = manifest.read_manifest(folder)
+    files: dict[str, dict[str, str]] = {}
+    for name in STAGES:
+        if name not in wanted:
+            continue
+        entry, again = entries.get(name), f"run `genrec {name} {folder}`"
+        if entry is None:
+            raise UserError(f"{folder}: {name} is not done; {again} first")
+        settings = manifest.settings_of(config, STAGES[name].sections)
+        if (entry["config"], entry["seed"]) != (settings, config.seed):
+            raise UserError(f"{folder}: {name} was done with other settings; {again} again")
+        for earlier in STAGES[name].after:
+            if not files[earlier].items() <= entry["inputs"].items():
+                raise UserError(f"{folder}: {earlier} was done again after {name}; {again} again")
+        if not manifest.is_current(folder, entry, entry["fingerprint"]):
+            raise UserError(f"{folder}: the files of {name} have changed since; {again} again")
+        files[name] = entry["outputs"]
+    return {file: digest for name in names for file, digest in files[name].items()}
 
 
 def config_of(folder: Path) -> Config:

@@ -82,8 +82,7 @@ def load_run(folder: str | Path) -> LoadedRun:
     """
     folder = Path(folder)
     config = config_of(folder)
-    for stage in ("prepare", "embed", "tokenize", "train"):
-        require(folder, config, stage)
+    require(folder, config, "train")
     dataset = load_dataset(folder / "dataset")
     return LoadedRun(folder, config, dataset, best_recommender(config, folder, dataset))
 

@@ -227,9 +227,26 @@ def test_files_that_are_not_those_of_the_training_are_not_evaluated(finished, tm
     pq.write_table(
         ids.take(list(range(ids.num_rows))[::-1]), run / "tokenizer/semantic_ids.parquet"
     )
-    with pytest.raises(UserError, match="the files of tokenize have changed"):
+    with pytest.raises(UserError, match="the files of tokenize have changed since"):
         genrec.run_stage("evaluate", config, run)
-    with pytest.raises(UserError, match="the files of tokenize have changed"):
+    with pytest.raises(UserError, match="the files of tokenize have changed since"):
+        genrec.load_run(run)
+
+
+def test_a_model_of_another_dataset_is_not_evaluated(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "log.csv").open("a") as log:
+        log.writelines(f"u1,i00{n},99999{n}\n" for n in range(3))
+    run = tmp_path / "runs/tiny"
+    config = genrec.load_config(
+        run / "config.yaml",
+        f"data.interactions={tmp_path / 'log.csv'}",
+        f"data.items={tmp_path / 'items.csv'}",
+    )
+    (run / "checkpoints").rename(tmp_path / "checkpoints")  # or the other path is refused
+    genrec.run_stage("prepare", config, run)
+    (tmp_path / "checkpoints").rename(run / "checkpoints")
+    with pytest.raises(UserError, match="prepare was done again after embed"):
         genrec.load_run(run)
 
 

@@ -16,6 +16,7 @@ from flax import nnx
 from genrec.config import TrainingConfig
 from genrec.data.histories import Histories
 from genrec.errors import UserError
+from genrec.files import replacing
 from genrec.model import EncoderDecoder, Noise
 from genrec.progress import Bar, progress
 from genrec.training.checkpoints import Checkpoints
@@ -87,9 +88,10 @@ def train(
                 if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:
                     metrics = validate(state["params"])
                     line["validation"] = metrics
-                checkpoints.save(epoch + 1, state, metrics)
+                # The line goes first: resuming drops those that no checkpoint followed.
                 log.write(json.dumps(line) + "\n")
                 log.flush()
+                checkpoints.save(epoch + 1, state, metrics)
     with Checkpoints(folder / "checkpoints", fingerprint) as checkpoints:
         return checkpoints.best
 
@@ -161,8 +163,9 @@ def _run_epoch(step, state, codes, batches, bar: Bar, epoch: int) -> tuple[dict[
 
 
 def _metrics_file(path: Path, epochs: int) -> TextIO:
-    """Opens the log to append to, less the lines of epochs that are about to be trained again."""
+    """Opens the log to append to, with the lines of the first `epochs` epochs only."""
     lines = path.read_text().splitlines() if path.exists() else []
-    kept = [line for line in lines if json.loads(line)["epoch"] <= epochs]
-    path.write_text("".join(line + "\n" for line in kept))
+    with replacing(path) as temporary:
+        # One line an epoch, so a line that was cut short is never among the first.
+        temporary.write_text("".join(line + "\n" for line in lines[:epochs]))
     return path.open("a")

@@ -91,6 +91,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(finished, tmp_path):
 
     with pytest.raises(Interrupted):
         run(tmp_path, validate=interrupt)  # at the end of epoch 2, before its checkpoint
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"epoch": 2, "lo')  # as a kill in the middle of a line leaves it
     run(tmp_path, validate=interrupt)
     assert same(final_params(finished), final_params(tmp_path))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
