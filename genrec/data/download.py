@@ -15,7 +15,7 @@ _PIP_SECONDS = 300.0
 
 
 class UnavailableError(Exception):
-    """A source of a file did not answer, or not with that file; another may be tried."""
+    """A source of a file did not answer; another may be tried."""
 
 
 def cache_folder() -> Path:
@@ -45,7 +45,8 @@ def fetch_https(url: str, path: Path, expected: str, limit: int) -> None:
         expected: its sha256.
         limit: bytes after which the answer cannot be the file.
 
-    Raises UnavailableError when the address does not answer with that file.
+    Raises UnavailableError when the address does not answer, and UserError when it answers with
+    another file.
     """
     try:
         with urllib.request.urlopen(_https(url), timeout=_CONNECT_SECONDS) as answer:
@@ -61,7 +62,8 @@ def fetch_https(url: str, path: Path, expected: str, limit: int) -> None:
 def fetch_wheel(requirement: str, expected: str, folder: Path) -> Path:
     """Downloads one wheel from the package index, with pip, and returns where it is in `folder`.
 
-    Nothing of it is installed or run. Raises UnavailableError when pip or the index has it not.
+    Nothing of it is installed or run. Raises UnavailableError when pip or the index has it not,
+    and UserError when it is another file.
 
     Args:
         requirement: such as "recbole==1.2.1".
@@ -94,4 +96,7 @@ def _https(url: str) -> str:
 def _verify(path: Path, expected: str, source: str) -> None:
     found = sha256(path)
     if found != expected:
-        raise UnavailableError(f"{source}: another file (sha256 {found[:12]}…)")
+        raise UserError(
+            f"{source} sent another file than expected (sha256 {found[:12]}…, expected "
+            f"{expected[:12]}…): try again from a network without a proxy or sign-in page"
+        )

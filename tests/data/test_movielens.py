@@ -153,11 +153,11 @@ def test_the_wheel_gives_the_same_bytes(tmp_path, sources):
 
 
 @pytest.mark.parametrize("answer", [b"<html>sign in</html>", b"", b"x" * (17 << 20)])
-def test_another_file_at_the_official_address_is_not_used(tmp_path, sources, answer):
+def test_another_file_at_the_official_address_is_an_error(tmp_path, sources, answer):
     sources.official = answer
-    movielens_100k(tmp_path)
-    assert sources.asked[-1] == "pip"
-    assert_canonical(tmp_path)
+    with pytest.raises(UserError, match=r"ml-100k\.zip sent another file than expected"):
+        movielens_100k(tmp_path)
+    assert not (tmp_path / "movielens-100k" / "items.csv").exists()
 
 
 def test_the_cache_is_used_and_verified(tmp_path, sources):
@@ -195,9 +195,15 @@ def test_another_archive_brought_by_hand_is_refused(tmp_path, sources, name):
     assert list(files_in(by_hand.parent)) == [name]
 
 
-@pytest.mark.parametrize("wheel", [OSError("no such package"), zipped({"other": b"wheel"})])
-def test_without_any_source_the_message_says_what_to_bring(tmp_path, sources, wheel):
-    sources.official, sources.wheel = OFFLINE, wheel
+def test_another_wheel_is_an_error(tmp_path, sources):
+    sources.official, sources.wheel = OFFLINE, zipped({"other": b"wheel"})
+    with pytest.raises(UserError, match=r"recbole==1\.2\.1 sent another file than expected"):
+        movielens_100k(tmp_path)
+    assert not (tmp_path / "movielens-100k" / "items.csv").exists()
+
+
+def test_without_any_source_the_message_says_what_to_bring(tmp_path, sources):
+    sources.official, sources.wheel = OFFLINE, OSError("no such package")
     with pytest.raises(UserError) as caught:
         movielens_100k(tmp_path)
     message = str(caught.value)
