@@ -139,6 +139,7 @@ def _run(name: str, arguments: list[str]) -> None:
     from genrec import pipeline
     from genrec.evaluation import results_table
     from genrec.recommend import examples
+    from genrec.tokenizer import health_table
 
     console = Console(highlight=False)
     pipeline.open_run(config, folder)
@@ -146,6 +147,8 @@ def _run(name: str, arguments: list[str]) -> None:
         outcome = pipeline.run_stage(stage, config, folder)
         took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
         console.print(f"[bold]{stage:<9}[/] {outcome.summary} [dim]({took})[/]", soft_wrap=True)
+    if name == "tokenize":
+        console.print(health_table(read_json(folder / "tokenizer" / "health.json")))
     if name in ("run", "evaluate"):
         console.print(results_table(read_json(folder / "metrics.json"), "test"))
     if name == "run":

@@ -131,6 +131,12 @@ def test_every_user_gets_existing_items_once_and_the_lists_give_the_metrics(fini
     assert recall_at(ranks, 10, 20).mean() == pytest.approx(recall)
 
 
+def test_tokenize_shows_the_health_of_the_codes(finished):
+    shown = command(finished[0], "tokenize", "runs/tiny").stdout
+    for word in ("(done before)", "40 items", "distinct tuples", "perplexity"):
+        assert word in shown
+
+
 def test_it_shows_the_table_three_users_and_where_everything_is(finished):
     shown = finished[1]
     for word in ("most popular", "item knn", "150 users", "Recall@5", "NDCG@10", "runs/tiny"):
@@ -235,8 +241,8 @@ def test_files_that_are_not_those_of_the_training_are_not_evaluated(finished, tm
 
 def test_a_model_of_another_dataset_is_not_evaluated(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
-    with (tmp_path / "log.csv").open("a") as log:
-        log.writelines(f"u1,i00{n},99999{n}\n" for n in range(3))
+    with (tmp_path / "log.csv").open("a", newline="") as log:
+        csv.writer(log).writerows(["u1", f"i00{n}", f"99999{n}"] for n in range(3))
     run = tmp_path / "runs/tiny"
     config = genrec.load_config(
         run / "config.yaml",
