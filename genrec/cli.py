@@ -84,14 +84,15 @@ class Recommend:
     """Parquet file for the result: user_id, item_id (list), score (list)."""
 
 
-_STAGES = {
+_COMMANDS = {
+    "run": Run,
     "prepare": Prepare,
     "embed": Embed,
     "tokenize": Tokenize,
     "train": Train,
     "evaluate": Evaluate,
+    "recommend": Recommend,
 }
-_COMMANDS = {"run": Run, **_STAGES, "recommend": Recommend}
 
 
 def main() -> None:

@@ -67,7 +67,10 @@ class LoadedRun:
         for number, history in enumerate(histories, 1):
             if not history:
                 raise UserError(f"history {number} has no item, so there is nothing to go on")
-        return Histories.of(find_items(self.dataset, history) for history in histories)
+        # All names at once: the look-up tables of the catalogue are made once, not once a history.
+        items = find_items(self.dataset, [name for history in histories for name in history])
+        ends = np.cumsum([0, *map(len, histories)], dtype=np.int64)
+        return Histories(ends, np.array(items, np.int32))
 
     def titles(self) -> dict[str, str]:
         """The title of every item id."""
@@ -112,7 +115,8 @@ def examples(folder: Path, *, count: int = 3, k: int = 5, recent: int = 5) -> li
     dataset = load_dataset(folder / "dataset")
     test = dataset.held_out("test")
     lists = pq.read_table(folder / "recommendations_filtered.parquet")
-    titles = dict(zip(dataset.item_ids, dataset.titles, strict=True))
+    titles = dataset.titles
+    title_of = dict(zip(dataset.item_ids, titles, strict=True))
     generator = np.random.default_rng(config.seed)
     users = generator.choice(len(test.targets), min(count, len(test.targets)), replace=False)
     shown = []
@@ -122,9 +126,9 @@ def examples(folder: Path, *, count: int = 3, k: int = 5, recent: int = 5) -> li
         shown.append(
             Example(
                 user_id=row["user_id"],
-                recent=[dataset.titles[item] for item in test.histories[user][-recent:]],
-                target=dataset.titles[test.targets[user]],
-                titles=[titles[item_id] for item_id in item_ids],
+                recent=[titles[item] for item in test.histories[user][-recent:]],
+                target=titles[test.targets[user]],
+                titles=[title_of[item_id] for item_id in item_ids],
                 item_ids=item_ids,
                 scores=row["score"][:k],
             )

@@ -251,9 +251,10 @@ def _validation(
     users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
     histories, targets = held_out.histories.select(users), held_out.targets[users]
     beam = config.training.validation_beam
+    recommend = _recommender(config, ids, build, None, beam)
 
     def validate(params: Any) -> dict[str, float]:
-        recommend = _recommender(config, ids, build, params, beam)
+        recommend.params = params
         items, _ = recommend(histories, beam, exclude_history=True)
         return summarise(target_ranks(items, targets), (10,), beam)
 
