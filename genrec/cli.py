@@ -56,8 +56,14 @@ class Tokenize(OfRun):
     """Stage 3: turn each item's vector into a semantic ID, by an RQ-VAE."""
 
 
+@dataclass(frozen=True)
 class Train(OfRun):
     """Stage 4: train the encoder-decoder; goes on where it was interrupted."""
+
+    distributed: bool = False
+    """This is one of several processes that train together, each with devices of its own: found by
+    SLURM, GKE, TPU pods and Open MPI, or by the environment variables JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID. All of them must see the run's folder."""
 
 
 class Evaluate(OfRun):
@@ -73,7 +79,8 @@ class Recommend:
     history: tuple[str, ...] = ()
     """Item ids or titles, oldest first."""
     histories: Path | None = None
-    """File of histories, JSON lines or Parquet: user_id, and items, a list of ids or titles."""
+    """File of histories, JSON lines or Parquet: user_id; items, a list of ids or titles; and, if
+    known, timestamps, a list of seconds since 1970."""
     k: int = 10
     """Number of items to recommend."""
     include_history: bool = False
@@ -102,8 +109,9 @@ def main() -> None:
     except UserError as error:
         print(f"genrec: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("genrec: interrupted; the same command goes on from here", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        where = f", and {interruption}" if str(interruption) else ""
+        print(f"genrec: interrupted{where}; the same command goes on from there", file=sys.stderr)
         sys.exit(130)
 
 
@@ -142,10 +150,16 @@ def _run(name: str, arguments: list[str]) -> None:
     from genrec.recommend import examples
     from genrec.tokenizer import health_table
 
-    console = Console(highlight=False)
-    pipeline.open_run(config, folder)
+    leads = True
+    if isinstance(given, Train) and given.distributed:
+        from genrec.training.cluster import join_cluster
+
+        leads = join_cluster()
+    console = Console(highlight=False, quiet=not leads)
+    if leads:
+        pipeline.open_run(config, folder)
     for stage in pipeline.STAGES if name == "run" else [name]:
-        outcome = pipeline.run_stage(stage, config, folder)
+        outcome = pipeline.run_stage(stage, config, folder, leads=leads)
         took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
         console.print(f"[bold]{stage:<9}[/] {outcome.summary} [dim]({took})[/]", soft_wrap=True)
     if name == "tokenize":
@@ -178,11 +192,12 @@ def _recommend(command: Recommend) -> None:
         _print_examples(console, examples(command.run, k=command.k))
         return
     run = load_run(command.run)
-    if command.histories:
-        users, histories = read_histories(command.histories)
-    else:
-        users, histories = [""], [list(command.history)]
+    users, histories = [""], [list(command.history)]
     options = {"k": command.k, "exclude_history": not command.include_history}
+    if command.histories:
+        given = read_histories(command.histories)
+        users, histories = given.user_ids, given.histories
+        options |= {"user_ids": users, "timestamps": given.timestamps}
     if command.unconstrained:
         ids, scores, invalid = run.recommend_freely(histories, **options)
         console.print(f"{invalid:.1%} of the codes found are no item's")

@@ -79,20 +79,41 @@ class TokenizerConfig:
 class ModelConfig:
     """The encoder-decoder that reads a history and writes the next item's codes."""
 
+    tokens: Literal["items", "codes"] = "items"
+    """What the encoder reads of an item: one vector, or a token for each of its codes (TIGER)."""
+    encoder: Literal["causal", "bidirectional"] = "causal"
+    """causal: one pass over a history trains the prediction after every item of it. bidirectional:
+    every prefix of a history is read on its own (TIGER)."""
+    user_tokens: int = 0
+    """Tokens that user ids are hashed to, one of them before each history (TIGER: 2000)."""
     d_model: int = 128
     """Width of every state."""
     encoder_layers: int = 2
     decoder_layers: int = 1
     heads: int = 4
-    """Attention heads; must divide d_model."""
+    """Attention heads."""
+    head_dim: int | None = None
+    """Width of a head; without it, d_model / heads."""
     d_ff: int = 512
     """Width of the feed-forward layers."""
     dropout: float = 0.2
-    """Share of activations dropped in training."""
+    """Share of tokens, hidden activations and layer outputs dropped in training."""
+    attention_dropout: float = 0.0
+    """Share of attention weights dropped."""
+    decoder_dropout: float | None = None
+    """The decoder's own `dropout`; without it, the same."""
     max_history: int = 50
     """Most recent items of a history that the model reads."""
     item_embedding: bool = True
     """Give each item a vector of its own beside those of its codes."""
+    content: bool = False
+    """Add a projection of the item's content embedding to its token."""
+    time_gaps: bool = False
+    """Add an embedding of the time since the item before."""
+    item_head: bool = False
+    """Score all items directly too, from the encoder's state: an auxiliary loss in training."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of computations; parameters are float32. bfloat16 pays on accelerators only."""
 
 
 @dataclass(frozen=True)
@@ -101,22 +122,44 @@ class TrainingConfig:
 
     epochs: int = 24
     rows: int = 32
-    """Rows in a step; several users are packed into each."""
+    """Rows in a step. causal: several users are packed into each. bidirectional: one prefix."""
     row_length: int = 64
-    """Items in a row; at least model.max_history."""
+    """Items in a packed row; at least model.max_history."""
+    longer_histories: Literal["windows", "recent"] = "windows"
+    """What becomes of histories above model.max_history: they are cut into windows, so that every
+    item is a target, or only their most recent items are trained on."""
+    accumulate: int = 1
+    """Parts that a step's rows are computed in, one after the other; saves memory."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW; warmed up, then decayed by a cosine."""
     warmup: float = 0.05
     """Share of the steps spent warming up."""
     weight_decay: float = 0.01
+    """Decoupled decay of all matrices; norms are spared."""
     clip: float = 1.0
     """Limit of the global gradient norm."""
+    label_smoothing: float = 0.0
+    """Share of a code's target that is spread over all codes of its level."""
+    item_loss: float = 1.0
+    """Weight of the loss of model.item_head."""
+    item_negatives: int | None = None
+    """Items drawn in each step to tell the target from in that loss; without it, all."""
+    average: float = 0.0
+    """Decay per step of a moving average of the weights, which is what is validated and used; 0
+    uses the weights themselves."""
+    fsdp: int = 1
+    """Devices that parameters and optimiser state are split over; each such group trains on its own
+    share of the rows."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; one is also written at every validation."""
     validate_every: int = 2
     """Epochs between validations by real decoding; the best by NDCG@10 is kept."""
     validation_users: int = 1000
     """Users in a validation, drawn once by the seed."""
     validation_beam: int = 20
     """Beam width in a validation; at least 10."""
+    patience: int | None = None
+    """Validations without a better one after which training stops early; without it, never."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +199,10 @@ class Config:
     """Seed of everything random: the same seed, config and machine give the same result."""
 
 
+HOW = frozenset({"training.fsdp", "training.checkpoint_every"})
+"""Settings that change how a stage goes about its work, not what comes of it."""
+
+
 def check(config: Config) -> None:
     """Refuses settings that are well typed and make no sense.
 
@@ -174,19 +221,46 @@ def check(config: Config) -> None:
         "tokenizer.codebook_sizes must name at least one size, each 2 or more": (
             len(tokenizer.codebook_sizes) > 0 and min(tokenizer.codebook_sizes) >= 2
         ),
-        "model.heads must divide model.d_model": model.d_model % max(model.heads, 1) == 0,
-        "model.dropout must lie in 0…1, 1 excluded": 0 <= model.dropout < 1,
+        "model.heads must divide model.d_model, or give model.head_dim": (
+            model.head_dim is not None or model.d_model % max(model.heads, 1) == 0
+        ),
+        "model.user_tokens must not be below 0": model.user_tokens >= 0,
+        "model.user_tokens goes with model.encoder bidirectional, where a row is one user's": (
+            model.user_tokens == 0 or model.encoder == "bidirectional"
+        ),
+        "model.item_embedding, content and time_gaps go with model.tokens items": (
+            model.tokens == "items"
+            or not (model.item_embedding or model.content or model.time_gaps)
+        ),
+        "model.item_head goes with model.encoder causal": (
+            not model.item_head or model.encoder == "causal"
+        ),
+        "training.accumulate must divide training.rows": (
+            training.rows % max(training.accumulate, 1) == 0
+        ),
         "training.row_length must be at least model.max_history": (
             training.row_length >= model.max_history
         ),
         "training.validation_beam must be at least 10": training.validation_beam >= 10,
         "tokenizer.cooccurrence must not be below 0": tokenizer.cooccurrence >= 0,
         "training.warmup must lie in 0…1": 0 <= training.warmup <= 1,
+        "training.weight_decay must not be below 0": training.weight_decay >= 0,
+        "training.item_loss must not be below 0": training.item_loss >= 0,
         "evaluation.top_k must name cut-offs from 1 to decoding.beam": (
             len(config.evaluation.top_k) > 0
             and min(config.evaluation.top_k) >= 1
             and max(config.evaluation.top_k) <= config.decoding.beam
         ),
+    }
+    shares = {
+        "model.dropout": model.dropout,
+        "model.attention_dropout": model.attention_dropout,
+        "model.decoder_dropout": model.decoder_dropout or 0.0,
+        "training.label_smoothing": training.label_smoothing,
+        "training.average": training.average,
+    }
+    rules |= {
+        f"{name} must lie in 0…1, 1 excluded": 0 <= value < 1 for name, value in shares.items()
     }
     positive = {
         "data.k_core": data.k_core,
@@ -202,6 +276,14 @@ def check(config: Config) -> None:
         "model.max_history": model.max_history,
         "training.epochs": training.epochs,
         "training.rows": training.rows,
+        "training.accumulate": training.accumulate,
+        "training.fsdp": training.fsdp,
+        "training.checkpoint_every": training.checkpoint_every,
+        "training.patience": 1 if training.patience is None else training.patience,
+        "training.item_negatives": (
+            1 if training.item_negatives is None else training.item_negatives
+        ),
+        "model.head_dim": 1 if model.head_dim is None else model.head_dim,
         "training.learning_rate": training.learning_rate,
         "training.clip": training.clip,
         "training.validate_every": training.validate_every,

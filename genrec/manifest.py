@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from genrec.config import Config
+from genrec.config import HOW, Config
 from genrec.errors import UserError
 from genrec.files import read_json, sha256, write_json
 
@@ -43,15 +43,33 @@ def read_manifest(run: Path) -> dict[str, Any]:
     return stages
 
 
-def fingerprint(stage: str, config: Config, sections: Iterable[str], inputs: dict[str, str]) -> str:
-    """Identifies what a stage will make: its settings, the seed, and the sha256 of its inputs."""
-    what = [SCHEMA, stage, settings_of(config, sections), config.seed, inputs]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+def fingerprint(identity: dict[str, Any]) -> str:
+    """Identifies what a stage will make, in few characters."""
+    return hashlib.sha256(json.dumps([SCHEMA, identity], sort_keys=True).encode()).hexdigest()
+
+
+def identity(
+    stage: str, config: Config, sections: Iterable[str], inputs: dict[str, str]
+) -> dict[str, Any]:
+    """All that a stage's files are made from, by name: settings, seed, and the inputs' sha256."""
+    settings = {
+        f"{section}.{name}": value
+        for section, values in settings_of(config, sections).items()
+        for name, value in values.items()
+    }
+    return {"stage": stage, "seed": config.seed, **settings, **inputs}
 
 
 def settings_of(config: Config, sections: Iterable[str]) -> dict[str, Any]:
-    """Some sections of the settings, as they come back from JSON."""
-    sections_as_dicts = {name: dataclasses.asdict(getattr(config, name)) for name in sections}
+    """Some sections of the settings, as they come back from JSON, but for those of `HOW`."""
+    sections_as_dicts = {
+        section: {
+            name: value
+            for name, value in dataclasses.asdict(getattr(config, section)).items()
+            if f"{section}.{name}" not in HOW
+        }
+        for section in sections
+    }
     return json.loads(json.dumps(sections_as_dicts))
 
 
@@ -79,7 +97,7 @@ def record(
 ) -> None:
     """Writes the entry of a stage that has just finished."""
     entry = {
-        "fingerprint": fingerprint(stage, config, sections, inputs),
+        "fingerprint": fingerprint(identity(stage, config, sections, inputs)),
         "config": settings_of(config, sections),
         "seed": config.seed,
         "inputs": inputs,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec import manifest, stages
-from genrec.config import Config, check
+from genrec.config import HOW, Config, check
 from genrec.errors import UserError
 from genrec.files import replacing, sha256
 from genrec.settings import dump_config, load_config
@@ -50,23 +50,31 @@ def run(config: Config, folder: str | Path) -> list[Outcome]:
     return [run_stage(name, config, folder) for name in STAGES]
 
 
-def run_stage(name: str, config: Config, folder: str | Path) -> Outcome:
+def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = True) -> Outcome:
     """Runs one stage, or skips it if its files are there and made from the same.
+
+    Args:
+        leads: whether this process writes the run's settings and manifest, which only one of
+            several that train together should.
 
     Raises:
         UserError: a stage before it is not done, or the folder or an input is not as it should be.
     """
     started = time.perf_counter()
     folder, stage = Path(folder), STAGES[name]
-    config = open_run(config, folder)
+    config = open_run(config, folder) if leads else _with_absolute_paths(config)
     inputs = _inputs(name, config, folder)
-    wanted = manifest.fingerprint(name, config, stage.sections, inputs)
+    identity = manifest.identity(name, config, stage.sections, inputs)
+    wanted = manifest.fingerprint(identity)
     entry = manifest.read_manifest(folder).get(name)
     if entry is not None and manifest.is_current(folder, entry, wanted):
         return Outcome(name, True, time.perf_counter() - started, entry["summary"])
-    summary = stage.make(stages.Task(config, folder, wanted))
+    summary = stage.make(stages.Task(config, folder, identity))
     seconds = time.perf_counter() - started
-    manifest.record(folder, name, config, stage.sections, inputs, stage.outputs, seconds, summary)
+    if leads:
+        manifest.record(
+            folder, name, config, stage.sections, inputs, stage.outputs, seconds, summary
+        )
     return Outcome(name, False, seconds, summary)
 
 
@@ -92,7 +100,7 @@ def open_run(config: Config, folder: Path) -> Config:
         differing = [
             f"{name} was {old}, now {new}"
             for name, old, new in _differences(before, now)
-            if name.split(".")[0] in _SHAPES_TRAINING
+            if name.split(".")[0] in _SHAPES_TRAINING and name not in HOW
         ]
         if differing:
             raise UserError(
@@ -222,13 +230,13 @@ STAGES = {
     "train": Stage(
         stages.make_checkpoints,
         sections=("model", "training"),
-        after=("prepare", "tokenize"),
+        after=("prepare", "embed", "tokenize"),
         outputs=("checkpoints", "metrics.jsonl"),
     ),
     "evaluate": Stage(
         stages.make_metrics,
         sections=("decoding", "evaluation"),
-        after=("prepare", "tokenize", "train"),
+        after=("prepare", "embed", "tokenize", "train"),
         outputs=("metrics.json", "recommendations.parquet", "recommendations_filtered.parquet"),
     ),
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -23,7 +24,7 @@ from genrec.evaluation import (
     target_ranks,
 )
 from genrec.files import read_json, replacing, write_json
-from genrec.model import EncoderDecoder
+from genrec.model import Catalogue, EncoderDecoder
 from genrec.tokenizer import (
     SemanticIds,
     disambiguate,
@@ -47,12 +48,13 @@ class Task:
     Attributes:
         config: every setting.
         folder: the run's.
-        fingerprint: identifies the settings and input files that the stage's files are made from.
+        identity: what the stage's files are made from: the settings and the sha256 of every input,
+            by name.
     """
 
     config: Config
     folder: Path
-    fingerprint: str
+    identity: dict[str, Any]
 
 
 def make_dataset(task: Task) -> str:
@@ -102,19 +104,29 @@ def make_checkpoints(task: Task) -> str:
     """Writes checkpoints/ and metrics.jsonl."""
     config, folder = task.config, task.folder
     dataset, ids = load_dataset(folder / "dataset"), _semantic_ids(folder)
-    build = _builder(config, dataset, ids)
-    epochs = train(
+    catalogue, histories = _catalogue(config, folder, ids), dataset.training()
+    build = _builder(config, catalogue, ids)
+    steps = train(
         build,
-        ids.codes,
-        dataset.training(),
+        catalogue,
+        histories,
         config.training,
         max_history=config.model.max_history,
         seed=config.seed,
         folder=folder,
-        fingerprint=task.fingerprint,
-        validate=_validation(config, dataset, ids, build),
+        identity=task.identity,
+        validate=_validation(config, dataset, catalogue, build),
     )
-    return f"{config.training.epochs} epochs; the best by validation NDCG@10 is epoch {epochs}"
+    single = int((histories.lengths < 2).sum())
+    longer = int((histories.lengths > config.model.max_history + 1).sum())
+    notes = [f"the best by validation NDCG@10 is step {steps:,}"]
+    if single:
+        notes.append(f"{single:,} histories of one item had no target")
+    if longer:
+        whole = config.training.longer_histories == "windows" and config.model.encoder == "causal"
+        how = "were cut into windows" if whole else "were read from their recent end only"
+        notes.append(f"{longer:,} longer than model.max_history {how}")
+    return "; ".join(notes)
 
 
 def make_metrics(task: Task) -> str:
@@ -164,11 +176,13 @@ def best_recommender(
         UserError: nothing has been trained here.
     """
     ids = _semantic_ids(folder)
-    build = _builder(config, dataset, ids)
+    catalogue = _catalogue(config, folder, ids)
+    build = _builder(config, catalogue, ids)
+    part = "average" if config.training.average else "params"
     with Checkpoints(folder / "checkpoints") as checkpoints:
         like = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
-        params = checkpoints.restore(checkpoints.best, {"params": like})["params"]
-    return _recommender(config, ids, build, params, config.decoding.beam, progress_name)
+        state, _ = checkpoints.restore(checkpoints.best, {part: like})
+    return _recommender(config, catalogue, build, state[part], config.decoding.beam, progress_name)
 
 
 def item_resolver(config: Config, folder: Path) -> tuple[Resolver, tuple[int, ...]]:
@@ -204,16 +218,31 @@ def _semantic_ids(folder: Path) -> SemanticIds:
     return load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet")
 
 
+def _catalogue(config: Config, folder: Path, ids: SemanticIds) -> Catalogue:
+    """What the model knows of every item."""
+    content = None
+    if config.model.content:
+        vectors = np.load(folder / "embeddings.npy")
+        vectors = vectors - vectors.mean(axis=0)
+        norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+        content = (vectors / norms * vectors.shape[1] ** 0.5).astype(np.float32)
+    return Catalogue(ids.codes, content)
+
+
 def _builder(
-    config: Config, dataset: Dataset, ids: SemanticIds
+    config: Config, catalogue: Catalogue, ids: SemanticIds
 ) -> Callable[[nnx.Rngs], EncoderDecoder]:
     """What makes the model from random streams."""
     settings = dataclasses.asdict(config.model)
-    del settings["max_history"]
+    del settings["max_history"], settings["content"]
 
     def build(rngs: nnx.Rngs) -> EncoderDecoder:
         return EncoderDecoder(
-            num_items=dataset.num_items, codebook_sizes=ids.codebook_sizes, **settings, rngs=rngs
+            num_items=len(catalogue.codes),
+            codebook_sizes=ids.codebook_sizes,
+            content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
+            **settings,
+            rngs=rngs,
         )
 
     return build
@@ -221,7 +250,7 @@ def _builder(
 
 def _recommender(
     config: Config,
-    ids: SemanticIds,
+    catalogue: Catalogue,
     build: Callable[[nnx.Rngs], EncoderDecoder],
     params: Any,
     beam: int,
@@ -230,7 +259,7 @@ def _recommender(
     return Recommender(
         nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0)))),
         params,
-        ids.codes,
+        catalogue,
         max_history=config.model.max_history,
         beam=beam,
         batch_size=config.decoding.batch_size,
@@ -241,7 +270,7 @@ def _recommender(
 def _validation(
     config: Config,
     dataset: Dataset,
-    ids: SemanticIds,
+    catalogue: Catalogue,
     build: Callable[[nnx.Rngs], EncoderDecoder],
 ) -> Callable[[Any], dict[str, float]]:
     """Parameters → metrics, by decoding for a fixed sample of users and their validation items."""
@@ -251,10 +280,10 @@ def _validation(
     users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
     histories, targets = held_out.histories.select(users), held_out.targets[users]
     beam = config.training.validation_beam
-    recommend = _recommender(config, ids, build, None, beam)
+    recommend = _recommender(config, catalogue, build, None, beam)
 
     def validate(params: Any) -> dict[str, float]:
-        recommend.params = params
+        recommend.params = jax.device_put(params)
         items, _ = recommend(histories, beam, exclude_history=True)
         return summarise(target_ranks(items, targets), (10,), beam)
 

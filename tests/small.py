@@ -1,6 +1,7 @@
 """A model small enough to be compared with brute force."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ def small_model(
     d_model: int = 8,
     dropout: float = 0.0,
     item_embedding: bool = True,
+    **options: Any,
 ) -> EncoderDecoder:
     """An encoder-decoder of a few hundred parameters, as it is before training."""
     return EncoderDecoder(
@@ -31,6 +33,7 @@ def small_model(
         d_ff=16,
         dropout=dropout,
         item_embedding=item_embedding,
+        **options,
         rngs=rngs or nnx.Rngs(0),
     )
 

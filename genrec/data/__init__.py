@@ -1,7 +1,7 @@
 """Interactions and items: read, cleaned, ordered and split."""
 
 from genrec.data.dataset import Dataset, HeldOut, find_items, load_dataset
-from genrec.data.histories import Histories
+from genrec.data.histories import Histories, hash_user_ids
 from genrec.data.movielens import movielens_100k
 from genrec.data.prepare import Source, prepare
 
@@ -11,6 +11,7 @@ __all__ = [
     "Histories",
     "Source",
     "find_items",
+    "hash_user_ids",
     "load_dataset",
     "movielens_100k",
     "prepare",

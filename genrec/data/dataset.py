@@ -1,6 +1,8 @@
-"""A prepared dataset in memory, its leave-one-out split, and finding the items that people name."""
+"""A prepared dataset, its leave-one-out split, and finding the items that people name."""
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,16 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrec.data.histories import Histories
-from genrec.data.prepare import MIN_HISTORY
+from genrec.data.flat import open_histories, read_run
+from genrec.data.histories import Histories, runs
+from genrec.data.prepare import MIN_HISTORY, SEQUENCES
 from genrec.data.reading import nearest
 from genrec.errors import UserError
 
-_SEQUENCE_COLUMNS = {
-    "user_id": pa.string(),
-    "items": pa.list_(pa.int32()),
-    "timestamps": pa.list_(pa.int64()),
-}
 _ITEM_COLUMNS = {
     "item": pa.int32(),
     "item_id": pa.string(),
@@ -27,6 +25,7 @@ _ITEM_COLUMNS = {
     "title": pa.string(),
 }
 _LAST = {"validation": 2, "test": 1}
+_CHECKED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,21 @@ class Dataset:
     Attributes:
         items: one row per item, row i being item index i; columns item, item_id, text, row, title
             and whatever else the items file had.
-        user_ids: object (U,) of str.
-        histories: U sequences of at least three items, whole: the held-out items included.
-        timestamps: int64 (total,), seconds since 1970, aligned with `histories.items`.
+        histories: U sequences of at least three items, whole: the held-out items included. Their
+            arrays are memory-mapped: they are read when they are used, and may be larger than
+            memory.
+        sequences: sequences.parquet, where the users' ids are; its rows are those of `histories`.
     """
 
     items: pa.Table
-    user_ids: np.ndarray
     histories: Histories
-    timestamps: np.ndarray
+    sequences: Path
+
+    @functools.cached_property
+    def user_ids(self) -> np.ndarray:
+        """object (U,) of str; read from the disk when it is first asked for."""
+        with _opened(self.sequences, {"user_id": SEQUENCES["user_id"]}) as file:
+            return file.read(columns=["user_id"])["user_id"].to_numpy()
 
     @property
     def num_items(self) -> int:
@@ -86,45 +91,30 @@ class Dataset:
     def held_out(self, split: Literal["validation", "test"]) -> HeldOut:
         """The last item of every sequence but one (validation), or the last one (test)."""
         last = _LAST[split]
-        targets = self.histories.items[self.histories.indptr[1:] - last]
+        targets = self.histories.items[self.histories.stops - last]
         return HeldOut(self.histories.without_last(last), targets)
 
 
 def load_dataset(folder: Path) -> Dataset:
-    """Reads the folder that `prepare` wrote; UserError when it is missing or contradicts itself."""
-    items = _read(folder / "items.parquet", _ITEM_COLUMNS)
-    sequences = _read(folder / "sequences.parquet", _SEQUENCE_COLUMNS)
-    indptr, indices = _lists(folder, sequences, "items")
-    timestamp_indptr, timestamps = _lists(folder, sequences, "timestamps")
-    dataset = Dataset(
-        items=items,
-        user_ids=sequences["user_id"].to_numpy(),
-        histories=Histories(indptr, indices),
-        timestamps=timestamps,
-    )
-    numbers = items["item"].to_numpy()
-    if not np.array_equal(numbers, np.arange(len(numbers))):
-        raise _inconsistent(folder, "items.parquet is not numbered 0, 1, 2 and so on")
-    if len(set(dataset.item_ids)) < dataset.num_items:
-        raise _inconsistent(folder, "items.parquet has an item id twice")
-    if len(set(dataset.user_ids)) < len(dataset.user_ids):
-        raise _inconsistent(folder, "sequences.parquet has a user id twice")
-    if not np.array_equal(indptr, timestamp_indptr):
-        raise _inconsistent(folder, "sequences.parquet has not one timestamp for every item")
-    wrong = indices[(indices < 0) | (indices >= dataset.num_items)]
-    if len(wrong):
-        raise _inconsistent(
-            folder,
-            f"sequences.parquet has the item {wrong[0]}, but there are {dataset.num_items} items",
+    """Opens the folder that `prepare` wrote; UserError when it is missing or contradicts itself.
+
+    Every file is checked, but only the items are kept in memory.
+    """
+    items = _read_items(folder / "items.parquet")
+    with _opened(folder / "sequences.parquet", SEQUENCES) as file:
+        users = file.metadata.num_rows
+        _check_user_ids(folder, file)
+    if not (folder / "histories").is_dir():
+        raise UserError(
+            f"{folder} has no folder histories, so an older genrec wrote it; delete it and "
+            "run genrec prepare again"
         )
-    if len(indptr) == 1 or dataset.histories.lengths.min() < MIN_HISTORY:
-        raise _inconsistent(folder, f"a sequence has fewer than {MIN_HISTORY} items, or none is")
-    steps = np.diff(timestamps)
-    # The step from one user's last item to the next user's first says nothing.
-    steps[indptr[1:-1] - 1] = 0
-    if len(steps) and steps.min() < 0:
-        raise _inconsistent(folder, "a sequence is not in the order of its timestamps")
-    return dataset
+    histories = open_histories(folder / "histories")
+    if users != len(histories):
+        what = f"sequences.parquet and histories/ differ in users: {users:,}, {len(histories):,}"
+        raise _inconsistent(folder, what)
+    _check_histories(folder, histories, items.num_rows)
+    return Dataset(items, histories, folder / "sequences.parquet")
 
 
 def find_items(dataset: Dataset, names: Sequence[str]) -> list[int]:
@@ -159,20 +149,34 @@ def _similar(name: str, dataset: Dataset) -> str:
     return f"the nearest titles are {', '.join(map(repr, titles))}" if titles else "nor one like it"
 
 
-def _read(path: Path, columns: dict[str, pa.DataType]) -> pa.Table:
+@contextlib.contextmanager
+def _opened(path: Path, columns: dict[str, pa.DataType]) -> Iterator[pq.ParquetFile]:
+    """A Parquet file that has at least the given columns."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; run genrec prepare first")
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read()
+            schema = file.schema_arrow
+            for name, kind in columns.items():
+                if name not in schema.names or not _same(schema.field(name).type, kind):
+                    what = f"{path.name} has no column {name} of type {kind}"
+                    raise _inconsistent(path.parent, what)
+            yield file
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({reason}); run genrec prepare again") from error
-    for name, kind in columns.items():
-        if name not in table.column_names or not _same(table.schema.field(name).type, kind):
-            raise _inconsistent(path.parent, f"{path.name} has no column {name} of type {kind}")
+
+
+def _read_items(path: Path) -> pa.Table:
+    with _opened(path, _ITEM_COLUMNS) as file:
+        table = file.read()
+    for name in _ITEM_COLUMNS:
         if name != "row" and table[name].null_count:
             raise _inconsistent(path.parent, f"{path.name}: column {name} has gaps")
+    if not np.array_equal(table["item"].to_numpy(), np.arange(table.num_rows)):
+        raise _inconsistent(path.parent, f"{path.name} is not numbered 0, 1, 2 and so on")
+    if len(table["item_id"].unique()) < table.num_rows:
+        raise _inconsistent(path.parent, f"{path.name} has an item id twice")
     return table
 
 
@@ -183,14 +187,40 @@ def _same(kind: pa.DataType, wanted: pa.DataType) -> bool:
     return kind == wanted
 
 
-def _lists(folder: Path, sequences: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A column of lists as indptr int64 (rows + 1,) and the values of all lists, end to end."""
-    lists = sequences[name].combine_chunks()
-    whole = pa.concat_arrays(lists.chunks) if isinstance(lists, pa.ChunkedArray) else lists
-    if whole.values.null_count:
-        raise _inconsistent(folder, f"sequences.parquet: a list in {name} has gaps")
-    offsets = whole.offsets.to_numpy().astype(np.int64)
-    return offsets - offsets[0], whole.values.to_numpy()[offsets[0] : offsets[-1]]
+def _check_user_ids(folder: Path, sequences: pq.ParquetFile) -> None:
+    """Each user once, found by comparing neighbours: `prepare` writes them in order."""
+    last = np.empty(0, object)
+    for batch in sequences.iter_batches(columns=["user_id"]):
+        if batch["user_id"].null_count:
+            raise _inconsistent(folder, "sequences.parquet: column user_id has gaps")
+        ids = np.concatenate([last, batch["user_id"].to_numpy(zero_copy_only=False)])
+        if (ids[:-1] == ids[1:]).any():
+            raise _inconsistent(folder, "sequences.parquet has a user id twice")
+        if (ids[:-1] > ids[1:]).any():
+            raise _inconsistent(folder, "sequences.parquet is not in the order of the user ids")
+        last = ids[-1:]
+
+
+def _check_histories(folder: Path, histories: Histories, num_items: int) -> None:
+    """That histories/ is as `prepare` writes it; reads one part of the users after another."""
+    starts, stops = histories.starts, histories.stops
+    if len(histories) == 0 or histories.lengths.min() < MIN_HISTORY:
+        raise _inconsistent(folder, f"a sequence has fewer than {MIN_HISTORY} items, or none is")
+    if starts[0] != 0 or stops[-1] != len(histories.items):
+        raise _inconsistent(folder, "histories/indptr.npy does not fit histories/items.npy")
+    indptr = np.append(starts, stops[-1])
+    for first, last in runs(indptr, _CHECKED_AT_ONCE):
+        begin, end = indptr[first], indptr[last]
+        items = read_run(folder / "histories" / "items.npy", begin, end)
+        wrong = items[(items < 0) | (items >= num_items)]
+        if len(wrong):
+            what = f"histories/items.npy has the item {wrong[0]}, but there are {num_items} items"
+            raise _inconsistent(folder, what)
+        steps = np.diff(read_run(folder / "histories" / "timestamps.npy", begin, end))
+        # The step from one user's last item to the next user's first says nothing.
+        steps[indptr[first + 1 : last] - begin - 1] = 0
+        if steps.min() < 0:
+            raise _inconsistent(folder, "a sequence is not in the order of its timestamps")
 
 
 def _inconsistent(folder: Path, what: str) -> UserError:

@@ -1,35 +1,81 @@
-"""Ragged histories as two flat arrays: no padding, memory-mappable, cheap to slice."""
+"""Ragged histories as views into flat arrays: no padding, and no copy of what is on disk."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True)
 class Histories:
-    """Many histories, each a run of item indices in time order, oldest first (a CSR layout).
+    """Many histories, each a run of item indices in time order, oldest first.
+
+    Several of them may share one flat array, which may be memory-mapped: `select` and
+    `without_last` only choose other runs, so they take O(B) and never copy an item.
 
     Attributes:
-        indptr: int64 (B+1,), history `b` is `items[indptr[b]:indptr[b + 1]]`.
-        items: int32 (total,), item indices in 0…N-1.
+        starts: int64 (B,), history `b` is `items[starts[b]:stops[b]]`.
+        stops: int64 (B,).
+        items: int32 (total,), item indices in 0…N-1; also those outside of every history.
+        timestamps: int64 (total,), seconds since 1970, aligned with `items`; None where unknown.
+        users: uint32 (B,), a hash of each user's id as `hash_user_ids` makes it; None where
+            unknown.
+
+    Raises:
+        ValueError: the arrays do not fit each other.
     """
 
-    indptr: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
     items: np.ndarray
+    timestamps: np.ndarray | None = None
+    users: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.starts.shape != self.stops.shape:
+            raise ValueError(f"{len(self.starts)} starts of histories, but {len(self.stops)} stops")
+        if self.timestamps is not None and self.timestamps.shape != self.items.shape:
+            raise ValueError(
+                f"not one timestamp for every item: {len(self.timestamps)} for {len(self.items)}"
+            )
+        if self.users is not None and self.users.shape != self.starts.shape:
+            raise ValueError(
+                f"not one user for every history: {len(self.users)} for {len(self.starts)}"
+            )
 
     @classmethod
-    def of(cls, histories: Iterable[Sequence[int] | np.ndarray]) -> "Histories":
-        """From one sequence of item indices per history."""
+    def of(
+        cls,
+        histories: Iterable[Sequence[int] | np.ndarray],
+        timestamps: Iterable[Sequence[int] | np.ndarray] | None = None,
+        users: Sequence[int] | np.ndarray | None = None,
+    ) -> "Histories":
+        """From one sequence of item indices per history, and of as many timestamps if known.
+
+        Raises:
+            ValueError: a history has not one timestamp for every item, or `users` has not one
+                hash for every history.
+        """
         rows = [np.asarray(history, dtype=np.int32) for history in histories]
-        indptr = np.cumsum([0] + [len(row) for row in rows], dtype=np.int64)
-        return cls(indptr, np.concatenate([np.zeros(0, np.int32), *rows]))
+        ends = np.cumsum([0] + [len(row) for row in rows], dtype=np.int64)
+        items = np.concatenate([np.zeros(0, np.int32), *rows])
+        times = None
+        if timestamps is not None:
+            stamps = [np.asarray(row, dtype=np.int64) for row in timestamps]
+            if [len(row) for row in stamps] != [len(row) for row in rows]:
+                raise ValueError("not one timestamp for every item of every history")
+            times = np.concatenate([np.zeros(0, np.int64), *stamps])
+        hashes = None if users is None else np.asarray(users, dtype=np.uint32)
+        return cls(ends[:-1], ends[1:], items, times, hashes)
 
     def __len__(self) -> int:
-        return len(self.indptr) - 1
+        return len(self.starts)
 
     def __getitem__(self, index: int | np.integer) -> np.ndarray:
-        return self.items[self.indptr[index] : self.indptr[index + 1]]
+        return self.items[self.starts[index] : self.stops[index]]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[b] for b in range(len(self)))
@@ -37,21 +83,57 @@ class Histories:
     @property
     def lengths(self) -> np.ndarray:
         """int64 (B,): the number of items in each history."""
-        return np.diff(self.indptr)
+        return self.stops - self.starts
 
     def select(self, rows: np.ndarray) -> "Histories":
         """The histories at the given positions (0…B-1, repeats allowed), in that order."""
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"history positions must lie in 0…{len(self) - 1}")
-        return self._runs(self.indptr[:-1][rows], self.lengths[rows])
+        users = None if self.users is None else self.users[rows]
+        return Histories(self.starts[rows], self.stops[rows], self.items, self.timestamps, users)
 
     def without_last(self, count: int) -> "Histories":
         """Every history without its last `count` items; a shorter one becomes empty."""
-        return self._runs(self.indptr[:-1], np.maximum(self.lengths - count, 0))
+        stops = np.maximum(self.stops - count, self.starts)
+        return Histories(self.starts, stops, self.items, self.timestamps, self.users)
 
-    def _runs(self, starts: np.ndarray, lengths: np.ndarray) -> "Histories":
-        """The runs `items[starts[b]:starts[b] + lengths[b]]` as histories of their own."""
+    def csr(self) -> tuple[np.ndarray, np.ndarray]:
+        """The items of these histories alone, end to end, as the rows of a sparse matrix.
+
+        Returns:
+            indptr int64 (B+1,) and items int32 (indptr[B],); history `b` is
+            `items[indptr[b]:indptr[b + 1]]`. The items are a view, perhaps one that cannot be
+            written to, where the histories lie end to end already, and else a copy in memory.
+        """
+        lengths = self.lengths
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-        shift = np.repeat(starts - indptr[:-1], lengths)
-        return Histories(indptr, self.items[np.arange(indptr[-1]) + shift])
+        if len(self) and np.array_equal(self.starts[1:], self.stops[:-1]):
+            return indptr, self.items[self.starts[0] : self.stops[-1]]
+        items = np.empty(indptr[-1], np.int32)
+        # Where each item stands takes more room than the item, so few are looked up at once.
+        for first, last in runs(indptr, _AT_ONCE):
+            begin, end = indptr[first], indptr[last]
+            shift = np.repeat(self.starts[first:last] - indptr[first:last], lengths[first:last])
+            items[begin:end] = self.items[np.arange(begin, end) + shift]
+        return indptr, items
+
+
+def runs(indptr: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Runs (first, last) of rows of a CSR that hold at most `most` entries, or are one row."""
+    first, rows = 0, len(indptr) - 1
+    while first < rows:
+        full = int(np.searchsorted(indptr, indptr[first] + most, side="right")) - 1
+        last = max(first + 1, full)
+        yield first, last
+        first = last
+
+
+def hash_user_ids(user_ids: Sequence[str]) -> np.ndarray:
+    """uint32 (U,): a hash of each user's id, the same in every run and on every machine.
+
+    It is the first four bytes of BLAKE2b of the id in UTF-8, the least significant first, and
+    serves to give users to a fixed number of tokens (modulo that number), as TIGER does.
+    """
+    digests = (hashlib.blake2b(name.encode(), digest_size=4).digest() for name in user_ids)
+    return np.frombuffer(b"".join(digests), dtype="<u4").astype(np.uint32)

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 from genrec.config import Columns
 from genrec.data.catalogue import item_table, number_items, read_items
+from genrec.data.flat import read_run, write_histories
+from genrec.data.histories import runs
 from genrec.data.reading import (
     EMPTY,
     create,
@@ -24,12 +26,22 @@ from genrec.data.reading import (
     open_table,
     reading,
     run,
+    stream,
 )
 from genrec.errors import UserError
 from genrec.files import replacing, write_json
 
 MIN_HISTORY = 3
 """Interactions that a user needs: one to train on, one to validate with and one to test with."""
+
+SEQUENCES = {
+    "user_id": pa.string(),
+    "items": pa.list_(pa.int32()),
+    "timestamps": pa.list_(pa.int64()),
+}
+"""The columns of sequences.parquet."""
+
+_INTERACTIONS_AT_ONCE = 1 << 22
 
 # The file as it is written. Left to the engine: that the rows of a scan are numbered in the order
 # of the file.
@@ -100,6 +112,9 @@ def prepare(source: Source, out: Path, *, k_core: int, seed: int) -> dict[str, A
             and the other columns of the items file, as `source_…` where a name is taken;
         sequences.parquet: user_id string, items list<int32>, timestamps list<int64> (seconds),
             users in the order of their ids, items in time order;
+        histories/: the same as flat arrays that training reads from the disk: items.npy int32 and
+            timestamps.npy int64, user after user; indptr.npy int64, where each user's begin;
+            users.npy uint32, a hash of each user's id;
         counts.json: what was read, kept and left out.
 
     Raises UserError, naming file and column, for input that cannot be used.
@@ -122,7 +137,9 @@ def prepare(source: Source, out: Path, *, k_core: int, seed: int) -> dict[str, A
             )
         number_items(db, "kept", seed)
         catalogue = item_table(db, source.items, names, source.text)
-        sequences, lengths = _sequence_table(db)
+        folder.mkdir()
+        pq.write_table(catalogue, folder / "items.parquet", compression="zstd")
+        lengths = _write_sequences(db, folder)
         (pairs,), *_ = run(db, _PAIRS.format(events="kept"))
         (item_rows,), *_ = run(db, "SELECT COUNT(*) FROM described")
         counts = {
@@ -141,9 +158,6 @@ def prepare(source: Source, out: Path, *, k_core: int, seed: int) -> dict[str, A
             "density": interactions / (users * items),
             "history_length": _quantiles(lengths),
         }
-        folder.mkdir()
-        pq.write_table(catalogue, folder / "items.parquet", compression="zstd")
-        pq.write_table(sequences, folder / "sequences.parquet", compression="zstd")
         write_json(folder / "counts.json", counts)
     return counts
 
@@ -209,23 +223,35 @@ def _k_core(db: duckdb.DuckDBPyConnection, k: int) -> tuple[str, int]:
         before = after
 
 
-def _sequence_table(db: duckdb.DuckDBPyConnection) -> tuple[pa.Table, np.ndarray]:
-    """sequences.parquet, and the length of each of its sequences."""
+def _write_sequences(db: duckdb.DuckDBPyConnection, folder: Path) -> np.ndarray:
+    """Writes histories/ and sequences.parquet; the length of each sequence, int64 (U,)."""
     users = fetch(db, _USERS.format(events="kept")).sort_by("user_id")
     create_from(db, "users", users.append_column("number", [np.arange(len(users))]))
-    flat = fetch(db, _SEQUENCES.format(events="kept"))
+    user_ids = users["user_id"].cast(pa.string())
     lengths = users["length"].to_numpy()
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    items = flat["item"].cast(pa.int32()).combine_chunks()
-    timestamps = flat["ts"].cast(pa.int64()).combine_chunks()
-    table = pa.table(
-        {
-            "user_id": users["user_id"].cast(pa.string()),
-            "items": pa.ListArray.from_arrays(offsets, items),
-            "timestamps": pa.ListArray.from_arrays(offsets, timestamps),
-        }
-    )
-    return table, lengths
+    batches = stream(db, _SEQUENCES.format(events="kept"))
+    events = ((batch["item"].to_numpy(), batch["ts"].to_numpy()) for batch in batches)
+    write_histories(folder / "histories", user_ids, lengths, events)
+    _write_parquet(folder, user_ids)
+    return lengths
+
+
+def _write_parquet(folder: Path, user_ids: pa.ChunkedArray) -> None:
+    """Writes sequences.parquet from histories/, one part of the users after another."""
+    indptr = np.load(folder / "histories" / "indptr.npy")
+    path = folder / "sequences.parquet"
+    with pq.ParquetWriter(path, pa.schema(SEQUENCES), compression="zstd") as file:
+        for first, last in runs(indptr, _INTERACTIONS_AT_ONCE):
+            begin, end = indptr[first], indptr[last]
+            offsets = pa.array(indptr[first : last + 1] - begin, pa.int32())
+            lists = (
+                pa.ListArray.from_arrays(
+                    offsets, pa.array(read_run(folder / "histories" / f"{name}.npy", begin, end))
+                )
+                for name in ("items", "timestamps")
+            )
+            columns = [user_ids.slice(first, last - first), *lists]
+            file.write_table(pa.table(columns, schema=file.schema))
 
 
 def _quantiles(lengths: np.ndarray) -> dict[str, float]:

@@ -96,6 +96,15 @@ def fetch(db: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
     return db.sql(sql).to_arrow_table()
 
 
+def stream(db: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a query, a piece at a time, in the query's order.
+
+    Nothing else may be run before the last piece. DuckDB 2.0 makes rows as they are asked for, so
+    few are in memory at once; 1.3 makes them all first.
+    """
+    yield from pa.RecordBatchReader.from_stream(db.sql(sql))
+
+
 def open_table(db: duckdb.DuckDBPyConnection, path: Path, as_text: Collection[str] = ()) -> Table:
     """Opens a CSV, TSV, JSON lines or Parquet file by its ending.
 

@@ -1,6 +1,6 @@
 """Beam search that can only spell items that exist, and one that may spell anything.
 
-Array shapes: B histories, T positions, D width, M beams, R children of a node, X excluded items.
+Array shapes: B histories, M beams, R children of a node, X excluded items.
 """
 
 import jax
@@ -8,14 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from genrec.decoding.trie import Trie, exhausted_nodes
-from genrec.model import EncoderDecoder
+from genrec.model import Encoded, EncoderDecoder
 
 
 def beam_search(
     model: EncoderDecoder,
     trie: Trie,
-    states: Float[Array, "B T D"],
-    readable: Bool[Array, "B T"],
+    encoded: Encoded,
     excluded: Int[Array, "B X"],
     *,
     beam: int,
@@ -27,8 +26,7 @@ def beam_search(
     same score are ranked in the order of the sorted code tuples.
 
     Args:
-        states: what the encoder says at every position; the search goes on from the last one.
-        readable: the positions that hold an item.
+        encoded: histories, read with one query each.
         excluded: item indices that must not come out; entries below 0 exclude nothing.
         beam: beam width, the number of prefixes kept at every level.
 
@@ -37,8 +35,8 @@ def beam_search(
         log-probabilities (natural logarithm, normalised over all codes of a level).
     """
     exhausted = exhausted_nodes(trie, excluded)
-    search = _Search(model, states, readable, beam)
-    node = jnp.zeros((len(states), 1), jnp.int32)
+    search = _Search(model, encoded, beam)
+    node = jnp.zeros((len(excluded), 1), jnp.int32)
     for level in range(trie.levels):
         child, code, allowed = _children(trie, level, node, exhausted[level])
         chosen = search.advance(code, allowed)
@@ -51,8 +49,7 @@ def beam_search(
 def unconstrained_beam_search(
     model: EncoderDecoder,
     codebook_sizes: tuple[int, ...],
-    states: Float[Array, "B T D"],
-    readable: Bool[Array, "B T"],
+    encoded: Encoded,
     *,
     beam: int,
 ) -> tuple[Int[Array, "B M L"], Float[Array, "B M"]]:
@@ -60,7 +57,7 @@ def unconstrained_beam_search(
 
     Arguments and scores are those of `beam_search`; a `Resolver` finds items for the tuples.
     """
-    search = _Search(model, states, readable, beam)
+    search = _Search(model, encoded, beam)
     for size in codebook_sizes:
         every = jnp.arange(size, dtype=jnp.int32)[None, None]
         code = jnp.broadcast_to(every, (*search.score.shape, size))
@@ -76,17 +73,11 @@ class _Search:
         codes: for each level so far int32 (B, M), each beam's code.
     """
 
-    def __init__(
-        self,
-        model: EncoderDecoder,
-        states: Float[Array, "B T D"],
-        readable: Bool[Array, "B T"],
-        beam: int,
-    ):
-        self._model, self._states, self._readable, self._beam = model, states, readable, beam
-        self._memory = model.remember(states)
+    def __init__(self, model: EncoderDecoder, encoded: Encoded, beam: int):
+        self._model, self._encoded, self._beam = model, encoded, beam
+        self._memory = model.remember(encoded.states)
         self._past: list = []
-        self.score = jnp.zeros((len(states), 1), jnp.float32)
+        self.score = jnp.zeros((len(encoded.states), 1), jnp.float32)
         self.codes: list[Int[Array, "B M"]] = []
 
     def advance(
@@ -98,13 +89,14 @@ class _Search:
             Which of the candidates were chosen, as positions among all beams' in turn.
         """
         batch, queries, width = code.shape
+        start = self._encoded.start
         logits, present = self._model.decode_level(
             len(self.codes),
             self.codes[-1] if self.codes else None,
-            jnp.repeat(self._states[:, -1:], queries, axis=1),
+            start if start is None else jnp.repeat(start, queries, axis=1),
             self._past,
             self._memory,
-            jnp.repeat(self._readable[:, None], queries, axis=1),
+            jnp.repeat(self._encoded.mask, queries, axis=1),
         )
         gained = jnp.take_along_axis(jax.nn.log_softmax(logits.astype(jnp.float32)), code, axis=2)
         total = jnp.where(allowed, self.score[:, :, None] + gained, -jnp.inf).reshape(batch, -1)

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from genrec.data.histories import Histories
 from genrec.decoding.beam import beam_search, unconstrained_beam_search
 from genrec.decoding.trie import Trie, build_trie
-from genrec.model import EncoderDecoder, causal_mask
+from genrec.model import Catalogue, EncoderDecoder, Inputs, lay_out
 from genrec.progress import progress
 
 
@@ -24,7 +23,7 @@ class Recommender:
     Args:
         graph: the model's structure, `nnx.graphdef(model)`.
         params: the model's parameters, a pytree.
-        codes: int (N, L), the semantic ID of every item.
+        catalogue: what the model knows of every item.
         max_history: the most recent items of a history that are read.
         beam: beam width, and so the largest k.
         batch_size: histories searched at once.
@@ -35,7 +34,7 @@ class Recommender:
         self,
         graph: nnx.GraphDef[EncoderDecoder],
         params,
-        codes: np.ndarray,
+        catalogue: Catalogue,
         *,
         max_history: int,
         beam: int,
@@ -43,8 +42,8 @@ class Recommender:
         progress_name: str | None = None,
     ):
         self.graph, self.params = graph, params
-        self.codes = jnp.asarray(codes, jnp.int32)
-        self.trie = build_trie(codes)
+        self.catalogue = jax.tree.map(jax.numpy.asarray, catalogue)
+        self.trie = build_trie(np.asarray(catalogue.codes))
         self.max_history, self.beam, self.batch_size = max_history, beam, batch_size
         self.progress_name = progress_name
 
@@ -66,10 +65,12 @@ class Recommender:
         scores = np.full((len(histories), k), -np.inf, np.float32)
         widest = int(histories.lengths.max(initial=1)) if exclude_history else 1
         for rows, read in self._batches(histories):
-            seen = _right_aligned(histories, rows, _round_up(widest), widest)
-            excluded = _fill(seen if exclude_history else np.full_like(seen, -1), self.batch_size)
+            excluded = np.full((self.batch_size, _round_up(widest)), -1, np.int32)
+            if exclude_history:
+                seen = self._read(histories, rows, excluded.shape[1], widest)
+                excluded[:] = np.where(seen.segments >= 0, seen.items, -1)
             best, score = search(
-                self.graph, self.params, self.trie, self.codes, read, excluded, beam=self.beam
+                self.graph, self.params, self.trie, self.catalogue, read, excluded, beam=self.beam
             )
             width = min(k, best.shape[1])
             items[rows, :width] = np.asarray(best)[: len(rows), :width]
@@ -96,14 +97,14 @@ class Recommender:
         scores = np.zeros((len(histories), width), np.float32)
         for rows, read in self._batches(histories):
             written, score = search_freely(
-                self.graph, self.params, self.codes, read, sizes=codebook_sizes, beam=self.beam
+                self.graph, self.params, self.catalogue, read, sizes=codebook_sizes, beam=self.beam
             )
             codes[rows] = np.asarray(written)[: len(rows)]
             scores[rows] = np.asarray(score)[: len(rows)]
         return codes, scores
 
-    def _batches(self, histories: Histories) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Which histories are searched together, and int32 (batch_size, T) what is read of them.
+    def _batches(self, histories: Histories) -> Iterator[tuple[np.ndarray, Inputs]]:
+        """Which histories are searched together, and what is read of them.
 
         Histories of like lengths share a batch, so that short ones do not pay for long ones.
         """
@@ -117,10 +118,22 @@ class Recommender:
             for first in range(0, len(order), self.batch_size):
                 rows = order[first : first + self.batch_size]
                 width = _round_up(int(lengths[rows].max()))
-                read = _right_aligned(histories, rows, width, self.max_history)
-                yield rows, _fill(read, self.batch_size)
+                yield rows, self._read(histories, rows, width, self.max_history)
                 if bar is not None:
                     bar.advance(len(rows))
+
+    def _read(self, histories: Histories, rows: np.ndarray, width: int, longest: int) -> Inputs:
+        """The last `longest` items of some histories, a row each, and empty rows behind them."""
+        stops = histories.stops[rows]
+        starts = np.maximum(histories.starts[rows], stops - longest)
+        row, nought = np.arange(len(rows)), np.zeros(len(rows), np.int64)
+        shape = (self.batch_size, width)
+        inputs, _ = lay_out(histories, starts, stops, row, nought, nought, shape)
+        users = None
+        if histories.users is not None:
+            users = np.zeros(self.batch_size, np.uint32)
+            users[: len(rows)] = histories.users[rows]
+        return inputs._replace(users=users)
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "beam"))
@@ -128,52 +141,32 @@ def search(
     graph: nnx.GraphDef[EncoderDecoder],
     params,
     trie: Trie,
-    codes: Int[Array, "N L"],
-    histories: Int[Array, "B T"],
+    catalogue: Catalogue,
+    histories: Inputs,
     excluded: Int[Array, "B X"],
     *,
     beam: int,
 ) -> tuple[Int[Array, "B M"], Float[Array, "B M"]]:
-    """Encodes histories and searches the trie; histories are as `_right_aligned` makes them."""
+    """Encodes histories and searches the trie; one history to a row."""
     model = nnx.merge(graph, params)
-    return beam_search(model, trie, *_encode(model, codes, histories), excluded, beam=beam)
+    encoded = model.encode(histories, catalogue, every_position=False)
+    return beam_search(model, trie, encoded, excluded, beam=beam)
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "sizes", "beam"))
 def search_freely(
     graph: nnx.GraphDef[EncoderDecoder],
     params,
-    codes: Int[Array, "N L"],
-    histories: Int[Array, "B T"],
+    catalogue: Catalogue,
+    histories: Inputs,
     *,
     sizes: tuple[int, ...],
     beam: int,
 ) -> tuple[Int[Array, "B M L"], Float[Array, "B M"]]:
     """Encodes histories and searches all tuples of codes."""
     model = nnx.merge(graph, params)
-    return unconstrained_beam_search(model, sizes, *_encode(model, codes, histories), beam=beam)
-
-
-def _encode(
-    model: EncoderDecoder, codes: Int[Array, "N L"], histories: Int[Array, "B T"]
-) -> tuple[Float[Array, "B T D"], Bool[Array, "B T"]]:
-    """The states of right-aligned histories, and which positions hold an item."""
-    readable = histories >= 0
-    items = jnp.maximum(histories, 0)
-    return model.encode(items, codes[items], causal_mask(readable.astype(jnp.int32))), readable
-
-
-def _right_aligned(histories: Histories, rows: np.ndarray, width: int, longest: int) -> np.ndarray:
-    """int32 (len(rows), width): each history's last `longest` items at the right, -1 before."""
-    end = histories.indptr[rows + 1][:, None]
-    at = end - width + np.arange(width)
-    begin = np.maximum(histories.indptr[rows][:, None], end - longest)
-    return np.where(at >= begin, histories.items[np.maximum(at, 0)], -1).astype(np.int32)
-
-
-def _fill(rows: np.ndarray, count: int) -> np.ndarray:
-    """Repeats the last row until there are `count`, so that every batch has one shape."""
-    return np.pad(rows, ((0, count - len(rows)), (0, 0)), mode="edge")
+    encoded = model.encode(histories, catalogue, every_position=False)
+    return unconstrained_beam_search(model, sizes, encoded, beam=beam)
 
 
 def _round_up(length: int, smallest: int = 8) -> int:

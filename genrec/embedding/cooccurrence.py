@@ -57,11 +57,12 @@ def _standardised(vectors: np.ndarray) -> np.ndarray:
 
 def _counts(histories: Histories, num_items: int) -> sp.csr_array:
     """float64 (N, N), symmetric: how often two items are near each other, by 1 / distance."""
-    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    indptr, items = histories.csr()
+    user = np.repeat(np.arange(len(histories)), np.diff(indptr))
     total = sp.csr_array((num_items, num_items))
     for distance in range(1, _WINDOW + 1):
         same = np.flatnonzero(user[distance:] == user[:-distance])
-        pair = (histories.items[same], histories.items[same + distance])
+        pair = (items[same], items[same + distance])
         weight = np.full(len(same), 1.0 / distance)
         total = total + sp.csr_array((weight, pair), shape=total.shape)
     return sp.csr_array(total + total.T)

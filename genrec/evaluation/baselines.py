@@ -68,12 +68,10 @@ def item_knn(
     by_popularity = -1.0 / (1.0 + _popularity(training, num_items))
 
     def score(histories: Histories) -> np.ndarray:
-        age = (
-            np.repeat(histories.indptr[1:], histories.lengths) - 1 - np.arange(histories.indptr[-1])
-        )
+        indptr, items = histories.csr()
+        age = np.repeat(indptr[1:], histories.lengths) - 1 - np.arange(indptr[-1])
         weights = sp.csr_array(
-            (0.5 ** (age / half_life), histories.items, histories.indptr),
-            shape=(len(histories), num_items),
+            (0.5 ** (age / half_life), items, indptr), shape=(len(histories), num_items)
         )
         scores = sp.csr_array(weights @ similarity).toarray()
         return np.where(scores > 0, scores, by_popularity)
@@ -107,14 +105,15 @@ def _by_score(score: Callable[[Histories], np.ndarray], num_items: int) -> Recom
     def recommend(
         histories: Histories, k: int, *, exclude_history: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        _check_items(histories, num_items)
         items = np.full((len(histories), k), -1, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
         size = min(k, num_items)
         for start, chunk in _chunks(histories, max(1, _SCORES_AT_ONCE // num_items)):
+            _, known = chunk.csr()
+            _check_items(known, num_items)
             values = score(chunk)
             if exclude_history:
-                values[np.repeat(np.arange(len(chunk)), chunk.lengths), chunk.items] = -np.inf
+                values[np.repeat(np.arange(len(chunk)), chunk.lengths), known] = -np.inf
             best = _best(values, size)
             best_values = np.take_along_axis(values, best, axis=1)
             rows = slice(start, start + len(chunk))
@@ -146,26 +145,22 @@ def _place_in_run(ordered: np.ndarray) -> np.ndarray:
 def _chunks(histories: Histories, size: int) -> Iterator[tuple[int, Histories]]:
     """Runs of `size` histories with the position of the first, so that few are scored at once."""
     for start in range(0, len(histories), size):
-        indptr = histories.indptr[start : start + size + 1]
-        items = histories.items[indptr[0] : indptr[-1]]
-        yield start, Histories(indptr - indptr[0], items)
+        yield start, histories.select(np.arange(start, min(start + size, len(histories))))
 
 
 def _user_sets(training: Histories, num_items: int) -> sp.csr_array:
     """float64 (users, N): 1 where a user has an item, however often."""
-    _check_items(training, num_items)
-    ones = np.ones(len(training.items))
-    sets = sp.csr_array(
-        (ones, training.items, training.indptr), shape=(len(training), num_items), copy=True
-    )
+    indptr, items = training.csr()
+    _check_items(items, num_items)
+    ones = np.ones(len(items))
+    sets = sp.csr_array((ones, items, indptr), shape=(len(training), num_items), copy=True)
     sets.sum_duplicates()
     sets.data[:] = 1.0
     return sets
 
 
-def _check_items(histories: Histories, num_items: int) -> None:
+def _check_items(items: np.ndarray, num_items: int) -> None:
     """SciPy reads beyond its arrays, and crashes, when an index does not fit the shape."""
-    items = histories.items
     if len(items) and (items.min() < 0 or items.max() >= num_items):
         raise ValueError(f"a history holds an item outside the catalogue of {num_items} items")
 

@@ -110,7 +110,7 @@ def evaluate(
         raise UserError("there is no user to evaluate: no history is long enough to hold items out")
     _check_targets(histories, targets, num_items)
     users = np.arange(len(histories))
-    owned = _pairs(np.repeat(users, histories.lengths), histories.items, num_items)
+    owned = _pairs(np.repeat(users, histories.lengths), histories.csr()[1], num_items)
 
     def ranking(exclude_history: bool) -> Ranking:
         items, scores = recommend(histories, k, exclude_history=exclude_history)
@@ -135,7 +135,7 @@ def _check_targets(histories: Histories, targets: np.ndarray, num_items: int) ->
     if len(histories) >= _ENOUGH_USERS_FOR_A_PATTERN and histories.lengths.min() > 0:
         # One user may consume an item twice in a row; when every user does, the histories were not
         # cut, and the figures would measure how well a recommender repeats the last item.
-        last = histories.items[histories.indptr[1:] - 1]
+        last = histories.items[histories.stops - 1]
         if (last == targets).all():
             raise ValueError("every history ends with its own target: it was not held out")
 

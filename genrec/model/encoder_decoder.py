@@ -1,126 +1,66 @@
 """The encoder-decoder: (history, codes so far) → logits of the next code, and nothing else.
 
-An item enters the encoder as one vector. The encoder is causal, so the state at position t has seen
-the items up to t only, and one pass over a history serves a prediction at every position. The
-decoder writes the L codes of an item, one level at a time, for many queries at once: in training
-the queries of a history are its positions, in beam search they are the beams of its last position.
+An item enters the encoder as one vector, or as a token for each of its codes. A causal encoder's
+state at position t has seen the items up to t only, so one pass over a history serves a prediction
+at every position; a bidirectional one serves a single prediction, after the last item. The decoder
+writes the L codes of an item, one level at a time, for many queries at once: in training the
+queries of a history are its positions, in beam search they are the beams of its last position.
 
-Array shapes: B rows, T positions, L levels, K codes of a level, D width, Q queries.
+Array shapes: B rows, T item slots, S encoder positions, L levels, K codes of a level, D width,
+Q queries, N items, E width of the content embeddings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from genrec.model.layers import (
-    Embedding,
-    FeedForward,
-    Noise,
-    RelativePositions,
-    attend,
-    dropout,
-    join_heads,
-    split_heads,
-)
-
-KeyValue = tuple[Array, Array]
-
-# Layers begin as the identity: noise from all of them would drown the tokens in the stream.
-zeros = nnx.initializers.zeros_init()
+from genrec.model.blocks import DecoderLayer, EncoderLayer, KeyValue
+from genrec.model.inputs import GAP_BUCKETS, Catalogue, Inputs
+from genrec.model.layers import Embedding, Noise, RelativePositions, dropout, zeros
 
 
-class EncoderLayer(nnx.Module):
-    """Causal self-attention and a feed-forward layer, each behind an RMS norm."""
+class Encoded(NamedTuple):
+    """What the encoder says of its rows.
 
-    def __init__(self, d_model: int, heads: int, d_ff: int, rate: float, *, rngs: nnx.Rngs):
-        self.heads, self.rate = heads, rate
-        self.attention_norm = nnx.RMSNorm(d_model, rngs=rngs)
-        self.query_key_value = nnx.Linear(d_model, 3 * d_model, use_bias=False, rngs=rngs)
-        self.output = nnx.Linear(d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs)
-        self.feed_forward_norm = nnx.RMSNorm(d_model, rngs=rngs)
-        self.feed_forward = FeedForward(d_model, d_ff, rate, rngs=rngs)
+    Attributes:
+        states: (B, S, D), one for every position.
+        mask: bool (B, Q, S), which positions each query may look at.
+        start: (B, Q, D), the state that each query continues from; None with a bidirectional
+            encoder, in which no state stands for the end of the history.
+    """
 
-    def __call__(
-        self,
-        x: Float[Array, "B T D"],
-        mask: Bool[Array, "B T T"],
-        bias: Float[Array, "1 H T T"],
-        noise: Noise | None,
-    ) -> Float[Array, "B T D"]:
-        query, key, value = (
-            split_heads(part, self.heads)
-            for part in jnp.split(self.query_key_value(self.attention_norm(x)), 3, axis=-1)
-        )
-        read = join_heads(attend(query, key, value, mask[:, None], bias))
-        x = x + dropout(self.output(read), self.rate, noise)
-        return x + dropout(self.feed_forward(self.feed_forward_norm(x), noise), self.rate, noise)
-
-
-class DecoderLayer(nnx.Module):
-    """Attention to the codes so far, attention to the history, and a feed-forward layer."""
-
-    def __init__(self, d_model: int, heads: int, d_ff: int, rate: float, *, rngs: nnx.Rngs):
-        self.heads, self.rate = heads, rate
-        self.self_norm = nnx.RMSNorm(d_model, rngs=rngs)
-        self.query_key_value = nnx.Linear(d_model, 3 * d_model, use_bias=False, rngs=rngs)
-        self.self_output = nnx.Linear(
-            d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs
-        )
-        self.cross_norm = nnx.RMSNorm(d_model, rngs=rngs)
-        self.query = nnx.Linear(d_model, d_model, use_bias=False, rngs=rngs)
-        self.key_value = nnx.Linear(d_model, 2 * d_model, use_bias=False, rngs=rngs)
-        self.cross_output = nnx.Linear(
-            d_model, d_model, use_bias=False, kernel_init=zeros, rngs=rngs
-        )
-        self.feed_forward_norm = nnx.RMSNorm(d_model, rngs=rngs)
-        self.feed_forward = FeedForward(d_model, d_ff, rate, rngs=rngs)
-
-    def remember(self, states: Float[Array, "B T D"]) -> KeyValue:
-        """Keys and values (B, H, T, C) of a history's states, computed once for all queries."""
-        key, value = jnp.split(self.key_value(states), 2, axis=-1)
-        return split_heads(key, self.heads), split_heads(value, self.heads)
-
-    def __call__(
-        self,
-        x: Float[Array, "B Q D"],
-        past: list[KeyValue],
-        memory: KeyValue,
-        mask: Bool[Array, "B Q T"],
-        noise: Noise | None,
-    ) -> tuple[Float[Array, "B Q D"], KeyValue]:
-        """One level's states from the last layer's, and this level's key and value (B, Q, D)."""
-        query, key, value = jnp.split(self.query_key_value(self.self_norm(x)), 3, axis=-1)
-        read = self._attend_to_levels(query, [*past, (key, value)])
-        x = x + dropout(self.self_output(read), self.rate, noise)
-
-        query = split_heads(self.query(self.cross_norm(x)), self.heads)
-        read = join_heads(attend(query, *memory, mask[:, None]))
-        x = x + dropout(self.cross_output(read), self.rate, noise)
-
-        x = x + dropout(self.feed_forward(self.feed_forward_norm(x), noise), self.rate, noise)
-        return x, (key, value)
-
-    def _attend_to_levels(self, query: Array, levels: list[KeyValue]) -> Array:
-        """Attention over at most L keys of a query's own, as sums of products.
-
-        Written out because matrix products this small cost a CPU more than the arithmetic in them.
-        """
-        shape = (*query.shape[:2], self.heads, -1)
-        query = query.reshape(shape) * (query.shape[-1] // self.heads) ** -0.5
-        scores = jnp.stack([(query * key.reshape(shape)).sum(-1) for key, _ in levels])
-        weights = nnx.softmax(scores, axis=0)[..., None]
-        read = sum(w * value.reshape(shape) for w, (_, value) in zip(weights, levels, strict=True))
-        return jnp.reshape(read, (*query.shape[:2], -1))
+    states: Float[Array, "B S D"]
+    mask: Bool[Array, "B Q S"]
+    start: Float[Array, "B Q D"] | None
 
 
 class EncoderDecoder(nnx.Module):
     """Reads histories and writes semantic IDs.
 
-    `encode` turns a row of items into states; `remember` prepares them for the decoder, once;
+    `encode` turns rows of items into states; `remember` prepares them for the decoder, once;
     `decode_level` gives the logits of one level's codes for every query; `decode` runs it over all
-    levels with the codes given, as training does.
+    levels with the codes given, as training does; `score_items` is the dense head.
+
+    Args:
+        num_items: N.
+        codebook_sizes: K of each of the L levels.
+        content_dim: E; 0 if the model does not read the content embeddings.
+        tokens: whether the encoder reads an item as one vector (the sum of the embeddings of its
+            codes and of all else that is known) or as L tokens, one for each code (TIGER).
+        encoder: whether a position sees those after it.
+        user_tokens: number of tokens that users are hashed to; 0 for none (Rajput et al. 2023).
+        head_dim: C; None for d_model / heads.
+        dropout: rate of tokens, hidden activations and outputs of layers.
+        attention_dropout: rate of attention weights.
+        decoder_dropout: rate of the decoder's tokens, activations and outputs; None: as `dropout`.
+        item_embedding: gives each item a vector beside those of its codes.
+        time_gaps: adds an embedding of how long an item came after the one before it.
+        item_head: gives the model the dense head.
+        dtype: of computations; parameters are float32, and so are softmaxes and logits.
     """
 
     def __init__(
@@ -128,52 +68,138 @@ class EncoderDecoder(nnx.Module):
         *,
         num_items: int,
         codebook_sizes: Sequence[int],
+        content_dim: int = 0,
+        tokens: Literal["items", "codes"] = "items",
+        encoder: Literal["causal", "bidirectional"] = "causal",
+        user_tokens: int = 0,
         d_model: int,
         encoder_layers: int,
         decoder_layers: int,
         heads: int,
+        head_dim: int | None = None,
         d_ff: int,
-        dropout: float,
-        item_embedding: bool,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        decoder_dropout: float | None = None,
+        item_embedding: bool = False,
+        time_gaps: bool = False,
+        item_head: bool = False,
+        dtype: DTypeLike = "float32",
         rngs: nnx.Rngs,
     ):
-        def embedding(count: int) -> nnx.Embed:
-            return Embedding(count, d_model, rngs=rngs)
+        def embedding(count: int) -> Embedding:
+            return Embedding(count, d_model, dtype=dtype, rngs=rngs)
 
-        layer = {"d_model": d_model, "heads": heads, "d_ff": d_ff, "rate": dropout, "rngs": rngs}
-        self.width, self.rate = d_model, dropout
+        def linear(inputs: int, outputs: int, **how) -> nnx.Linear:
+            return nnx.Linear(inputs, outputs, use_bias=False, dtype=dtype, rngs=rngs, **how)
+
+        layer = {
+            "d_model": d_model,
+            "heads": heads,
+            "head_dim": d_model // heads if head_dim is None else head_dim,
+            "d_ff": d_ff,
+            "attention_rate": attention_dropout,
+            "dtype": dtype,
+            "rngs": rngs,
+        }
+        decoder_rate = dropout if decoder_dropout is None else decoder_dropout
+        self.causal, self.items_are_tokens = encoder == "causal", tokens == "items"
+        self.rate, self.decoder_rate = dropout, decoder_rate
         self.codes = nnx.List([embedding(size) for size in codebook_sizes])
         self.item = embedding(num_items) if item_embedding else None
-        self.relative_positions = RelativePositions(heads, rngs=rngs)
-        self.encoder = nnx.List([EncoderLayer(**layer) for _ in range(encoder_layers)])
-        self.encoder_norm = nnx.RMSNorm(d_model, rngs=rngs)
-        self.begin = embedding(len(codebook_sizes))
-        self.decoder = nnx.List([DecoderLayer(**layer) for _ in range(decoder_layers)])
-        self.decoder_norm = nnx.RMSNorm(d_model, rngs=rngs)
-        self.logits = nnx.List(
-            [nnx.Linear(d_model, size, use_bias=False, rngs=rngs) for size in codebook_sizes]
+        self.content = linear(content_dim, d_model) if content_dim else None
+        self.gap = embedding(GAP_BUCKETS) if time_gaps else None
+        self.user = embedding(user_tokens) if user_tokens else None
+        self.relative_positions = RelativePositions(heads, bidirectional=not self.causal, rngs=rngs)
+        self.encoder = nnx.List(
+            [EncoderLayer(**layer, rate=dropout) for _ in range(encoder_layers)]
         )
+        self.encoder_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
+        self.begin = embedding(len(codebook_sizes))
+        self.level_bias = nnx.Embed(len(codebook_sizes), heads, embedding_init=zeros, rngs=rngs)
+        self.decoder = nnx.List(
+            [DecoderLayer(**layer, rate=decoder_rate) for _ in range(decoder_layers)]
+        )
+        self.decoder_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
+        self.logits = nnx.List([linear(d_model, size) for size in codebook_sizes])
+        # From zero, so that the dense head begins with the same score for every item.
+        self.item_query = linear(d_model, d_model, kernel_init=zeros) if item_head else None
 
     def encode(
         self,
-        items: Int[Array, "B T"],
-        codes: Int[Array, "B T L"],
-        mask: Bool[Array, "B T T"],
+        inputs: Inputs,
+        catalogue: Catalogue,
+        *,
+        every_position: bool,
         noise: Noise | None = None,
-    ) -> Float[Array, "B T D"]:
-        """The state at every position. `mask[b, q, s]`: position q may look at position s."""
-        x = jnp.zeros((*items.shape, self.width))
-        for level, table in enumerate(self.codes):
-            x = x + table(codes[..., level])
+    ) -> Encoded:
+        """Reads rows of items.
+
+        Args:
+            every_position: whether there is a query at every slot (Q = T) of a causal encoder, or
+                one after the last item of each row (Q = 1), which then holds one history.
+        """
+        if every_position and not self.causal:
+            raise ValueError("a bidirectional encoder serves one query a row, after its last item")
+        x, segments = self._tokens(inputs, catalogue)
+        x = dropout(x, self.rate, noise)
+        same = segments[:, :, None] == segments[:, None, :]
+        if self.causal:
+            same = same & jnp.tril(jnp.ones((1, x.shape[1], x.shape[1]), bool))
+        bias = self.relative_positions(x.shape[1])
+        for layer in self.encoder:
+            x = layer(x, same, bias, noise)
+        states = self.encoder_norm(x)
+        width = 1 if self.items_are_tokens else len(self.codes)
+        first = 0 if self.user is None else 1
+        if every_position:
+            last = slice(first + width - 1, None, width)
+            return Encoded(states, same[:, last], states[:, last])
+        count = jnp.maximum((jnp.asarray(inputs.segments) >= 0).sum(axis=1), 1)
+        last = (first + count * width - 1)[:, None, None]
+        start = jnp.take_along_axis(states, last, axis=1) if self.causal else None
+        return Encoded(states, jnp.take_along_axis(same, last, axis=1), start)
+
+    def _tokens(
+        self, inputs: Inputs, catalogue: Catalogue
+    ) -> tuple[Float[Array, "B S D"], Int[Array, "B S"]]:
+        """The encoder's input, and which history each position belongs to."""
+        items, segments = jnp.asarray(inputs.items), jnp.asarray(inputs.segments)
+        if self.items_are_tokens:
+            x = self._item_vectors(items, catalogue)
+            if self.gap is not None:
+                known = jnp.zeros_like(items) if inputs.gaps is None else jnp.asarray(inputs.gaps)
+                x = x + self.gap(known)
+        else:
+            codes = jnp.asarray(catalogue.codes)[items]
+            x = jnp.stack(
+                [table(codes[..., level]) for level, table in enumerate(self.codes)], axis=2
+            )
+            x = x.reshape(*items.shape[:-1], -1, x.shape[-1])
+            segments = jnp.repeat(segments, len(self.codes), axis=1)
+        if self.user is not None:
+            known = inputs.users is not None
+            users = jnp.asarray(inputs.users if known else jnp.zeros(len(items), jnp.uint32))
+            token = self.user((users % self.user.num_embeddings).astype(jnp.int32)[:, None])
+            # Of no segment, a token is seen by nobody: an unknown user goes without.
+            segment = segments[:, :1] if known else jnp.full((len(items), 1), -2)
+            x = jnp.concatenate([token, x], axis=1)
+            segments = jnp.concatenate([segment, segments], axis=1)
+        return x, segments
+
+    def _item_vectors(
+        self, items: Int[Array, "*shape"], catalogue: Catalogue
+    ) -> Float[Array, "*shape D"]:
+        """One vector for each item: the sum over its codes and what else the model knows of it."""
+        codes = jnp.asarray(catalogue.codes)[items]
+        x = sum(table(codes[..., level]) for level, table in enumerate(self.codes))
         if self.item is not None:
             x = x + self.item(items)
-        x = dropout(x, self.rate, noise)
-        bias = self.relative_positions(items.shape[1])
-        for layer in self.encoder:
-            x = layer(x, mask, bias, noise)
-        return self.encoder_norm(x)
+        if self.content is not None:
+            x = x + self.content(jnp.asarray(catalogue.content)[items])
+        return jnp.asarray(x)
 
-    def remember(self, states: Float[Array, "B T D"]) -> list[KeyValue]:
+    def remember(self, states: Float[Array, "B S D"]) -> list[KeyValue]:
         """Each decoder layer's keys and values of the history."""
         return [layer.remember(states) for layer in self.decoder]
 
@@ -181,51 +207,67 @@ class EncoderDecoder(nnx.Module):
         self,
         level: int,
         previous: Int[Array, "B Q"] | None,
-        state: Float[Array, "B Q D"],
+        start: Float[Array, "B Q D"] | None,
         past: list[list[KeyValue]],
         memory: list[KeyValue],
-        mask: Bool[Array, "B Q T"],
+        mask: Bool[Array, "B Q S"],
         noise: Noise | None = None,
     ) -> tuple[Float[Array, "B Q K"], list[KeyValue]]:
         """Logits of this level's code for every query, and what later levels will look back at.
 
         Args:
             previous: the code chosen at the level before; None at level 0.
-            state: the encoder state that the query continues from.
+            start: the state that the query continues from, if the encoder gave one.
             past: for each earlier level, what this function returned for it, in the queries' order.
             memory: what `remember` returned.
             mask: which positions of the history a query may look at.
         """
-        x = state + self.begin(jnp.full((1, 1), level))
+        x = self.begin(jnp.full(mask.shape[:2], level))
+        if start is not None:
+            x = x + start
         if previous is not None:
             x = x + self.codes[level - 1](previous)
-        x = dropout(x, self.rate, noise)
+        x = dropout(x, self.decoder_rate, noise)
+        bias = self.level_bias(jnp.arange(level, -1, -1))
         present = []
         for depth, layer in enumerate(self.decoder):
             so_far = [earlier[depth] for earlier in past]
-            x, key_value = layer(x, so_far, memory[depth], mask, noise)
+            x, key_value = layer(x, so_far, bias, memory[depth], mask, noise)
             present.append(key_value)
-        return self.logits[level](self.decoder_norm(x)), present
+        return self.logits[level](self.decoder_norm(x)).astype(jnp.float32), present
 
     def decode(
         self,
         codes: Int[Array, "B Q L"],
-        states: Float[Array, "B Q D"],
-        mask: Bool[Array, "B Q Q"],
+        encoded: Encoded,
         noise: Noise | None = None,
     ) -> list[Float[Array, "B Q K"]]:
         """Each level's logits when the codes before it are given (teacher forcing)."""
-        memory, past, logits = self.remember(states), [], []
+        memory, past, logits = self.remember(encoded.states), [], []
         for level in range(len(self.codes)):
             previous = codes[..., level - 1] if level else None
-            here, present = self.decode_level(level, previous, states, past, memory, mask, noise)
+            here, present = self.decode_level(
+                level, previous, encoded.start, past, memory, encoded.mask, noise
+            )
             past.append(present)
             logits.append(here)
         return logits
 
+    def score_items(
+        self, start: Float[Array, "B Q D"], items: Int[Array, " M"], catalogue: Catalogue
+    ) -> Float[Array, "B Q M"]:
+        """The dense head: a logit for each of the given items to come next, for every query."""
+        return self._dense(start, lambda query: query @ self._item_vectors(items, catalogue).T)
 
-def causal_mask(segments: Int[Array, "B T"]) -> Bool[Array, "B T T"]:
-    """Position q may look at position s: not later, and of the same segment of a packed row."""
-    length = segments.shape[1]
-    same = segments[:, :, None] == segments[:, None, :]
-    return same & jnp.tril(jnp.ones((1, length, length), bool))
+    def score_targets(
+        self, start: Float[Array, "B Q D"], items: Int[Array, "B Q"], catalogue: Catalogue
+    ) -> Float[Array, "B Q"]:
+        """The same for one item of its own for every query."""
+        return self._dense(
+            start, lambda query: (query * self._item_vectors(items, catalogue)).sum(-1)
+        )
+
+    def _dense(self, start: Array, score: Callable[[Array], Array]) -> Array:
+        if self.item_query is None:
+            raise ValueError("this model has no dense head")
+        return score(self.item_query(start) * start.shape[-1] ** -0.5).astype(jnp.float32)

@@ -1,13 +1,19 @@
 """The parts of a transformer: attention, feed-forward, relative positions, dropout.
 
 Array shapes, here and in the modules beside it: B batch, T positions, L levels, D width, H heads,
-C channels of a head (D / H), Q queries, S keys.
+C channels of a head, Q queries, S keys.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, UInt32
+
+# Layers begin as the identity: noise from all of them would drown the tokens in the stream.
+zeros = nnx.initializers.zeros_init()
 
 
 class Noise:
@@ -30,7 +36,7 @@ class Noise:
         stream = _hash(self._seed + jnp.uint32(self._streams * 0x9E3779B9 % 2**32))
         number = jax.lax.iota(jnp.uint32, x.size).reshape(x.shape)
         kept = _hash(number ^ stream) >= jnp.uint32(round(rate * 2**32))
-        return jnp.where(kept, x / (1.0 - rate), 0.0)
+        return jnp.where(kept, x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
 def dropout(x: Float[Array, "..."], rate: float, noise: Noise | None) -> Float[Array, "..."]:
@@ -55,9 +61,9 @@ class Embedding(nnx.Embed):
     vector move √D times faster than a weight: a quick start where each token is seen only rarely.
     """
 
-    def __init__(self, count: int, d_model: int, *, rngs: nnx.Rngs):
+    def __init__(self, count: int, d_model: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         normal = nnx.initializers.normal(d_model**-0.5)
-        super().__init__(count, d_model, embedding_init=normal, rngs=rngs)
+        super().__init__(count, d_model, embedding_init=normal, dtype=dtype, rngs=rngs)
 
     def __call__(self, inputs: Int[Array, "..."]) -> Float[Array, "... D"]:
         return super().__call__(inputs) * self.features**0.5
@@ -66,21 +72,21 @@ class Embedding(nnx.Embed):
 class FeedForward(nnx.Module):
     """Two linear maps with a ReLU between them (Vaswani et al. 2017, equation 2)."""
 
-    def __init__(self, d_model: int, d_ff: int, rate: float, *, rngs: nnx.Rngs):
-        zeros = nnx.initializers.zeros_init()
-        self.up = nnx.Linear(d_model, d_ff, use_bias=False, rngs=rngs)
-        self.down = nnx.Linear(d_ff, d_model, use_bias=False, kernel_init=zeros, rngs=rngs)
+    def __init__(self, d_model: int, d_ff: int, rate: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        linear = {"use_bias": False, "dtype": dtype, "rngs": rngs}
+        self.up = nnx.Linear(d_model, d_ff, **linear)
+        self.down = nnx.Linear(d_ff, d_model, kernel_init=zeros, **linear)
         self.rate = rate
 
     def __call__(self, x: Float[Array, "... D"], noise: Noise | None) -> Float[Array, "... D"]:
         return self.down(dropout(jax.nn.relu(self.up(x)), self.rate, noise))
 
 
-def split_heads(x: Float[Array, "B T D"], heads: int) -> Float[Array, "B H T C"]:
+def split_heads(x: Float[Array, "B T E"], heads: int) -> Float[Array, "B H T C"]:
     return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
 
 
-def join_heads(x: Float[Array, "B H T C"]) -> Float[Array, "B T D"]:
+def join_heads(x: Float[Array, "B H T C"]) -> Float[Array, "B T E"]:
     x = x.swapaxes(1, 2)
     return x.reshape(*x.shape[:2], -1)
 
@@ -91,34 +97,51 @@ def attend(
     value: Float[Array, "B H S C"],
     mask: Bool[Array, "B 1 Q S"],
     bias: Float[Array, "1 H Q S"] | None = None,
+    *,
+    rate: float = 0.0,
+    noise: Noise | None = None,
 ) -> Float[Array, "B H Q C"]:
-    """Scaled dot-product attention; every query must have at least one key under its mask."""
-    scores = jnp.einsum("bhqc,bhsc->bhqs", query, key) * query.shape[-1] ** -0.5
+    """Scaled dot-product attention; every query must have at least one key under its mask.
+
+    `rate` is the share of the attention weights that `noise` drops.
+    """
+    # The query is smaller than the scores, so scaling it is cheaper.
+    query = query * query.shape[-1] ** -0.5
+    scores = jnp.einsum("bhqc,bhsc->bhqs", query, key).astype(jnp.float32)
     if bias is not None:
         scores = scores + bias
-    weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1)
-    return jnp.einsum("bhqs,bhsc->bhqc", weights, value)
+    weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1).astype(value.dtype)
+    return jnp.einsum("bhqs,bhsc->bhqc", dropout(weights, rate, noise), value)
 
 
 class RelativePositions(nnx.Module):
-    """A learned bias for every head and distance to the past (Raffel et al. 2020, section 2.1).
+    """A learned bias for every head and distance between positions (Raffel et al. 2020, §2.1).
 
-    Distances up to 15 have a bias each; longer ones share 16 more, logarithmically up to 128.
+    Short distances have a bias each; longer ones share buckets, logarithmically up to 128. A causal
+    encoder needs no buckets for the future; a bidirectional one has half of them for it.
     """
 
-    exact, buckets, furthest = 16, 32, 128
+    buckets, furthest = 32, 128
 
-    def __init__(self, heads: int, *, rngs: nnx.Rngs):
-        zeros = nnx.initializers.zeros_init()
+    def __init__(self, heads: int, *, bidirectional: bool, rngs: nnx.Rngs):
+        self.bidirectional = bidirectional
         self.bias = nnx.Embed(self.buckets, heads, embedding_init=zeros, rngs=rngs)
 
     def __call__(self, length: int) -> Float[Array, "1 H T T"]:
-        """The bias of query position q for key position s; where s > q it has no meaning."""
+        """The bias of query position q for key position s; in a causal encoder only for s ≤ q."""
         position = jnp.arange(length)
-        distance = jnp.maximum(position[:, None] - position[None, :], 0)
-        return self.bias(self._bucket(distance)).transpose(2, 0, 1)[None]
+        ahead = position[None, :] - position[:, None]
+        if not self.bidirectional:
+            bucket = _bucket(jnp.maximum(-ahead, 0), self.buckets, self.furthest)
+        else:
+            half = self.buckets // 2
+            bucket = _bucket(jnp.abs(ahead), half, self.furthest) + jnp.where(ahead > 0, half, 0)
+        return self.bias(bucket).transpose(2, 0, 1)[None]
 
-    def _bucket(self, distance: Int[Array, "T T"]) -> Int[Array, "T T"]:
-        share = jnp.log(jnp.maximum(distance, 1) / self.exact) / jnp.log(self.furthest / self.exact)
-        far = self.exact + (share * (self.buckets - self.exact)).astype(jnp.int32)
-        return jnp.where(distance < self.exact, distance, jnp.minimum(far, self.buckets - 1))
+
+def _bucket(distance: Int[Array, "T T"], buckets: int, furthest: int) -> Int[Array, "T T"]:
+    """One bucket for each of the shorter distances, half of all; the others share the rest."""
+    exact = buckets // 2
+    share = jnp.log(jnp.maximum(distance, 1) / exact) / math.log(furthest / exact)
+    far = exact + (share * (buckets - exact)).astype(jnp.int32)
+    return jnp.where(distance < exact, distance, jnp.minimum(far, buckets - 1))

@@ -1,171 +1,125 @@
 """The training of the encoder-decoder, from random weights to the best checkpoint."""
 
-import functools
-import json
-import math
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from genrec.config import TrainingConfig
 from genrec.data.histories import Histories
 from genrec.errors import UserError
-from genrec.files import replacing
-from genrec.model import EncoderDecoder, Noise
-from genrec.progress import Bar, progress
+from genrec.model import Catalogue, EncoderDecoder
+from genrec.training.batches import Plan, count_batches, epoch_batches
 from genrec.training.checkpoints import Checkpoints
-from genrec.training.objective import next_item_loss
-from genrec.training.packing import epoch_batches
+from genrec.training.interruption import Interruption
+from genrec.training.mesh import by_rows, make_mesh, put, replicated, to_host
+from genrec.training.steps import compile_training, weights
+from genrec.training.watch import Position, Watch
 
 Validate = Callable[[Any], dict[str, float]]
 
 
 def train(
     build: Callable[[nnx.Rngs], EncoderDecoder],
-    codes: np.ndarray,
+    catalogue: Catalogue,
     histories: Histories,
     settings: TrainingConfig,
     *,
     max_history: int,
     seed: int,
     folder: Path,
-    fingerprint: str,
+    identity: Mapping[str, Any],
     validate: Validate,
 ) -> int:
-    """Trains until `settings.epochs` are done, going on from the latest checkpoint if there is one.
+    """Trains until the last epoch, going on from the latest checkpoint if there is one.
 
     The order of users, the dropout masks and the learning rate depend on the seed, the epoch and
     the step alone, so a training that was interrupted ends with the same weights.
 
     Args:
         build: makes the model from its random streams.
-        codes: int (N, L), the semantic ID of every item.
+        catalogue: what is known of the items, as NumPy arrays.
         histories: what may be learnt from; a history needs two items to have a target.
-        folder: gets `checkpoints/` and `metrics.jsonl`.
-        fingerprint: identifies settings and data in the checkpoints.
-        validate: parameters → metrics, "ndcg@10" among them, which chooses the best checkpoint.
+        folder: the run's; gets checkpoints/, metrics.jsonl and tensorboard/.
+        identity: settings and data by name; a checkpoint of others is refused.
+        validate: parameters as NumPy arrays → metrics; the best checkpoint has the highest
+            "ndcg@10".
 
     Returns:
-        The number of epochs that the best checkpoint was trained for.
+        The number of steps that the best checkpoint was trained for.
 
     Raises:
-        UserError: nothing to learn from, a loss that is not finite, or a checkpoint of another run.
+        UserError: nothing to learn from, codes that the model does not have, a loss that is not
+            finite, a full disk, or a checkpoint that is damaged or another training's.
+        KeyboardInterrupt: the training was interrupted, and has written a checkpoint.
     """
+    model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+    _check_codes(np.asarray(catalogue.codes), [table.num_embeddings for table in model.codes])
     histories = histories.select(np.flatnonzero(histories.lengths >= 2))
     if not len(histories):
         raise UserError("training: no user has two items or more, so there is no target")
-    batches = functools.partial(
-        epoch_batches,
-        histories,
+    plan = Plan(
+        every_prefix=model.causal,
         rows=settings.rows,
         row_length=settings.row_length,
         max_history=max_history,
-        seed=seed,
+        longer=settings.longer_histories,
     )
-    steps = sum(1 for _ in batches(epoch=0))
-    init, step = _compile(build, settings, total=steps * settings.epochs, seed=seed)
-    table = jnp.asarray(codes, jnp.int32)
+    part = (jax.process_index(), jax.process_count())
+    mesh = make_mesh(settings.fsdp, settings.rows // settings.accumulate)
+    batches = count_batches(histories, plan, seed=seed)
+    init, step = compile_training(build, settings, mesh, total=batches * settings.epochs, seed=seed)
+    catalogue = put(catalogue, replicated(mesh))
 
-    with Checkpoints(folder / "checkpoints", fingerprint) as checkpoints:
-        first = checkpoints.latest or 0
-        state = init()
-        if first:
-            state = checkpoints.restore(first, state)
-        with (
-            _metrics_file(folder / "metrics.jsonl", first) as log,
-            progress("train", steps * settings.epochs, "step", done=first * steps) as bar,
-        ):
-            for epoch in range(first, settings.epochs):
-                state, loss = _run_epoch(step, state, table, batches(epoch=epoch), bar, epoch)
-                line = {"epoch": epoch + 1, "step": int(state["step"]), "loss": loss}
-                metrics = None
-                if (epoch + 1) % settings.validate_every == 0 or epoch + 1 == settings.epochs:
-                    metrics = validate(state["params"])
-                    line["validation"] = metrics
-                # The line goes first: resuming drops those that no checkpoint followed.
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                checkpoints.save(epoch + 1, state, metrics)
-    with Checkpoints(folder / "checkpoints", fingerprint) as checkpoints:
+    with Checkpoints(folder / "checkpoints", identity) as checkpoints, Interruption() as interrupt:
+        state, position, done = init(), Position(), checkpoints.latest or 0
+        if done:
+            state, saved = checkpoints.restore(done, state)
+            position = Position(**saved)
+        with Watch(folder, position, done, batches * settings.epochs) as watch:
+            while not _finished(position, settings):
+                for batch in epoch_batches(
+                    histories, plan, seed=seed, epoch=position.epoch, skip=position.batch, part=part
+                ):
+                    state, metrics = step(state, catalogue, put(batch, by_rows(mesh)))
+                    watch.step(metrics)
+                    done, position.batch = done + 1, position.batch + 1
+                    stop = interrupt.asked(done)
+                    if stop or done % settings.checkpoint_every == 0:
+                        watch.settle()
+                        checkpoints.save(done, state, dataclasses.asdict(position), None)
+                    if stop:
+                        raise KeyboardInterrupt(f"step {done} is kept")
+                watch.finish_epoch()
+                position.epoch, position.batch = position.epoch + 1, 0
+                if _is_validated(position.epoch, settings):
+                    found = validate(to_host(weights(state)))
+                    position.waited = 0 if found["ndcg@10"] > position.best else position.waited + 1
+                    position.best = max(position.best, found["ndcg@10"])
+                    watch.validated(found)
+                    checkpoints.save(done, state, dataclasses.asdict(position), found)
+    with Checkpoints(folder / "checkpoints", identity) as checkpoints:
         return checkpoints.best
 
 
-def _compile(
-    build: Callable[[nnx.Rngs], EncoderDecoder], settings: TrainingConfig, *, total: int, seed: int
-):
-    """The two functions that a training needs: () → state, and (state, codes, batch) → state, loss.
-
-    The state is {"step", "params", "optimizer"}, plain arrays and no module.
-    """
-    graph = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, settings.learning_rate, max(1, round(settings.warmup * total)), total
-    )
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(settings.clip),
-        optax.adamw(schedule, weight_decay=settings.weight_decay),
-    )
-
-    @jax.jit
-    def init() -> dict[str, Any]:
-        params = nnx.as_pure(nnx.state(build(nnx.Rngs(seed)), nnx.Param))
-        return {
-            "step": jnp.zeros((), jnp.int32),
-            "params": params,
-            "optimizer": optimizer.init(params),
-        }
-
-    def loss(params, codes, batch, noise_seed):
-        return next_item_loss(nnx.merge(graph, params), codes, batch, Noise(noise_seed))
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def step(state, codes, batch):
-        key = jax.random.fold_in(jax.random.key(seed), state["step"])
-        value, gradient = jax.value_and_grad(loss)(
-            state["params"], codes, batch, jax.random.bits(key, (), jnp.uint32)
-        )
-        updates, moments = optimizer.update(gradient, state["optimizer"], state["params"])
-        params = optax.apply_updates(state["params"], updates)
-        return {"step": state["step"] + 1, "params": params, "optimizer": moments}, value
-
-    return init, step
+def _finished(position: Position, settings: TrainingConfig) -> bool:
+    patient = settings.patience is None or position.waited < settings.patience
+    return position.epoch >= settings.epochs or not patient
 
 
-def _run_epoch(step, state, codes, batches, bar: Bar, epoch: int) -> tuple[dict[str, Any], float]:
-    """Trains on every batch once; the state after it and the mean loss."""
-    losses: list[float] = []
-    pending = None
+def _is_validated(epoch: int, settings: TrainingConfig) -> bool:
+    return epoch % settings.validate_every == 0 or epoch == settings.epochs
 
-    def settle(number: int, value: jax.Array) -> None:
-        losses.append(float(value))
-        if not math.isfinite(losses[-1]):
+
+def _check_codes(codes: np.ndarray, sizes: list[int]) -> None:
+    for level, size in enumerate(sizes):
+        wrong = np.flatnonzero((codes[:, level] < 0) | (codes[:, level] >= size))
+        if len(wrong):
             raise UserError(
-                f"training: the loss is {losses[-1]} at epoch {epoch + 1}, batch {number + 1}: "
-                "try a smaller training.learning_rate; the checkpoints before it are kept"
+                f"training: item {wrong[0]} has the code {codes[wrong[0], level]} at level "
+                f"{level + 1}, whose codes are 0…{size - 1}: run genrec tokenize again"
             )
-        bar.advance(loss=losses[-1], epoch=epoch + 1)
-
-    for number, batch in enumerate(batches):
-        state, value = step(state, codes, batch)
-        # The loss of the last step is read while this one runs, so the device never waits.
-        if pending is not None:
-            settle(*pending)
-        pending = (number, value)
-    if pending is not None:
-        settle(*pending)
-    return state, float(np.mean(losses))
-
-
-def _metrics_file(path: Path, epochs: int) -> TextIO:
-    """Opens the log to append to, with the lines of the first `epochs` epochs only."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    with replacing(path) as temporary:
-        # One line an epoch, so a line that was cut short is never among the first.
-        temporary.write_text("".join(line + "\n" for line in lines[:epochs]))
-    return path.open("a")

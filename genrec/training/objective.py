@@ -1,30 +1,87 @@
 """What training minimises: the negative log-likelihood of every next item's codes."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from genrec.model import EncoderDecoder, Noise, causal_mask
-from genrec.training.packing import Batch
+from genrec.model import Catalogue, Encoded, EncoderDecoder, Noise
+from genrec.training.batches import Batch
+
+
+class Loss(NamedTuple):
+    """Sums over targets, so that those of parts of a batch add up.
+
+    Attributes:
+        total: what is minimised.
+        codes: its part that is -log p(codes of the target | history), in nats, unsmoothed.
+        targets: how many targets there were.
+    """
+
+    total: Float[Array, ""]
+    codes: Float[Array, ""]
+    targets: Float[Array, ""]
 
 
 def next_item_loss(
     model: EncoderDecoder,
-    codes: Int[Array, "N L"],
+    catalogue: Catalogue,
     batch: Batch,
     noise: Noise | None,
-) -> Float[Array, ""]:
-    """Mean over targets of -log p(codes of the target | items up to here), in nats.
+    *,
+    every_prefix: bool,
+    label_smoothing: float = 0.0,
+    item_loss: float = 0.0,
+    negatives: Int[Array, " M"] | None = None,
+) -> Loss:
+    """The loss of a batch.
 
-    One pass trains the prediction at every position of every packed history: position t of a
-    segment reads the states up to t of that segment and writes the codes of the item that came
-    next (teacher forcing). Slots that are not `filled` count for nothing.
+    With `every_prefix`, one pass trains the prediction at every slot of every packed history: slot
+    t of a segment reads the states up to t of that segment and writes the codes of the item that
+    came next (teacher forcing).
+
+    Args:
+        label_smoothing: share of the target distribution that is spread over all codes of a level.
+        item_loss: weight of the dense head's cross-entropy over items.
+        negatives: the items that the dense head tells the target from; None for all.
     """
-    items, targets, segments, filled = map(jnp.asarray, batch)
-    mask = causal_mask(segments)
-    states = model.encode(items, codes[items], mask, noise)
-    target_codes = codes[targets]
-    loss = jnp.zeros(targets.shape)
-    for level, logits in enumerate(model.decode(target_codes, states, mask, noise)):
-        loss += optax.softmax_cross_entropy_with_integer_labels(logits, target_codes[..., level])
-    return jnp.where(filled, loss, 0.0).sum() / jnp.maximum(filled.sum(), 1)
+    encoded = model.encode(batch.inputs, catalogue, every_position=every_prefix, noise=noise)
+    targets, wanted = jnp.asarray(batch.targets), jnp.asarray(batch.wanted)
+    target_codes = jnp.asarray(catalogue.codes)[targets]
+    codes, smoothed = jnp.zeros(targets.shape), jnp.zeros(targets.shape)
+    for level, logits in enumerate(model.decode(target_codes, encoded, noise)):
+        log_p = jax.nn.log_softmax(logits)
+        hard = -jnp.take_along_axis(log_p, target_codes[..., level, None], axis=-1)[..., 0]
+        codes += hard
+        smoothed += (1 - label_smoothing) * hard
+        if label_smoothing:
+            smoothed -= label_smoothing * log_p.mean(-1)
+    if item_loss:
+        smoothed += item_loss * _item_loss(model, catalogue, encoded, targets, negatives)
+    return Loss(_sum(smoothed, wanted), _sum(codes, wanted), wanted.sum().astype(jnp.float32))
+
+
+def _item_loss(
+    model: EncoderDecoder,
+    catalogue: Catalogue,
+    encoded: Encoded,
+    targets: Int[Array, "R Q"],
+    negatives: Int[Array, " M"] | None,
+) -> Float[Array, "R Q"]:
+    """Cross-entropy of the dense head, over all items or over the target and sampled negatives."""
+    assert encoded.start is not None
+    if negatives is None:
+        every = jnp.arange(catalogue.codes.shape[0])
+        scores = model.score_items(encoded.start, every, catalogue)
+        return optax.softmax_cross_entropy_with_integer_labels(scores, targets)
+    scores = model.score_items(encoded.start, negatives, catalogue)
+    target = model.score_targets(encoded.start, targets, catalogue)
+    # A negative that is the target by chance would be pushed down and pulled up at once.
+    scores = jnp.where(negatives[None, None] == targets[..., None], -jnp.inf, scores)
+    return jax.nn.logsumexp(jnp.concatenate([target[..., None], scores], -1), axis=-1) - target
+
+
+def _sum(values: Float[Array, "R Q"], wanted: Bool[Array, "R Q"]) -> Float[Array, ""]:
+    return jnp.where(wanted, values, 0.0).sum()

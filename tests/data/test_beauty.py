@@ -29,7 +29,7 @@ def test_the_published_counts(prepared):
     assert (counts["users"], counts["items"], counts["interactions"]) == (22_363, 12_101, 198_502)
     assert (counts["interactions_read"], counts["users_too_short"]) == (198_502, 0)
     assert (len(dataset.user_ids), dataset.num_items) == (22_363, 12_101)
-    assert len(dataset.training().items) == 198_502 - 2 * 22_363
+    assert dataset.training().lengths.sum() == 198_502 - 2 * 22_363
 
 
 def test_ten_users_have_the_sequences_of_the_source(prepared):
@@ -40,8 +40,8 @@ def test_ten_users_have_the_sequences_of_the_source(prepared):
         own = source.filter(pc.field("user_id") == dataset.user_ids[u]).sort_by("position")
         found = [item_ids[item] for item in dataset.histories[u]]
         assert found == own["item_id"].to_pylist()
-        start, end = dataset.histories.indptr[u : u + 2]
-        assert dataset.timestamps[start:end].tolist() == own["timestamp"].to_pylist()
+        start, stop = dataset.histories.starts[u], dataset.histories.stops[u]
+        assert dataset.histories.timestamps[start:stop].tolist() == own["timestamp"].to_pylist()
 
 
 def test_items_are_described_by_their_rows(prepared):
@@ -56,9 +56,9 @@ def test_items_are_described_by_their_rows(prepared):
 def test_item_numbers_do_not_carry_the_order_of_a_day(prepared):
     """In the source, the items of one user and day stand in the order of their ids."""
     _, dataset = prepared
-    histories, times = dataset.histories, dataset.timestamps
+    histories, times = dataset.histories, dataset.histories.timestamps
     pairs = np.ones(len(times) - 1, bool)
-    pairs[histories.indptr[1:-1] - 1] = False
+    pairs[histories.starts[1:] - 1] = False
     pairs &= times[1:] == times[:-1]
     rising = (np.diff(histories.items) > 0)[pairs]
     assert len(rising) > 50_000

@@ -1,6 +1,8 @@
 """What `prepare` writes, against a plain-Python reference and on files of every format."""
 
 import csv
+import importlib
+import itertools
 import json
 from collections import Counter
 
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.config import Columns
-from genrec.data import Source, load_dataset, prepare
+from genrec.data import Source, hash_user_ids, load_dataset, prepare
 from genrec.errors import UserError
 
 HEADER = ["user_id", "item_id", "timestamp", "position"]
@@ -32,6 +34,20 @@ def sequences_in(folder):
         row["user_id"]: [(ids[i], t) for i, t in zip(row["items"], row["timestamps"], strict=True)]
         for row in rows
     }
+
+
+def flat_in(folder):
+    """The same from the flat arrays, as a list in the order of the users, and the users' hashes."""
+    ids = pq.read_table(folder / "items.parquet")["item_id"].to_pylist()
+    arrays = {path.stem: np.load(path) for path in (folder / "histories").iterdir()}
+    kinds = {name: str(array.dtype) for name, array in arrays.items()}
+    expected = {"indptr": "int64", "items": "int32", "timestamps": "int64", "users": "uint32"}
+    assert kinds == expected
+    indptr, items, times = (arrays[name].tolist() for name in ("indptr", "items", "timestamps"))
+    events = [(ids[i], t) for i, t in zip(items, times, strict=True)]
+    assert (indptr[0], indptr[-1]) == (0, len(events))
+    sequences = [events[a:b] for a, b in itertools.pairwise(indptr)]
+    return sequences, arrays["users"].tolist()
 
 
 def reference(rows, k):
@@ -81,6 +97,9 @@ def test_equals_the_reference(tmp_path_factory, rows, k, positioned, seed):
     found = sequences_in(folder / "out")
     assert found == expected
     assert list(found) == list(expected)
+    histories, hashes = flat_in(folder / "out")
+    assert histories == list(expected.values())
+    assert hashes == hash_user_ids(list(expected)).tolist()
     catalogue = {item for sequence in expected.values() for item, _ in sequence}
     items = pq.read_table(folder / "out" / "items.parquet")
     assert set(items["item_id"].to_pylist()) == catalogue
@@ -96,6 +115,24 @@ def test_equals_the_reference(tmp_path_factory, rows, k, positioned, seed):
     assert counts["history_length"]["min"] == min(lengths)
     assert counts["history_length"]["max"] == max(lengths)
     assert counts == json.loads((folder / "out" / "counts.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("at_once", "parts"), [(1, 7), (60, 4), (1000, 1)])
+def test_sequences_are_written_in_parts(tmp_path, monkeypatch, at_once, parts):
+    """Seven users of 28 or 29 interactions each."""
+    rows = [(f"u{n % 7}", f"i{n % 11}", n % 5, 0) for n in range(200)]
+    source = Source(write_csv(tmp_path / "i.csv", HEADER, rows))
+    monkeypatch.setattr(
+        importlib.import_module("genrec.data.prepare"), "_INTERACTIONS_AT_ONCE", at_once
+    )
+    monkeypatch.setattr(importlib.import_module("genrec.data.flat"), "_USERS_AT_ONCE", 2)
+    prepare(source, tmp_path / "out", k_core=1, seed=0)
+    with pq.ParquetFile(tmp_path / "out" / "sequences.parquet") as file:
+        assert file.num_row_groups == parts
+    expected = reference(rows, 1)
+    assert sequences_in(tmp_path / "out") == expected
+    assert flat_in(tmp_path / "out")[0] == list(expected.values())
+    assert flat_in(tmp_path / "out")[1] == hash_user_ids(list(expected)).tolist()
 
 
 def test_short_users_are_left_out_and_counted(tmp_path):
@@ -154,8 +191,17 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     source = Source(write_csv(tmp_path / "i.csv", HEADER[:3], rows))
     for name in ("one", "two"):
         prepare(source, tmp_path / name, k_core=2, seed=3)
-    names = sorted(file.name for file in (tmp_path / "one").iterdir())
-    assert names == ["counts.json", "items.parquet", "sequences.parquet"]
+    files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    names = sorted(path.relative_to(tmp_path / "one").as_posix() for path in files)
+    assert names == [
+        "counts.json",
+        "histories/indptr.npy",
+        "histories/items.npy",
+        "histories/timestamps.npy",
+        "histories/users.npy",
+        "items.parquet",
+        "sequences.parquet",
+    ]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

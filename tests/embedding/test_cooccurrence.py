@@ -38,6 +38,13 @@ def test_counts_and_information_agree_with_loops(rows):
     assert np.allclose(_positive_information(found).toarray(), information)
 
 
+@given(histories)
+def test_only_the_items_of_the_histories_are_counted(rows):
+    views = Histories.of([[*row, 0, 1] for row in rows]).without_last(2)
+    found, expected = _counts(views, NUM_ITEMS), _counts(Histories.of(rows), NUM_ITEMS)
+    assert np.array_equal(found.toarray(), expected.toarray())
+
+
 def test_items_of_one_taste_are_close_and_loners_are_zero():
     rng = np.random.default_rng(0)
     rows = [rng.choice(np.arange(5) + 5 * (user % 2), 4, replace=False) for user in range(60)]

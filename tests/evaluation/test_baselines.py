@@ -1,3 +1,4 @@
+import functools
 import math
 
 import numpy as np
@@ -108,6 +109,21 @@ def test_the_size_of_the_chunks_changes_nothing(training, readers):
         small_items, small_scores = lists()
     np.testing.assert_array_equal(items, small_items)
     np.testing.assert_array_equal(scores, small_scores)
+
+
+@pytest.mark.parametrize("exclude_history", [False, True])
+def test_only_the_items_of_the_histories_count(exclude_history):
+    """Histories may be runs of an array with more in it, even items outside the catalogue."""
+    rows = [[0, 1, 2], [0, 1], [4, 2, 1], [3, 0], [5]]
+    longer = Histories.of([[9, 9], *([*row, 6, 9] for row in rows)]).without_last(2)
+    chosen = [5, 3, 1, 2, 4]
+    views = longer.select(np.array(chosen))
+    copies = Histories.of([rows[b - 1] for b in chosen])
+    for make in (most_popular, functools.partial(item_knn, neighbours=3)):
+        expected = make(copies, NUM_ITEMS)(copies, 5, exclude_history=exclude_history)
+        found = make(views, NUM_ITEMS)(views, 5, exclude_history=exclude_history)
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))

@@ -65,6 +65,15 @@ def test_the_recommender_sees_the_histories_as_they_were_given_and_both_protocol
     assert all(histories is HISTORIES for histories, _, _ in seen)
 
 
+def test_histories_may_be_runs_of_an_array_with_more_in_it():
+    longer = Histories.of([[3, 4, 2], [0, 1, 2], [5, 5, 5], [2, 1]])
+    histories = longer.without_last(1).select(np.array([1, 3, 0]))
+    assert [history.tolist() for history in histories] == [[0, 1], [2], [3, 4]]
+    assert measure(fixed(UNFILTERED, FILTERED), histories).filtered.ranks.tolist() == [0, 2, 3]
+    with pytest.raises(ValueError, match="filtered list of user 1 holds an item of their history"):
+        measure(fixed(UNFILTERED, [[2, 3, 4], [0, 2, 3], [0, 1, 2]]), histories)
+
+
 def test_targets_that_were_not_held_out_are_refused():
     sequences = Histories.of([[user, user + 1, user + 2] for user in range(12)])
     targets = np.arange(2, 14, dtype=np.int32)

@@ -1,37 +1,52 @@
 """The model against a plain NumPy forward pass, and what each position and level may depend on."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from small import randomised, small_model
 
-from genrec.model import Noise, causal_mask
+from genrec.model import Catalogue, Inputs, Noise
 
 SIZES = (5, 4, 3)
 NUM_ITEMS, WIDTH, HEADS = 11, 8, 2
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["item-embedding", "codes-only"])
+OPTIONS = {
+    "codes-only": {"item_embedding": False},
+    "everything": {"content_dim": 5, "time_gaps": True, "head_dim": 3},
+}
+
+
+@pytest.fixture(scope="module", params=OPTIONS.values(), ids=OPTIONS.keys())
 def model(request):
-    return randomised(
-        small_model(SIZES, NUM_ITEMS, layers=2, dropout=0.3, item_embedding=request.param)
-    )
+    return randomised(small_model(SIZES, NUM_ITEMS, layers=2, dropout=0.3, **request.param))
+
+
+RNG = np.random.default_rng(2)
+CATALOGUE = Catalogue(
+    np.stack([RNG.integers(0, size, NUM_ITEMS) for size in SIZES], axis=-1).astype(np.int32),
+    RNG.normal(size=(NUM_ITEMS, 5)).astype(np.float32),
+)
 
 
 @pytest.fixture
 def batch():
     rng = np.random.default_rng(2)
     items = rng.integers(0, NUM_ITEMS, (3, 6))
-    codes = np.stack([rng.integers(0, size, (3, 6)) for size in SIZES], axis=-1)
     targets = np.stack([rng.integers(0, size, (3, 6)) for size in SIZES], axis=-1)
     segments = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0], [0, 1, 1, 2, -1, -1]])
-    return tuple(jnp.asarray(x, jnp.int32) for x in (items, codes, targets, segments))
+    gaps = rng.integers(0, 33, (3, 6))
+    items, targets, segments, gaps = (
+        jnp.asarray(x, jnp.int32) for x in (items, targets, segments, gaps)
+    )
+    return Inputs(items, segments, gaps), targets
 
 
-def forward(model, items, codes, targets, segments, noise=None):
-    mask = causal_mask(segments)
-    states = model.encode(items, codes, mask, noise)
-    return states, model.decode(targets, states, mask, noise)
+def forward(model, inputs, targets, noise=None, *, every_position=True):
+    encoded = model.encode(inputs, CATALOGUE, every_position=every_position, noise=noise)
+    return encoded.states, model.decode(targets, encoded, noise)
 
 
 def norm(module, x):
@@ -51,7 +66,7 @@ def attention(query, key, value, bias=None):
     heads = [np.split(x, HEADS, axis=-1) for x in (query, key, value)]
     out = []
     for head, (q, k, v) in enumerate(zip(*heads, strict=True)):
-        score = k @ q / np.sqrt(WIDTH / HEADS) + (0.0 if bias is None else bias[:, head])
+        score = k @ q / np.sqrt(len(q)) + (0.0 if bias is None else bias[:, head])
         weight = np.exp(score - score.max())
         out.append(weight / weight.sum() @ v)
     return np.concatenate(out)
@@ -62,63 +77,159 @@ def feed_forward(layer, x):
     return linear(layer.feed_forward.down, np.maximum(up, 0))
 
 
-def numpy_forward(model, items, codes, targets):
-    """States (T, D) of one history, and logits (T, K) of every level, by loops."""
-    x = np.zeros((len(items), WIDTH))
-    for level, table in enumerate(model.codes):
-        x = x + embedded(table, codes[:, level])
+def buckets(query, length, bidirectional):
+    """T5's bucket of every key position, by its definition (Raffel et al. 2020), for distances up
+    to 9: in a bidirectional encoder 8 and 9 share one."""
+    if not bidirectional:
+        return [query - key for key in range(length)]
+    return [min(abs(query - key), 8) + (16 if key > query else 0) for key in range(length)]
+
+
+def tokens(model, items, gaps, user=None):
+    """The encoder's input (S, D) of one history."""
+    codes = [
+        embedded(table, CATALOGUE.codes[items, level]) for level, table in enumerate(model.codes)
+    ]
+    if not model.items_are_tokens:
+        x = np.stack(codes, axis=1).reshape(-1, WIDTH)
+        return x if user is None else np.concatenate([embedded(model.user, [user]), x])
+    x = sum(codes)
     if model.item is not None:
         x = x + embedded(model.item, items)
+    if model.content is not None:
+        x = x + linear(model.content, CATALOGUE.content[items])
+    if model.gap is not None:
+        x = x + embedded(model.gap, gaps)
+    return x
+
+
+def numpy_forward(model, x, targets, ends):
+    """States (S, D) of one history's tokens, and logits (Q, K) of every level, by loops.
+
+    `ends` are the token positions after which each of the Q targets is predicted.
+    """
     table = np.asarray(model.relative_positions.bias.embedding[...])
     for layer in model.encoder:
         q, k, v = np.split(linear(layer.query_key_value, norm(layer.attention_norm, x)), 3, axis=-1)
-        read = [
-            attention(q[t], k[: t + 1], v[: t + 1], table[np.arange(t, -1, -1)])
-            for t in range(len(x))
-        ]
+        read = []
+        for t in range(len(x)):
+            seen = t + 1 if model.causal else len(x)
+            bias = table[buckets(t, seen, not model.causal)]
+            read.append(attention(q[t], k[:seen], v[:seen], bias))
         x = x + linear(layer.output, np.stack(read))
         x = x + feed_forward(layer, x)
     states = norm(model.encoder_norm, x)
-    logits = [np.zeros((len(x), size)) for size in SIZES]
-    for t in range(len(x)):
-        y = np.stack([states[t] + embedded(model.begin, level) for level in range(len(SIZES))])
+    level_bias = np.asarray(model.level_bias.embedding[...])
+    logits = [np.zeros((len(ends), size)) for size in SIZES]
+    for query, end in enumerate(ends):
+        y = np.stack([embedded(model.begin, level) for level in range(len(SIZES))])
+        if model.causal:
+            y = y + states[end]
         for level in range(1, len(SIZES)):
-            y[level] += embedded(model.codes[level - 1], targets[t, level - 1])
+            y[level] += embedded(model.codes[level - 1], targets[query, level - 1])
+        seen = end + 1 if model.causal else len(x)
         for layer in model.decoder:
             q, k, v = np.split(linear(layer.query_key_value, norm(layer.self_norm, y)), 3, axis=-1)
-            read = [attention(q[i], k[: i + 1], v[: i + 1]) for i in range(len(y))]
+            read = [
+                attention(q[i], k[: i + 1], v[: i + 1], level_bias[np.arange(i, -1, -1)])
+                for i in range(len(y))
+            ]
             y = y + linear(layer.self_output, np.stack(read))
             q = linear(layer.query, norm(layer.cross_norm, y))
-            k, v = np.split(linear(layer.key_value, states[: t + 1]), 2, axis=-1)
+            k, v = np.split(linear(layer.key_value, states[:seen]), 2, axis=-1)
             y = y + linear(layer.cross_output, np.stack([attention(row, k, v) for row in q]))
             y = y + feed_forward(layer, y)
         for level in range(len(SIZES)):
-            logits[level][t] = linear(model.logits[level], norm(model.decoder_norm, y[level]))
+            logits[level][query] = linear(model.logits[level], norm(model.decoder_norm, y[level]))
     return states, logits
 
 
 def test_forward_pass_agrees_with_numpy_on_every_packed_history(model, batch):
-    items, codes, targets, segments = batch
-    states, logits = forward(model, *batch)
-    for row in range(len(items)):
-        for segment in np.unique(segments[row]):
+    inputs, targets = batch
+    states, logits = forward(model, inputs, targets)
+    for row in range(len(inputs.items)):
+        for segment in np.unique(inputs.segments[row]):
             if segment < 0:
                 continue
-            slots = np.flatnonzero(segments[row] == segment)
-            arguments = (np.asarray(x[row])[slots] for x in (items, codes, targets))
-            expected_states, expected_logits = numpy_forward(model, *arguments)
+            slots = np.flatnonzero(inputs.segments[row] == segment)
+            items, gaps = np.asarray(inputs.items[row])[slots], np.asarray(inputs.gaps[row])[slots]
+            expected_states, expected_logits = numpy_forward(
+                model,
+                tokens(model, items, gaps),
+                np.asarray(targets[row])[slots],
+                range(len(slots)),
+            )
             assert np.allclose(states[row, slots], expected_states, atol=1e-4)
             for got, expected in zip(logits, expected_logits, strict=True):
                 assert np.allclose(got[row, slots], expected, atol=1e-4)
 
 
-def test_the_past_does_not_see_the_future(model, batch):
-    items, codes, targets, segments = batch
-    later = codes.at[1, 4].set((codes[1, 4] + 1) % jnp.array(SIZES))
-    states, logits = forward(model, *batch)
-    changed_states, changed_logits = forward(
-        model, items.at[1, 4].add(1) % NUM_ITEMS, later, targets, segments
+@pytest.mark.parametrize("encoder", ["causal", "bidirectional"])
+@pytest.mark.parametrize("token", ["items", "codes"])
+def test_one_query_after_the_last_item_agrees_with_numpy(encoder, token):
+    bidirectional = encoder == "bidirectional"
+    users = {"user_tokens": 5} if bidirectional and token == "codes" else {}
+    small = small_model(
+        SIZES,
+        NUM_ITEMS,
+        layers=2,
+        tokens=token,
+        encoder=encoder,
+        item_embedding=token == "items",
+        **users,
     )
+    model = randomised(small)
+    rng = np.random.default_rng(5)
+    items = rng.integers(0, NUM_ITEMS, (2, 3)).astype(np.int32)
+    segments = np.array([[0, 0, 0], [0, 0, -1]], np.int32)
+    targets = rng.integers(0, 3, (2, 1, len(SIZES))).astype(np.int32)
+    ids = np.array([7, 4], np.uint32)
+    inputs = Inputs(items, segments, None, ids if users else None)
+    states, logits = forward(model, inputs, jnp.asarray(targets), every_position=False)
+    for row, length in enumerate([3, 2]):
+        user = int(ids[row]) % 5 if users else None
+        x = tokens(model, items[row, :length], None, user)
+        expected_states, expected_logits = numpy_forward(model, x, targets[row], [len(x) - 1])
+        assert np.allclose(states[row, : len(x)], expected_states, atol=1e-4)
+        for got, expected in zip(logits, expected_logits, strict=True):
+            assert np.allclose(got[row], expected, atol=1e-4)
+
+
+def test_an_unknown_user_leaves_no_trace_in_the_other_tokens():
+    model = randomised(
+        small_model(
+            SIZES,
+            NUM_ITEMS,
+            tokens="codes",
+            encoder="bidirectional",
+            item_embedding=False,
+            user_tokens=5,
+        )
+    )
+    inputs = Inputs(np.array([[3, 4]], np.int32), np.zeros((1, 2), np.int32))
+    targets = jnp.zeros((1, 1, len(SIZES)), jnp.int32)
+    known = inputs._replace(users=np.array([3], np.uint32))
+    states, before = forward(model, inputs, targets, every_position=False)
+    told, told_logits = forward(model, known, targets, every_position=False)
+    assert not jnp.allclose(told[:, 1:], states[:, 1:])
+    assert not jnp.allclose(told_logits[0], before[0])
+    model.user.embedding[...] = model.user.embedding[...] + 1.0
+    same, after = forward(model, inputs, targets, every_position=False)
+    assert jnp.array_equal(states[:, 1:], same[:, 1:])
+    assert all(map(jnp.array_equal, before, after))
+
+
+def test_a_bidirectional_encoder_serves_no_query_before_the_end(batch):
+    model = small_model(SIZES, NUM_ITEMS, encoder="bidirectional")
+    with pytest.raises(ValueError, match="one query a row"):
+        forward(model, *batch)
+
+
+def test_the_past_does_not_see_the_future(model, batch):
+    inputs, targets = batch
+    later = inputs._replace(items=inputs.items.at[1, 4].add(1) % NUM_ITEMS)
+    states, logits = forward(model, inputs, targets)
+    changed_states, changed_logits = forward(model, later, targets)
     assert jnp.array_equal(states[1, :4], changed_states[1, :4])
     assert not jnp.allclose(states[1, 4:], changed_states[1, 4:])
     for before, after in zip(logits, changed_logits, strict=True):
@@ -127,10 +238,10 @@ def test_the_past_does_not_see_the_future(model, batch):
 
 
 def test_packed_users_do_not_see_each_other(model, batch):
-    items, codes, targets, segments = batch
-    other = codes.at[0, :3].set((codes[0, :3] + 1) % jnp.array(SIZES)[None])
-    states, logits = forward(model, *batch)
-    changed_states, changed_logits = forward(model, items, other, targets, segments)
+    inputs, targets = batch
+    other = inputs._replace(items=inputs.items.at[0, :3].add(1) % NUM_ITEMS)
+    states, logits = forward(model, inputs, targets)
+    changed_states, changed_logits = forward(model, other, targets)
     assert jnp.allclose(states[0, 3:], changed_states[0, 3:], atol=1e-6)
     assert not jnp.allclose(states[0, :3], changed_states[0, :3])
     for before, after in zip(logits, changed_logits, strict=True):
@@ -138,10 +249,10 @@ def test_packed_users_do_not_see_each_other(model, batch):
 
 
 def test_a_level_sees_only_the_codes_before_it(model, batch):
-    items, codes, targets, segments = batch
-    _, logits = forward(model, *batch)
+    inputs, targets = batch
+    _, logits = forward(model, inputs, targets)
     changed = targets.at[..., 1].set((targets[..., 1] + 1) % SIZES[1])
-    _, after = forward(model, items, codes, changed, segments)
+    _, after = forward(model, inputs, changed)
     assert jnp.array_equal(logits[0], after[0])
     assert jnp.array_equal(logits[1], after[1])
     assert not jnp.allclose(logits[2], after[2])
@@ -153,6 +264,43 @@ def test_noise_changes_the_output_and_its_seed_decides_how(model, batch):
     assert jnp.array_equal(a, b)
     assert not jnp.allclose(a, c)
     assert not jnp.allclose(a, quiet)
+
+
+@pytest.mark.parametrize("place", ["dropout", "attention_dropout", "decoder_dropout"])
+def test_each_place_of_dropout_acts_alone(batch, place):
+    rates = {"dropout": 0.0, "decoder_dropout": 0.0, place: 0.5}
+    model = randomised(small_model(SIZES, NUM_ITEMS, **rates))
+    states, logits = forward(model, *batch)
+    noisy_states, noisy_logits = forward(model, *batch, noise=Noise(jnp.uint32(0)))
+    assert jnp.allclose(states, noisy_states) == (place == "decoder_dropout")
+    assert not jnp.allclose(logits[2], noisy_logits[2])
+
+
+def test_bfloat16_is_near_float32_and_parameters_stay_float32(batch):
+    exact = small_model(SIZES, NUM_ITEMS)
+    rough = small_model(SIZES, NUM_ITEMS, dtype="bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(rough, nnx.Param))} == {
+        jnp.dtype("float32")
+    }
+    states, logits = forward(rough, *batch)
+    assert states.dtype == jnp.bfloat16
+    for got, expected in zip(logits, forward(exact, *batch)[1], strict=True):
+        assert got.dtype == jnp.float32
+        assert jnp.allclose(got, expected, atol=0.1)
+        assert not jnp.array_equal(got, expected)
+
+
+def test_the_dense_head_scores_items_by_their_vectors(batch):
+    model = randomised(small_model(SIZES, NUM_ITEMS, content_dim=5, item_head=True))
+    inputs, _ = batch
+    start = model.encode(inputs, CATALOGUE, every_position=True).start
+    some = jnp.array([3, 1, 10])
+    got = model.score_items(start, some, CATALOGUE)
+    vectors = tokens(model, np.asarray(some), None)
+    expected = linear(model.item_query, np.asarray(start)) @ vectors.T / np.sqrt(WIDTH)
+    assert np.allclose(got, expected, atol=1e-3)
+    targets = jnp.full(inputs.items.shape, 10)
+    assert np.allclose(model.score_targets(start, targets, CATALOGUE), got[..., 2], atol=1e-4)
 
 
 def test_slots_without_an_item_stay_finite(model, batch):

@@ -56,7 +56,7 @@ def test_attention_agrees_with_a_loop_over_queries():
 
 
 def test_relative_positions_share_a_bias_by_distance_as_t5_has_it():
-    positions = RelativePositions(2, rngs=nnx.Rngs(0))
+    positions = RelativePositions(2, bidirectional=False, rngs=nnx.Rngs(0))
     positions.bias.embedding[...] = jnp.stack([jnp.arange(32.0), -jnp.arange(32.0)], axis=1)
     bias = np.asarray(positions(200))
     # Exact up to 15, then 16 · log(d / 16) / log(128 / 16) more, floored, and 31 from 128 on:
@@ -78,4 +78,15 @@ def test_relative_positions_share_a_bias_by_distance_as_t5_has_it():
         assert bias[0, 0, 199, 199 - distance] == bucket, distance
         assert bias[0, 1, 199, 199 - distance] == -bucket
     assert np.array_equal(bias[0, 0, 50, 10:50], bias[0, 0, 90, 50:90])
+
+
+def test_a_bidirectional_encoder_has_half_of_the_buckets_for_the_future():
+    positions = RelativePositions(2, bidirectional=True, rngs=nnx.Rngs(0))
+    positions.bias.embedding[...] = jnp.stack([jnp.arange(32.0), -jnp.arange(32.0)], axis=1)
+    bias = np.asarray(positions(300))[0, 0, 150]
+    # Exact up to 7, then 8 · log(d / 8) / log(128 / 8) more, floored, and 15 from 128 on.
+    buckets = {0: 0, 1: 1, 7: 7, 8: 8, 11: 8, 12: 9, 16: 10, 32: 12, 64: 14, 127: 15, 149: 15}
+    for distance, bucket in buckets.items():
+        assert bias[150 - distance] == bucket, distance
+        assert bias[150 + distance] == bucket + (16 if distance else 0), distance
     jax.block_until_ready(bias)

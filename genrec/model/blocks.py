@@ -1,0 +1,124 @@
+"""The layers of the encoder and of the decoder. Array shapes as in `genrec.model.layers`."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from genrec.model.layers import FeedForward, Noise, attend, dropout, join_heads, split_heads, zeros
+
+KeyValue = tuple[Array, Array]
+
+
+class EncoderLayer(nnx.Module):
+    """Self-attention and a feed-forward layer, each behind an RMS norm."""
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        heads: int,
+        head_dim: int,
+        d_ff: int,
+        rate: float,
+        attention_rate: float,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        linear = {"use_bias": False, "dtype": dtype, "rngs": rngs}
+        inner = heads * head_dim
+        self.heads, self.rate, self.attention_rate = heads, rate, attention_rate
+        self.attention_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
+        self.query_key_value = nnx.Linear(d_model, 3 * inner, **linear)
+        self.output = nnx.Linear(inner, d_model, kernel_init=zeros, **linear)
+        self.feed_forward_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
+        self.feed_forward = FeedForward(d_model, d_ff, rate, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "B S D"],
+        mask: Bool[Array, "B S S"],
+        bias: Float[Array, "1 H S S"],
+        noise: Noise | None,
+    ) -> Float[Array, "B S D"]:
+        query, key, value = (
+            split_heads(part, self.heads)
+            for part in jnp.split(self.query_key_value(self.attention_norm(x)), 3, axis=-1)
+        )
+        read = attend(query, key, value, mask[:, None], bias, rate=self.attention_rate, noise=noise)
+        x = x + dropout(self.output(join_heads(read)), self.rate, noise)
+        return x + dropout(self.feed_forward(self.feed_forward_norm(x), noise), self.rate, noise)
+
+
+class DecoderLayer(nnx.Module):
+    """Attention to the codes so far, attention to the history, and a feed-forward layer."""
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        heads: int,
+        head_dim: int,
+        d_ff: int,
+        rate: float,
+        attention_rate: float,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        linear = {"use_bias": False, "dtype": dtype, "rngs": rngs}
+        inner = heads * head_dim
+        self.heads, self.rate, self.attention_rate = heads, rate, attention_rate
+        self.self_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
+        self.query_key_value = nnx.Linear(d_model, 3 * inner, **linear)
+        self.self_output = nnx.Linear(inner, d_model, kernel_init=zeros, **linear)
+        self.cross_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
+        self.query = nnx.Linear(d_model, inner, **linear)
+        self.key_value = nnx.Linear(d_model, 2 * inner, **linear)
+        self.cross_output = nnx.Linear(inner, d_model, kernel_init=zeros, **linear)
+        self.feed_forward_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
+        self.feed_forward = FeedForward(d_model, d_ff, rate, dtype=dtype, rngs=rngs)
+
+    def remember(self, states: Float[Array, "B S D"]) -> KeyValue:
+        """Keys and values (B, H, S, C) of a history's states, computed once for all queries."""
+        key, value = jnp.split(self.key_value(states), 2, axis=-1)
+        return split_heads(key, self.heads), split_heads(value, self.heads)
+
+    def __call__(
+        self,
+        x: Float[Array, "B Q D"],
+        past: list[KeyValue],
+        bias: Float[Array, "P H"],
+        memory: KeyValue,
+        mask: Bool[Array, "B Q S"],
+        noise: Noise | None,
+    ) -> tuple[Float[Array, "B Q D"], KeyValue]:
+        """One level's states from the last layer's, and this level's key and value (B, Q, H C).
+
+        `bias` is that of the P levels so far, this one included, for the attention to them.
+        """
+        query, key, value = jnp.split(self.query_key_value(self.self_norm(x)), 3, axis=-1)
+        read = self._attend_to_levels(query, [*past, (key, value)], bias, noise)
+        x = x + dropout(self.self_output(read), self.rate, noise)
+
+        query = split_heads(self.query(self.cross_norm(x)), self.heads)
+        read = attend(query, *memory, mask[:, None], rate=self.attention_rate, noise=noise)
+        x = x + dropout(self.cross_output(join_heads(read)), self.rate, noise)
+
+        x = x + dropout(self.feed_forward(self.feed_forward_norm(x), noise), self.rate, noise)
+        return x, (key, value)
+
+    def _attend_to_levels(
+        self, query: Array, levels: list[KeyValue], bias: Array, noise: Noise | None
+    ) -> Array:
+        """Attention over at most L keys of a query's own, as sums of products.
+
+        Written out because matrix products this small cost a CPU more than the arithmetic in them.
+        """
+        shape = (*query.shape[:2], self.heads, query.shape[2] // self.heads)
+        query = query.reshape(shape) * shape[-1] ** -0.5
+        scores = jnp.stack([(query * key.reshape(shape)).sum(-1) for key, _ in levels])
+        scores = scores.astype(jnp.float32) + bias[:, None, None]
+        weights = dropout(nnx.softmax(scores, axis=0), self.attention_rate, noise)
+        weights = weights[..., None].astype(query.dtype)
+        read = sum(w * value.reshape(shape) for w, (_, value) in zip(weights, levels, strict=True))
+        return jnp.reshape(read, (*query.shape[:2], -1))

@@ -1,0 +1,369 @@
+"""Training speed against PyTorch: next items trained per second, on the same data, taking turns.
+
+    pip install -e '.[bench]'          # torch and transformers beside genrec
+    python tools/bench_training.py --json training.json
+
+Five sides train next-item prediction on the training sequences of configs/beauty.yaml:
+
+- TIGER in PyTorch, padded: Hugging Face's T5ForConditionalGeneration of the paper's size on windows
+  (every prefix of a history is a row of 81 tokens), as the open re-implementations train it, with
+  the batch and the attention that are fastest here;
+- TIGER in PyTorch, grouped: the same with windows grouped by length and padded to their batch's
+  longest;
+- TIGER in genrec, padded: the same model, dropout and windows by genrec's code;
+- TIGER in genrec, real lengths: windows in genrec's own length buckets;
+- genrec's recipe: the config's model, which trains every prefix of a history in one pass.
+
+Each side has a process of its own with all cores; they work in turns, for several rounds. Printed
+for each: targets per second (median and range of the rounds), how many times those of the first
+side (median over rounds), matrix FLOP/s (counted from shapes, padding included) as a share of the
+fastest large matrix product of the same round in either framework, token slots that held a token,
+peak memory of the process, and compile time. The semantic IDs are random, unless --run names a run
+with a tokenizer, and users are hashed at random: the speed depends on neither.
+
+Without torch, genrec's sides are measured alone. About 20 minutes on 2 cores.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _bench_turns import Side
+from _bench_work import Log
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from genrec import pipeline
+from genrec.config import Config, ModelConfig, TrainingConfig
+from genrec.data import load_dataset
+from genrec.errors import UserError
+from genrec.files import write_json
+from genrec.settings import dump_config, load_config
+from genrec.tokenizer import load_semantic_ids
+
+HERE = Path(__file__).parent
+TORCH, GENREC = HERE / "_bench_torch_t5.py", HERE / "_bench_genrec.py"
+LEVELS, CODEBOOK_SIZE = 4, 256
+MAX_HISTORY = 20
+T5_SIZE = {
+    "d_model": 128,
+    "d_kv": 64,
+    "num_heads": 6,
+    "d_ff": 1024,
+    "num_layers": 4,
+    "num_decoder_layers": 4,
+}
+TIGER = ModelConfig(
+    tokens="codes",
+    encoder="bidirectional",
+    user_tokens=2000,
+    d_model=128,
+    heads=6,
+    head_dim=64,
+    d_ff=1024,
+    encoder_layers=4,
+    decoder_layers=4,
+    max_history=MAX_HISTORY,
+    item_embedding=False,
+)
+TIGER_TRAINING = TrainingConfig(rows=256, accumulate=4)
+SIDES = {
+    "torch-padded": "TIGER, PyTorch, padded",
+    "torch-grouped": "TIGER, PyTorch, grouped",
+    "tiger-padded": "TIGER, genrec, padded",
+    "tiger-lengths": "TIGER, genrec, real lengths",
+    "genrec": "genrec's recipe",
+}
+AIMS = (
+    ("genrec", "torch-padded", 100.0),
+    ("tiger-padded", "torch-padded", 2.0),
+    ("tiger-lengths", "torch-padded", 4.0),
+    ("tiger-lengths", "torch-grouped", None),
+    ("genrec", "tiger-lengths", None),
+)
+"""A side, the one it is compared with, and how many times faster it should be."""
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    console = Console(highlight=False)
+    names = list(arguments.sides)
+    missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
+    if missing and any(name.startswith("torch") for name in names):
+        install = "pip install -e '.[bench]'"
+        console.print(f"{' and '.join(missing)} not installed ({install}): PyTorch is not measured")
+        names = [name for name in names if not name.startswith("torch")]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            config = load_config(
+                arguments.run / "config.yaml" if arguments.run else arguments.config
+            )
+            log = read_log(config, arguments.run, Path(folder))
+        except UserError as error:
+            console.print(f"error: {error}", style="red", soft_wrap=True)
+            sys.exit(2)
+        log.save(Path(folder) / "log.npz")
+        settings = settings_of_sides(config, arguments, Path(folder))
+        speeds = []
+        if any(name.startswith("torch") for name in names):
+            speeds = tune(settings["tune"], arguments, console)
+            fastest = max(speeds, key=lambda row: row["targets_per_second"])
+            chosen = {key: fastest[key] for key in ("attention", "batch")}
+            for name in ("torch-padded", "torch-grouped"):
+                settings[name] |= chosen
+        ready, rounds = take_turns(names, settings, arguments, not missing, console)
+    figures = {
+        "machine": machine(arguments.device),
+        "data": {"users": len(log.lengths), "items": len(log.codes), "targets": targets(log)},
+        "settings": {name: settings[name] for name in names} | {"recipe": vars_of(config)},
+        "pytorch_choices": speeds,
+        "prepared": ready,
+        "rounds": rounds,
+        "sides": {name: summary(name, ready[name], rounds) for name in names},
+        "ratios": ratios(rounds),
+    }
+    report(figures, console)
+    if arguments.json:
+        write_json(arguments.json, figures)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, default=Path("configs/beauty.yaml"))
+    source.add_argument(
+        "--run", type=Path, help="a run, for its dataset, semantic IDs and settings"
+    )
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a side's turn")
+    parser.add_argument("--dropout", type=float, default=0.1, help="of TIGER's sides")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[64, 128, 256], help="for PyTorch"
+    )
+    parser.add_argument("--torch-compile", action="store_true", help="use torch.compile")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    return parser.parse_args()
+
+
+def read_log(config: Config, run: Path | None, folder: Path) -> Log:
+    """The training sequences of a run, or of a config's data; random codes where there are none."""
+    if run is None:
+        pipeline.run_stage("prepare", config, folder / "run")
+    dataset = load_dataset((run or folder / "run") / "dataset")
+    histories = dataset.training()
+    histories = histories.select(np.flatnonzero(histories.lengths >= 2))
+    generator = np.random.default_rng(0)
+    number = generator.choice(CODEBOOK_SIZE**LEVELS, dataset.num_items, replace=False)
+    sizes = (CODEBOOK_SIZE,) * LEVELS
+    codes = np.stack(np.unravel_index(number, sizes), axis=1).astype(np.int32)
+    if run is not None:
+        ids = load_semantic_ids(run / "tokenizer" / "semantic_ids.parquet")
+        codes, sizes = ids.codes, ids.codebook_sizes
+    runs = list(zip(histories.starts, histories.stops, strict=True))
+    times = histories.timestamps
+    assert times is not None
+    return Log(
+        items=np.concatenate([histories.items[start:stop] for start, stop in runs]),
+        timestamps=np.concatenate([times[start:stop] for start, stop in runs]),
+        lengths=histories.lengths,
+        users=generator.integers(0, 2**32, len(histories), dtype=np.uint32),
+        codes=codes,
+        codebook_sizes=np.array(sizes, np.int64),
+    )
+
+
+def settings_of_sides(
+    config: Config, arguments: argparse.Namespace, folder: Path
+) -> dict[str, dict[str, Any]]:
+    """What each process is told."""
+    dropout = {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
+    tiger = Config(
+        data=config.data, model=dataclasses.replace(TIGER, **dropout), training=TIGER_TRAINING
+    )
+    for name, each in {"tiger": tiger, "genrec": config}.items():
+        (folder / f"{name}.yaml").write_text(dump_config(each), encoding="utf-8")
+    shared = {"device": arguments.device, "log": str(folder / "log.npz")}
+    torch = shared | {
+        "threads": os.cpu_count(),
+        "size": T5_SIZE,
+        "max_history": MAX_HISTORY,
+        "dropout": arguments.dropout,
+        "compile": arguments.torch_compile,
+    }
+    here = shared | {"work": "train", "config": str(folder / "tiger.yaml")}
+    choices = {"attentions": ["eager", "sdpa"], "batches": arguments.batches}
+    return {
+        "tune": torch | {"work": "tune"} | choices,
+        "torch-padded": torch | {"work": "train", "padded": True},
+        "torch-grouped": torch | {"work": "train", "padded": False},
+        "tiger-padded": here | {"padded": True},
+        "tiger-lengths": here | {"padded": False},
+        "genrec": here | {"padded": False, "config": str(folder / "genrec.yaml")},
+        "torch-matmul": torch | {"work": "matmul"},
+        "jax-matmul": shared | {"work": "matmul"},
+    }
+
+
+def open_side(name: str, settings: dict[str, Any]) -> Side:
+    script = TORCH if "threads" in settings else GENREC
+    platforms = {"JAX_PLATFORMS": "cpu"} if settings["device"] == "cpu" else {}
+    return Side(SIDES.get(name, name), script, settings, platforms)
+
+
+def tune(
+    settings: dict[str, Any], arguments: argparse.Namespace, console: Console
+) -> list[dict[str, Any]]:
+    """Targets per second of PyTorch with every batch and attention; the best of three turns."""
+    with open_side("tune", settings) as side:
+        side.prepared()
+        found = [side.measure(arguments.seconds / 4)["speeds"] for _ in range(3)]
+    best = [
+        max(turns, key=lambda row: row["targets_per_second"]) for turns in zip(*found, strict=True)
+    ]
+    for row in best:
+        console.print(
+            "PyTorch, {attention}, batch {batch}: {targets_per_second:.1f}/s".format(**row)
+        )
+    return best
+
+
+def take_turns(
+    names: list[str],
+    settings: dict[str, dict[str, Any]],
+    arguments: argparse.Namespace,
+    with_torch: bool,
+    console: Console,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What each side says of its preparation; and its measurements, round by round."""
+    peaks = ["jax-matmul"] + (["torch-matmul"] if with_torch else [])
+    with contextlib.ExitStack() as stack:
+        sides, ready = {}, {}
+        for name in names + peaks:
+            # One after the other, so that none disturbs another's timing of its compiling.
+            sides[name] = stack.enter_context(open_side(name, settings[name]))
+            ready[name] = sides[name].prepared()
+        rounds = []
+        for number in range(arguments.rounds):
+            order = names[number % len(names) :] + names[: number % len(names)]
+            found = {name: sides[name].measure(2.0) for name in peaks}
+            found |= {name: sides[name].measure(arguments.seconds) for name in order}
+            rounds.append(found)
+            speeds = (f"{name} {speed(found[name]):,.0f}/s" for name in names)
+            console.print(f"round {number + 1}: {', '.join(speeds)}", soft_wrap=True)
+    return ready, rounds
+
+
+def speed(answer: dict[str, Any]) -> float:
+    return answer["targets"] / answer["seconds"]
+
+
+def summary(name: str, ready: dict[str, Any], rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of one side over all rounds."""
+    mine = [found[name] for found in rounds]
+    flops = [answer["flops"] / answer["seconds"] for answer in mine]
+    peaks = [
+        max(answer["flops_per_second"] for side, answer in found.items() if side.endswith("matmul"))
+        for found in rounds
+    ]
+    speeds = [speed(answer) for answer in mine]
+    return {
+        "targets_per_second": statistics.median(speeds),
+        "lowest": min(speeds),
+        "highest": max(speeds),
+        "flops_per_second": statistics.median(flops),
+        "share_of_peak": statistics.median(
+            mine / peak for mine, peak in zip(flops, peaks, strict=True)
+        ),
+        "matmul_peak": statistics.median(peaks),
+        "slots_filled": sum(a["filled"] for a in mine) / sum(a["slots"] for a in mine),
+        "peak_memory": mine[-1]["peak_memory"],
+        "device_memory": mine[-1].get("device_memory"),
+        "compile_seconds": ready.get("compile_seconds"),
+        "parameters": ready["parameters"],
+    }
+
+
+def ratios(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many times faster one side is than another, within each round."""
+    found = []
+    for side, other, aim in AIMS:
+        if side in rounds[0] and other in rounds[0]:
+            values = [speed(each[side]) / speed(each[other]) for each in rounds]
+            ratio = {"median": statistics.median(values), "lowest": min(values)}
+            found.append(
+                {"side": side, "other": other, "aim": aim, **ratio, "highest": max(values)}
+            )
+    return found
+
+
+def targets(log: Log) -> int:
+    return int((log.lengths - 1).sum())
+
+
+def vars_of(config: Config) -> dict[str, Any]:
+    return {
+        "model": dataclasses.asdict(config.model),
+        "training": dataclasses.asdict(config.training),
+    }
+
+
+def machine(device: str) -> dict[str, Any]:
+    packages = ("jax", "flax", "numpy", "torch", "transformers")
+    there = [name for name in packages if importlib.util.find_spec(name)]
+    return {
+        "device": device,
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in there},
+    }
+
+
+def report(figures: dict[str, Any], console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
+    for column in ("", "targets/s", "range", "GFLOP/s", "of peak", "filled", "memory", "compile"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name, title in SIDES.items():
+        row = figures["sides"].get(name)
+        if row is None:
+            table.add_row(title, "not measured")
+            continue
+        memory = row["device_memory"] or row["peak_memory"]
+        compiling = row["compile_seconds"]
+        table.add_row(
+            title,
+            f"{row['targets_per_second']:,.0f}",
+            f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
+            f"{row['flops_per_second'] / 1e9:,.0f}",
+            f"{row['share_of_peak']:.0%}",
+            f"{row['slots_filled']:.0%}",
+            f"{memory / 1e9:.1f} GB",
+            "" if compiling is None else f"{compiling:.0f} s",
+        )
+    console.print(table)
+    for ratio in figures["ratios"]:
+        aim = f"; aim {ratio['aim']:g}" if ratio["aim"] else ""
+        console.print(
+            f"{SIDES[ratio['side']]} / {SIDES[ratio['other']]}: {ratio['median']:.1f} times "
+            f"({ratio['lowest']:.1f} to {ratio['highest']:.1f}{aim})",
+            soft_wrap=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
