@@ -1,7 +1,9 @@
 """Checkpoints of a training: written in the background, whole or not there, and proven on reading.
 
 Orbax writes and reads the arrays. `about.json` beside them has the SHA-256 of every file, compared
-before Orbax opens one, and a checksum of every array, compared after.
+before Orbax opens one, and a checksum of every array, compared after. Orbax's own
+`training.Checkpointer` has neither; a truncated file of metrics keeps it from opening the folder at
+all, and one that only reads deletes what a training is about to write.
 """
 
 import contextlib
@@ -27,6 +29,9 @@ SCHEMA = 1
 
 _LATEST = 2
 """How many of the latest are kept: should one be damaged, there is one before it."""
+
+_ASYNC = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+"""Else threads of Orbax wait for a folder that could not be made, and the process for them."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -136,8 +141,10 @@ class Checkpoints:
             }
         )
         _score(step, about)  # A metric that is missing shows here, not in the background.
+        arrays = {name: part for name, part in state.items() if jax.tree.leaves(part)}
         try:
-            response = ocp.save_checkpointables_async(str(self._place(step, ".tmp")), state)
+            with ocp.Context(async_options=_ASYNC):
+                response = ocp.save_checkpointables_async(str(self._place(step, ".tmp")), arrays)
         except Exception as error:
             self._fail(step, error)
         self._pending = step, self._writer.submit(self._finish, step, about, response.result)
@@ -158,42 +165,44 @@ class Checkpoints:
         self._settle()
         about, place = self._about(step), self._place(step)
         saved = {k: v for k, v in about["arrays"].items() if k.split("/")[0] in like}
-        then, now = {k: v.split()[0] for k, v in saved.items()}, kinds(like)
+        different = differences({k: v.split()[0] for k, v in saved.items()}, kinds(like))
         if self._identity is not None:
-            then, now = {**then, **about["identity"]}, {**now, **self._identity}
-        if different := differences(then, now):
+            different = differences(about["identity"], self._identity) or different
+        if different:
             raise UserError(
                 f"{place} was made with other settings or data ({different}): "
                 "choose another folder with --out, or delete its checkpoints"
             )
         with self._reading(step):
             check_files(place, about["files"], like)
-            state = ocp.load_checkpointables(str(place), jax.tree.map(_abstract, like))
+            parts = {name: part for name, part in like.items() if jax.tree.leaves(part)}
+            state = ocp.load_checkpointables(str(place), jax.tree.map(_abstract, parts))
             found = checksums(state)
             if wrong := [path for path in saved if found.get(path) != saved[path]]:
                 raise Damaged(f"{wrong[0]} has other values than were saved")
-        return state, about["position"]
+        return {**like, **state}, about["position"]
 
     def _place(self, step: int, suffix: str = "") -> Path:
         return self._folder / f"{step}{suffix}"
 
     def _steps(self) -> list[int]:
         """Those of the finished checkpoints, ascending."""
-        if not self._folder.is_dir():
+        try:
+            names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        except FileNotFoundError:
             return []
-        names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        except OSError as error:
+            raise UserError(f"{self._folder} cannot be read: {_reason(error)}") from error
         return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
 
     def _about(self, step: int) -> dict[str, Any]:
         """What a checkpoint says of itself, in this version's schema."""
-        place = self._place(step)
-        if not place.is_dir():
-            raise UserError(f"{self._folder} holds no checkpoint {step}: run the command again")
         with self._reading(step):
-            about = read_about(place)
+            about = read_about(self._place(step))
         if about["schema"] != SCHEMA:
             raise UserError(
-                f"{place} has format {about['schema']}, but this version of genrec reads {SCHEMA}: "
+                f"{self._place(step)} has format {about['schema']}, "
+                f"but this version of genrec reads {SCHEMA}: "
                 "choose another folder with --out, or delete its checkpoints"
             )
         return about
@@ -203,14 +212,16 @@ class Checkpoints:
         """Turns what may go wrong on reading a checkpoint into UserError."""
         try:
             yield
-        except Damaged as error:
-            raise UserError(
-                f"{self._place(step)} is damaged ({error}): "
-                f"delete that folder, and the same command {self._goes_on(step)}"
-            ) from error
         except Exception as error:
-            # Its files are whole, so the advice must not be to delete them.
-            raise UserError(f"{self._place(step)} cannot be read: {_reason(error)}") from error
+            place = self._place(step)
+            if not place.is_dir():
+                message = f"{self._folder} holds no checkpoint {step}: run the command again"
+            elif isinstance(error, Damaged):
+                message = f"{place} is damaged ({error}): delete that folder, and the same command "
+                message += self._goes_on(without=step)
+            else:  # Its files are whole, so the advice must not be to delete them.
+                message = f"{place} cannot be read: {_reason(error)}"
+            raise UserError(message) from error
 
     def _goes_on(self, without: int) -> str:
         """What a training does next time, if it finds no checkpoint `without`."""
@@ -227,7 +238,7 @@ class Checkpoints:
             self._prune()
 
     def _prune(self) -> None:
-        """Deletes all but the best and the latest. What it cannot read it leaves to the user."""
+        """Deletes all but the best, the latest and what cannot be read, which is for the user to do."""
         readable, scores, latest = set(), {}, self._steps()[-_LATEST:]
         for step in self._steps():
             with contextlib.suppress(UserError):
@@ -235,8 +246,9 @@ class Checkpoints:
                 readable.add(step)
         best = max(scores, key=lambda step: scores[step], default=None)
         for step in readable - {best, *latest}:
-            self._place(step).rename(self._place(step, ".tmp"))
-            shutil.rmtree(self._place(step, ".tmp"), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self._place(step).rename(self._place(step, ".tmp"))
+                shutil.rmtree(self._place(step, ".tmp"))
 
     def _settle(self) -> None:
         """Waits for the write that was started last, if one was, and for the other processes."""
@@ -260,14 +272,15 @@ class Checkpoints:
         remedy = "free some space" if code in _FULL else "mend that"
         raise UserError(
             f"{self._folder}: checkpoint {step} could not be written ({os.strerror(code)}): "
-            f"{remedy}, and the same command {self._goes_on(step)}"
+            f"{remedy}, and the same command {self._goes_on(without=step)}"
         ) from error
 
     def _clean(self) -> None:
         """Deletes what is left of a write or a deletion that did not come to its end."""
         if jax.process_index() == 0:
-            for path in self._folder.glob("[0-9]*.tmp*"):
-                shutil.rmtree(path, ignore_errors=True)
+            for path in self._folder.glob("*.tmp*"):  # which finds nothing where it may not look
+                if re.fullmatch(r"[0-9]+\.tmp(\.orbax-checkpoint-tmp)?", path.name):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _score(step: int, about: dict[str, Any]) -> dict[int, float]:

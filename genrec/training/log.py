@@ -61,7 +61,7 @@ def _lines(path: Path) -> list[Line]:
     return lines
 
 
-def _scalars(line: Line, prefix: str = "") -> list[tuple[str, float]]:
+def _scalars(line: Line, prefix: str = "") -> list[tuple[str, float | int]]:
     nested = [
         _scalars(value, f"{prefix}{name}/")
         if isinstance(value, dict)

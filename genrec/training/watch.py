@@ -25,6 +25,7 @@ class Position:
     Attributes:
         epoch, batch: the next batch to train on, both counted from 0.
         loss, targets: sums over the targets since the last line of the log.
+        learning_rate, gradient_norm: those of the last step.
         best: the highest validation NDCG@10 so far.
         waited: validations since then.
     """
@@ -33,6 +34,8 @@ class Position:
     batch: int = 0
     loss: float = 0.0
     targets: float = 0.0
+    learning_rate: float = 0.0
+    gradient_norm: float = 0.0
     best: float = -1.0
     waited: int = 0
 
@@ -45,7 +48,7 @@ class Watch:
 
     Args:
         folder: the run's.
-        position: where the training stands, kept up to date in `loss` and `targets`.
+        position: where the training stands; the sums and the last step's numbers are kept here.
         done: steps done before.
         total: steps of the whole training.
     """
@@ -54,7 +57,6 @@ class Watch:
         self._folder, self._position = folder, position
         self._done, self._total = done, total
         self._pending: tuple[int, int, Any] | None = None
-        self._last: dict[str, float] = {}
         self._clock, self._timed, self._rate = 0.0, 0.0, 0.0
         self._open = contextlib.ExitStack()
         self._log: Log | None = None
@@ -90,19 +92,21 @@ class Watch:
             return
         epoch, batch, metrics = self._pending
         self._pending = None
-        self._last = {name: float(value) for name, value in metrics.items()}
+        found = {name: float(value) for name, value in metrics.items()}
         for name in ("loss", "total", "gradient_norm"):
-            if not math.isfinite(self._last[name]):
+            if not math.isfinite(found[name]):
                 what = "gradient" if name == "gradient_norm" else "loss"
                 raise UserError(
-                    f"training: the {what} is {self._last[name]} at epoch {epoch + 1}, batch "
+                    f"training: the {what} is {found[name]} at epoch {epoch + 1}, batch "
                     f"{batch + 1}: try a smaller training.learning_rate; the checkpoints before it "
                     "are kept"
                 )
         self._done += 1
-        targets = self._last["targets"]
-        self._position.loss += self._last["loss"] * targets
+        targets = found["targets"]
+        self._position.loss += found["loss"] * targets
         self._position.targets += targets
+        self._position.learning_rate = found["learning_rate"]
+        self._position.gradient_norm = found["gradient_norm"]
         now = time.perf_counter()
         if self._clock:  # the first step compiles, and would spoil the rate
             self._timed += targets
@@ -110,7 +114,7 @@ class Watch:
         else:
             self._clock = now
         if self._bar is not None:
-            shown = {"loss": self._last["loss"], "targets/s": self._rate, "epoch": epoch + 1}
+            shown = {"loss": found["loss"], "targets/s": self._rate, "epoch": epoch + 1}
             self._bar.advance(**shown)
         if self._done % STEPS_PER_LINE == 0:
             self._write_line(epoch)
@@ -136,8 +140,8 @@ class Watch:
                     "epoch": epoch + 1,
                     "loss": self._position.loss / self._position.targets,
                     "targets_per_second": round(self._rate, 1),
-                    "learning_rate": self._last["learning_rate"],
-                    "gradient_norm": self._last["gradient_norm"],
+                    "learning_rate": self._position.learning_rate,
+                    "gradient_norm": self._position.gradient_norm,
                 }
             )
         self._position.loss = self._position.targets = 0.0

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from flax import nnx
@@ -5,6 +7,7 @@ from small import randomised, small_model
 
 from genrec.data.histories import Histories
 from genrec.decoding import Recommender
+from genrec.model import Catalogue
 
 NUM_ITEMS = 30
 CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).astype(np.int32)
@@ -13,7 +16,22 @@ CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).
 def recommender():
     model = randomised(small_model((6, 5), NUM_ITEMS, dropout=0.5))
     graph, params = nnx.split(model, nnx.Param)
-    return Recommender(graph, params, CODES, max_history=8, beam=12, batch_size=4)
+    return Recommender(graph, params, Catalogue(CODES), max_history=8, beam=12, batch_size=4)
+
+
+def tiger_recommender():
+    model = randomised(
+        small_model(
+            (6, 5),
+            NUM_ITEMS,
+            item_embedding=False,
+            tokens="codes",
+            encoder="bidirectional",
+            user_tokens=4,
+        )
+    )
+    graph, params = nnx.split(model, nnx.Param)
+    return Recommender(graph, params, Catalogue(CODES), max_history=8, beam=12, batch_size=4)
 
 
 def some_histories(count, longest=20, seed=0):
@@ -78,3 +96,35 @@ def test_writing_freely_agrees_with_the_trie_where_every_tuple_is_an_item():
     codes, written = recommend.write(histories, (6, 5))
     assert np.array_equal(codes, CODES[items])
     assert np.allclose(written, scores, atol=1e-5)
+
+
+def test_whose_history_it_is_reaches_a_model_with_user_tokens():
+    histories = some_histories(5)
+    recommend = tiger_recommender()
+
+    def scores(users):
+        known = dataclasses.replace(histories, users=users)
+        return recommend(known, 5, exclude_history=False)[1]
+
+    users = np.array([3, 1, 2, 2, 0], np.uint32)
+    assert np.allclose(scores(users), scores(users + np.uint32(4)), atol=1e-6)  # the same tokens
+    others = scores(np.roll(users, 1))
+    changed = [not np.allclose(a, b) for a, b in zip(scores(users), others, strict=True)]
+    assert changed == [True, True, True, False, True]
+    assert not np.allclose(scores(users), scores(None))
+
+
+def test_times_reach_a_model_with_time_gaps():
+    model = randomised(small_model((6, 5), NUM_ITEMS, time_gaps=True))
+    recommend = Recommender(
+        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, beam=12, batch_size=4
+    )
+
+    def scores(timestamps):
+        known = Histories.of([[4, 9, 2]], timestamps=timestamps)
+        return recommend(known, 5, exclude_history=False)[1]
+
+    soon, late = scores([[0, 5, 9]]), scores([[0, 5, 90_000]])
+    assert not np.allclose(soon, late)
+    assert np.array_equal(soon, scores([[100, 105, 109]]))
+    assert not np.allclose(soon, scores(None))

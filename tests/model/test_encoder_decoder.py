@@ -1,5 +1,7 @@
 """The model against a plain NumPy forward pass, and what each position and level may depend on."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,16 +21,15 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(scope="module", params=OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.fixture(scope="module", params=OPTIONS.values(), ids=list(OPTIONS))
 def model(request):
     return randomised(small_model(SIZES, NUM_ITEMS, layers=2, dropout=0.3, **request.param))
 
 
 RNG = np.random.default_rng(2)
-CATALOGUE = Catalogue(
-    np.stack([RNG.integers(0, size, NUM_ITEMS) for size in SIZES], axis=-1).astype(np.int32),
-    RNG.normal(size=(NUM_ITEMS, 5)).astype(np.float32),
-)
+CODES = np.stack([RNG.integers(0, size, NUM_ITEMS) for size in SIZES], axis=-1).astype(np.int32)
+CONTENT = RNG.normal(size=(NUM_ITEMS, 5)).astype(np.float32)
+CATALOGUE = Catalogue(CODES, CONTENT)
 
 
 @pytest.fixture
@@ -87,17 +88,15 @@ def buckets(query, length, bidirectional):
 
 def tokens(model, items, gaps, user=None):
     """The encoder's input (S, D) of one history."""
-    codes = [
-        embedded(table, CATALOGUE.codes[items, level]) for level, table in enumerate(model.codes)
-    ]
+    codes = [embedded(table, CODES[items, level]) for level, table in enumerate(model.codes)]
     if not model.items_are_tokens:
         x = np.stack(codes, axis=1).reshape(-1, WIDTH)
         return x if user is None else np.concatenate([embedded(model.user, [user]), x])
-    x = sum(codes)
+    x = np.sum(codes, axis=0)
     if model.item is not None:
         x = x + embedded(model.item, items)
     if model.content is not None:
-        x = x + linear(model.content, CATALOGUE.content[items])
+        x = x + linear(model.content, CONTENT[items])
     if model.gap is not None:
         x = x + embedded(model.gap, gaps)
     return x
@@ -168,7 +167,7 @@ def test_forward_pass_agrees_with_numpy_on_every_packed_history(model, batch):
 @pytest.mark.parametrize("token", ["items", "codes"])
 def test_one_query_after_the_last_item_agrees_with_numpy(encoder, token):
     bidirectional = encoder == "bidirectional"
-    users = {"user_tokens": 5} if bidirectional and token == "codes" else {}
+    users = 5 if bidirectional and token == "codes" else 0
     small = small_model(
         SIZES,
         NUM_ITEMS,
@@ -176,7 +175,7 @@ def test_one_query_after_the_last_item_agrees_with_numpy(encoder, token):
         tokens=token,
         encoder=encoder,
         item_embedding=token == "items",
-        **users,
+        user_tokens=users,
     )
     model = randomised(small)
     rng = np.random.default_rng(5)
@@ -213,6 +212,7 @@ def test_an_unknown_user_leaves_no_trace_in_the_other_tokens():
     told, told_logits = forward(model, known, targets, every_position=False)
     assert not jnp.allclose(told[:, 1:], states[:, 1:])
     assert not jnp.allclose(told_logits[0], before[0])
+    assert model.user is not None
     model.user.embedding[...] = model.user.embedding[...] + 1.0
     same, after = forward(model, inputs, targets, every_position=False)
     assert jnp.array_equal(states[:, 1:], same[:, 1:])
@@ -268,7 +268,7 @@ def test_noise_changes_the_output_and_its_seed_decides_how(model, batch):
 
 @pytest.mark.parametrize("place", ["dropout", "attention_dropout", "decoder_dropout"])
 def test_each_place_of_dropout_acts_alone(batch, place):
-    rates = {"dropout": 0.0, "decoder_dropout": 0.0, place: 0.5}
+    rates: dict[str, Any] = {"dropout": 0.0, "decoder_dropout": 0.0, place: 0.5}
     model = randomised(small_model(SIZES, NUM_ITEMS, **rates))
     states, logits = forward(model, *batch)
     noisy_states, noisy_logits = forward(model, *batch, noise=Noise(jnp.uint32(0)))
@@ -294,6 +294,7 @@ def test_the_dense_head_scores_items_by_their_vectors(batch):
     model = randomised(small_model(SIZES, NUM_ITEMS, content_dim=5, item_head=True))
     inputs, _ = batch
     start = model.encode(inputs, CATALOGUE, every_position=True).start
+    assert start is not None
     some = jnp.array([3, 1, 10])
     got = model.score_items(start, some, CATALOGUE)
     vectors = tokens(model, np.asarray(some), None)

@@ -27,7 +27,7 @@ def test_pieces_go_where_they_are_told():
     assert inputs.items.tolist() == [[0, 0, 5, 6], [8, 9, 0, 0], [0, 0, 0, 0]]
     assert inputs.segments.tolist() == [[-1, -1, 3, 3], [0, 0, -1, -1], [-1, -1, -1, -1]]
     # The gap before a piece's first item is unknown to whoever reads the piece.
-    assert inputs.gaps.tolist() == [[0, 0, 0, 3], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert np.asarray(inputs.gaps).tolist() == [[0, 0, 0, 3], [0, 1, 0, 0], [0, 0, 0, 0]]
     assert source.tolist() == [[0, 0, 3, 4], [1, 2, 0, 0], [0, 0, 0, 0]]
 
 

@@ -84,7 +84,7 @@ def test_a_segment_is_a_run_of_one_history_of_at_most_max_history(case):
                 assert np.array_equal(np.diff(items[row, slots]), np.ones(len(slots) - 1))
                 assert len(set(owner[items[row, slots]])) == 1
                 if not plan.every_prefix:
-                    assert batch.inputs.users[row] == 100 + owner[items[row, slots[0]]]
+                    assert np.asarray(batch.inputs.users)[row] == 100 + owner[items[row, slots[0]]]
                     # Cut short only where the window would be too long.
                     first = items[row, slots[0]] in histories.starts
                     assert first or len(slots) == plan.max_history

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from genrec.errors import UserError
 from genrec.training.about import read_about, write_about
@@ -150,7 +152,8 @@ def test_weights_that_were_never_trained_are_not_read(tmp_path):
 )
 def test_a_checkpoint_of_other_settings_is_refused(two, changed, said):
     with Checkpoints(two, changed) as checkpoints, pytest.raises(UserError) as error:
-        checkpoints.restore(20, make_state())
+        # Its arrays differ as well, which says less.
+        checkpoints.restore(20, {"params": {}, "step": jnp.zeros(7)})
     message = str(error.value)
     assert message.startswith(f"{two}/20 was made with other settings or data (")
     assert said in message
@@ -279,6 +282,27 @@ def test_what_a_kill_leaves_is_cleaned_by_a_training_and_not_by_a_reader(two, tm
     assert names(folder) == {"10", "20"}
 
 
+def test_a_checkpoint_that_goes_while_it_is_read_is_not_called_damaged(two, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(two, tmp_path / "copy"))
+
+    def delete(place, *_):
+        shutil.rmtree(place)
+        raise FileNotFoundError
+
+    monkeypatch.setattr("genrec.training.checkpoints.check_files", delete)
+    with Checkpoints(folder) as checkpoints:
+        with pytest.raises(UserError, match="holds no checkpoint 10: run the command again"):
+            checkpoints.restore(10, make_state())
+        assert checkpoints.best == 20
+
+
+def test_parts_without_arrays_are_kept_too(tmp_path):
+    state = {"params": {"w": jnp.ones(3)}, "optimizer": optax.identity().init(jnp.ones(3))}
+    with Checkpoints(tmp_path, IDENTITY) as checkpoints:
+        checkpoints.save(1, state, {}, None)
+        assert same(checkpoints.restore(1, state)[0], state)
+
+
 def test_an_error_in_the_body_is_not_masked_by_that_of_a_write(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "full")
@@ -342,6 +366,18 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
         Checkpoints(tmp_path / "file", IDENTITY)
 
 
+def test_a_folder_that_is_refused_leaves_nothing_waiting(tmp_path):
+    before = set(threading.enumerate())
+    with Checkpoints(tmp_path / "checkpoints", IDENTITY) as checkpoints:
+        (tmp_path / "checkpoints").rmdir()
+        (tmp_path / "checkpoints").touch()
+        with pytest.raises(UserError, match="checkpoints cannot be read: Not a directory"):
+            checkpoints.save(1, make_state(), POSITION, None)
+        with pytest.raises(UserError, match="checkpoints cannot be read: Not a directory"):
+            _ = checkpoints.latest
+    assert set(threading.enumerate()) <= before
+
+
 def script(text):
     """Command line of a Python program that starts with what this file needs."""
     head = "import sys\nsys.path[:0] = ['tests', 'tests/training']\nimport jax, jax.numpy as jnp\n"
@@ -375,7 +411,7 @@ def on_mesh(state, mesh):
 
     def put(x):
         axes = [mesh.axis_names] if x.ndim and x.shape[0] % mesh.size == 0 else []
-        sharding = jax.NamedSharding(mesh, jax.P(*axes))
+        sharding = NamedSharding(mesh, PartitionSpec(*axes))
         return jax.make_array_from_callback(x.shape, sharding, lambda index: np.asarray(x[index]))
 
     return jax.tree.map(put, state)
@@ -401,6 +437,15 @@ TOGETHER = """
     assert not table.is_fully_addressable and table.addressable_shards[0].data.shape == (16, 16)
     assert checksums(restored) == checksums(state) == checksums(make_state(4))
     assert same(alone["params"], make_state(4)["params"])
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "")
+
+    sys.modules["genrec.training.checkpoints"].write_about = full
+    with pytest.raises(UserError) as error, Checkpoints(folder, IDENTITY) as checkpoints:
+        checkpoints.save(50, state, POSITION, None)
+    said = "could not be written (No space left on device)" if index == 0 else "see process 0"
+    assert said in str(error.value)
 """
 
 APART = """

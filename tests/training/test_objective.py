@@ -31,7 +31,7 @@ def packed_batch():
 
 def single_prefix(history, times, end):
     """A row of one prefix, made by hand, with its one target."""
-    items, segments, gaps = np.zeros((1, 6), np.int32), np.full((1, 6), -1, np.int32), None
+    items, segments = np.zeros((1, 6), np.int32), np.full((1, 6), -1, np.int32)
     items[0, :end], segments[0, :end] = history[:end], 0
     gaps = np.zeros((1, 6), np.int32)
     gaps[0, :end] = gap_buckets(np.array(times[:end]))
@@ -74,7 +74,7 @@ def test_packed_losses_and_gradients_equal_those_of_single_prefixes(options):
         only = np.zeros_like(packed.wanted)
         only[row, slot] = True
         value, gradient = gradient_of(params, packed._replace(wanted=only), every_prefix=True)
-        key = packed.inputs.items[row, slot], packed.targets[row, slot]
+        key = int(packed.inputs.items[row, slot]), int(packed.targets[row, slot])
         expected, expected_gradient = alone.pop(key)
         assert np.isclose(value, expected, rtol=1e-5)
         for got, want in zip(*map(jax.tree.leaves, (gradient, expected_gradient)), strict=True):
@@ -88,7 +88,7 @@ def test_no_user_s_loss_moves_with_another_one_s_history():
     items = np.array(batch.inputs.items)
     changed = (items[0] == 6) | (items[0] == 7) | (items[0] == 8)  # inputs of the third history
     row = 0 if changed.any() else 1
-    segments = batch.inputs.segments[row]
+    segments = np.asarray(batch.inputs.segments)[row]
     victim = segments[np.flatnonzero(np.isin(items[row], [6, 7, 8]))[0]]
     other = items.copy()
     other[row, segments == victim] = 3
@@ -116,15 +116,16 @@ def test_losses_are_those_of_numpy():
     )
     encoded = model.encode(batch.inputs, CATALOGUE, every_position=True)
     codes = CATALOGUE.codes[batch.targets]
-    hard = soft = 0.0
+    hard, soft = np.zeros(batch.targets.shape), np.zeros(batch.targets.shape)
     for level, logits in enumerate(model.decode(jnp.asarray(codes), encoded)):
         p = np.asarray(jax.nn.softmax(logits.astype(float)))
         goal = 0.8 * np.eye(SIZES[level])[codes[..., level]] + 0.2 / SIZES[level]
         hard += -np.log((p * np.eye(SIZES[level])[codes[..., level]]).sum(-1))
         soft += -(goal * np.log(p)).sum(-1)
+    assert encoded.start is not None
     scores = np.asarray(model.score_items(encoded.start, jnp.arange(NUM_ITEMS), CATALOGUE))
     p = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-    dense = -np.log(np.take_along_axis(p, batch.targets[..., None], -1)[..., 0])
+    dense = -np.log(np.take_along_axis(p, np.asarray(batch.targets)[..., None], -1)[..., 0])
     wanted = batch.wanted
     assert found.targets == wanted.sum() == 9
     assert np.isclose(found.codes, hard[wanted].sum(), rtol=1e-4)

@@ -1,0 +1,71 @@
+"""A training of a few seconds, also for processes that tests start."""
+
+import json
+
+import numpy as np
+from small import small_model
+
+from genrec.config import TrainingConfig
+from genrec.data.histories import Histories
+from genrec.model import Catalogue
+from genrec.training import train
+
+NUM_ITEMS = 12
+CATALOGUE = Catalogue(
+    np.stack([np.arange(NUM_ITEMS) % 4, np.arange(NUM_ITEMS) // 4], axis=1).astype(np.int32)
+)
+SETTINGS = TrainingConfig(
+    epochs=4,
+    rows=2,
+    row_length=16,
+    learning_rate=1e-2,
+    validate_every=2,
+    validation_beam=10,
+    average=0.9,
+)
+IDENTITY = {"seed": 3, "data": "0123456789abcdef"}
+MAX_HISTORY = 8
+
+
+def histories():
+    """Users who go round the catalogue from where they start."""
+    return Histories.of(
+        [(start + np.arange(5 + start % 4)) % NUM_ITEMS for start in range(NUM_ITEMS)]
+    )
+
+
+def build(rngs):
+    return small_model((4, 3), NUM_ITEMS, rngs, d_model=16, dropout=0.2, item_embedding=False)
+
+
+def build_tiger(rngs):
+    return small_model(
+        (4, 3),
+        NUM_ITEMS,
+        rngs,
+        d_model=16,
+        dropout=0.2,
+        item_embedding=False,
+        tokens="codes",
+        encoder="bidirectional",
+        user_tokens=3,
+    )
+
+
+def run(folder, settings=SETTINGS, *, validate=lambda _: {"ndcg@10": 0.5}, seed=3, **other):
+    options = {
+        "build": build,
+        "catalogue": CATALOGUE,
+        "histories": histories(),
+        "settings": settings,
+        "max_history": MAX_HISTORY,
+        "seed": seed,
+        "folder": folder,
+        "identity": IDENTITY,
+        "validate": validate,
+    }
+    return train(**(options | other))
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
