@@ -116,8 +116,8 @@ def main() -> None:
 
 
 def _dispatch(arguments: list[str]) -> None:
-    # Orbax warns of how it merges files, which nobody can do anything about.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Orbax warns of how it merges files, and logs pages about a failure that it also raises.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("--help", "-h"):
         tyro.extras.subcommand_cli_from_dict(

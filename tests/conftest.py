@@ -25,4 +25,4 @@ def pytest_configure(config: pytest.Config) -> None:
     # How long a test takes depends on what else the machine does; it is not what is tested.
     settings.register_profile("genrec", deadline=None)
     settings.load_profile("genrec")
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)

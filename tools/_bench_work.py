@@ -1,6 +1,7 @@
 """What the sides of a training benchmark share: the data, the counting of FLOPs, the timing."""
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -63,18 +64,33 @@ class Step(NamedTuple):
 def timed(steps: Iterator[Step], finish: Callable[[], Any], seconds: float) -> dict[str, Any]:
     """Takes steps until so many seconds are over; their sums, and the time that they took.
 
+    "others" is how many processors other programs kept busy meanwhile.
+
     Args:
         steps: does a step, or hands it to the device, whenever it is asked for the next.
         finish: waits for what was handed to the device.
     """
-    done = []
+    done, before = [], other_seconds()
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:
         done.append(next(steps))
     finish()
     elapsed = time.perf_counter() - start
-    sums = (sum(values) for values in zip(*done, strict=True))
-    return {"seconds": elapsed, "steps": len(done), **dict(zip(Step._fields, sums, strict=True))}
+    others = (other_seconds() - before) / elapsed
+    sums = zip(Step._fields, (sum(values) for values in zip(*done, strict=True)), strict=True)
+    return {"seconds": elapsed, "others": others, "steps": len(done), **dict(sums)}
+
+
+def other_seconds() -> float:
+    """Processor seconds that other programs have had so far; 0 where the system does not tell."""
+    path = Path("/proc/stat")
+    if not path.exists():
+        return 0.0
+    user, nice, system, _, _, interrupt, soft, steal = map(
+        int, path.read_text().splitlines()[0].split()[1:9]
+    )
+    busy = (user + nice + system + interrupt + soft + steal) / os.sysconf("SC_CLK_TCK")
+    return busy - time.process_time()
 
 
 def timed_matmul(multiply: Callable[[], Any], size: int, seconds: float) -> dict[str, Any]:

@@ -121,7 +121,8 @@ class Checkpoints:
         The arrays have been copied when this returns, so they may be donated.
 
         Args:
-            step: optimiser steps done, more than at any checkpoint before.
+            step: optimiser steps done. A checkpoint of as many is replaced, such as one that was
+                written before the validation whose metrics come now.
             state: trees of arrays by name, on any mesh.
             position: where in the data the training is, JSON values; floats come back to the bit.
             metrics: those of its validation, "ndcg@10" among them; None without one.
@@ -232,13 +233,16 @@ class Checkpoints:
         """Makes a checkpoint of what Orbax writes, once it has; in the background."""
         wait()
         if jax.process_index() == 0:
-            written = self._place(step, ".tmp")
+            written, place, old = (self._place(step, end) for end in (".tmp", "", ".old.tmp"))
             write_about(written, about)
-            written.rename(self._place(step))
+            if place.exists():
+                place.rename(old)
+            written.rename(place)
+            shutil.rmtree(old, ignore_errors=True)
             self._prune()
 
     def _prune(self) -> None:
-        """Deletes all but the best, the latest and what cannot be read, which is for the user to do."""
+        """Deletes all but the best and the latest. What cannot be read is left to the user."""
         readable, scores, latest = set(), {}, self._steps()[-_LATEST:]
         for step in self._steps():
             with contextlib.suppress(UserError):
@@ -247,8 +251,8 @@ class Checkpoints:
         best = max(scores, key=lambda step: scores[step], default=None)
         for step in readable - {best, *latest}:
             with contextlib.suppress(OSError):
-                self._place(step).rename(self._place(step, ".tmp"))
-                shutil.rmtree(self._place(step, ".tmp"))
+                self._place(step).rename(self._place(step, ".old.tmp"))
+                shutil.rmtree(self._place(step, ".old.tmp"))
 
     def _settle(self) -> None:
         """Waits for the write that was started last, if one was, and for the other processes."""
@@ -279,7 +283,7 @@ class Checkpoints:
         """Deletes what is left of a write or a deletion that did not come to its end."""
         if jax.process_index() == 0:
             for path in self._folder.glob("*.tmp*"):  # which finds nothing where it may not look
-                if re.fullmatch(r"[0-9]+\.tmp(\.orbax-checkpoint-tmp)?", path.name):
+                if re.fullmatch(r"[0-9]+(\.old)?\.tmp(\.orbax-checkpoint-tmp)?", path.name):
                     shutil.rmtree(path, ignore_errors=True)
 
 

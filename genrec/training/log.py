@@ -20,14 +20,15 @@ class Log:
 
     Args:
         folder: gets metrics.jsonl and tensorboard/.
-        step: where the training goes on; what an interrupted one wrote beyond it is dropped.
+        lines, step: how many lines were written, and steps done, where the training goes on; what
+            an interrupted one wrote beyond them is dropped.
     """
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, lines: int, step: int):
         path = folder / "metrics.jsonl"
         with replacing(path) as temporary:
-            kept = "".join(json.dumps(line) + "\n" for line in _lines(path) if line["step"] <= step)
-            temporary.write_text(kept)
+            kept = path.read_text().splitlines()[:lines] if lines else []
+            temporary.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a")
         self._events = tensorboardX.SummaryWriter(
             str(folder / "tensorboard"), purge_step=step + 1 if step else None
@@ -48,17 +49,6 @@ class Log:
             if name != "step":
                 self._events.add_scalar(name, value, line["step"], time.time())
         self._events.flush()
-
-
-def _lines(path: Path) -> list[Line]:
-    """The lines of a log; one that was cut short is left out, and it is the last."""
-    lines: list[Line] = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
 
 
 def _scalars(line: Line, prefix: str = "") -> list[tuple[str, float | int]]:

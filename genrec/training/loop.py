@@ -102,7 +102,6 @@ def train(
                     position.best = max(position.best, found["ndcg@10"])
                     watch.validated(found)
                     checkpoints.save(done, state, dataclasses.asdict(position), found)
-    with Checkpoints(folder / "checkpoints", identity) as checkpoints:
         return checkpoints.best
 
 

@@ -12,7 +12,7 @@ import jax
 
 from genrec.errors import UserError
 from genrec.progress import Bar, progress
-from genrec.training.log import Log
+from genrec.training.log import Line, Log
 
 STEPS_PER_LINE = 50
 """Steps between two lines of the log."""
@@ -26,6 +26,7 @@ class Position:
         epoch, batch: the next batch to train on, both counted from 0.
         loss, targets: sums over the targets since the last line of the log.
         learning_rate, gradient_norm: those of the last step.
+        lines: lines of the log so far.
         best: the highest validation NDCG@10 so far.
         waited: validations since then.
     """
@@ -36,6 +37,7 @@ class Position:
     targets: float = 0.0
     learning_rate: float = 0.0
     gradient_norm: float = 0.0
+    lines: int = 0
     best: float = -1.0
     waited: int = 0
 
@@ -64,7 +66,9 @@ class Watch:
 
     def __enter__(self) -> "Watch":
         if jax.process_index() == 0:
-            self._log = self._open.enter_context(Log(self._folder, self._done))
+            self._log = self._open.enter_context(
+                Log(self._folder, self._position.lines, self._done)
+            )
             bar = progress("train", self._total, "step", done=self._done)
             self._bar = self._open.enter_context(bar)
         return self
@@ -127,22 +131,24 @@ class Watch:
 
     def validated(self, found: dict[str, float]) -> None:
         """Logs a validation; the time that it took does not count for the rate."""
-        if self._log is not None:
-            line = {"step": self._done, "epoch": self._position.epoch, "validation": found}
-            self._log.write(line)
+        self._write({"step": self._done, "epoch": self._position.epoch, "validation": found})
         self._clock, self._timed = time.perf_counter(), 0.0
 
     def _write_line(self, epoch: int) -> None:
-        if self._log is not None:
-            self._log.write(
-                {
-                    "step": self._done,
-                    "epoch": epoch + 1,
-                    "loss": self._position.loss / self._position.targets,
-                    "targets_per_second": round(self._rate, 1),
-                    "learning_rate": self._position.learning_rate,
-                    "gradient_norm": self._position.gradient_norm,
-                }
-            )
+        self._write(
+            {
+                "step": self._done,
+                "epoch": epoch + 1,
+                "loss": self._position.loss / self._position.targets,
+                "targets_per_second": round(self._rate, 1),
+                "learning_rate": self._position.learning_rate,
+                "gradient_norm": self._position.gradient_norm,
+            }
+        )
         self._position.loss = self._position.targets = 0.0
         self._clock, self._timed = time.perf_counter(), 0.0
+
+    def _write(self, line: Line) -> None:
+        self._position.lines += 1
+        if self._log is not None:
+            self._log.write(line)

@@ -89,7 +89,7 @@ def finish(*processes):
     outputs = [process.communicate(timeout=240) for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors[-3000:]
-    return [out.split() for out, _ in outputs]
+    return [out.splitlines()[-1].split() for out, _ in outputs]
 
 
 def losses(folder):
