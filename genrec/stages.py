@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from genrec.config import Config, DataConfig
+from genrec.config import Config, DataConfig, ModelConfig
 from genrec.data import Dataset, Source, load_dataset, movielens_100k, prepare
 from genrec.decoding import Recommender, Resolver, named_lists, write_lists
 from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse
@@ -103,9 +103,9 @@ def make_semantic_ids(task: Task) -> str:
 def make_checkpoints(task: Task) -> str:
     """Writes checkpoints/ and metrics.jsonl."""
     config, folder = task.config, task.folder
-    dataset, ids = load_dataset(folder / "dataset"), _semantic_ids(folder)
-    catalogue, histories = _catalogue(config, folder, ids), dataset.training()
-    build = _builder(config, catalogue, ids)
+    dataset, ids = load_dataset(folder / "dataset"), semantic_ids(folder)
+    catalogue, histories = catalogue_of(config, folder, ids), dataset.training()
+    build = builder(config.model, catalogue, ids.codebook_sizes)
     steps = train(
         build,
         catalogue,
@@ -115,7 +115,7 @@ def make_checkpoints(task: Task) -> str:
         seed=config.seed,
         folder=folder,
         identity=task.identity,
-        validate=_validation(config, dataset, catalogue, build),
+        validate=validation(config, dataset, catalogue, build),
     )
     single = int((histories.lengths < 2).sum())
     longer = int((histories.lengths > config.model.max_history + 1).sum())
@@ -175,14 +175,14 @@ def best_recommender(
     Raises:
         UserError: nothing has been trained here.
     """
-    ids = _semantic_ids(folder)
-    catalogue = _catalogue(config, folder, ids)
-    build = _builder(config, catalogue, ids)
+    ids = semantic_ids(folder)
+    catalogue = catalogue_of(config, folder, ids)
+    build = builder(config.model, catalogue, ids.codebook_sizes)
     part = "average" if config.training.average else "params"
     with Checkpoints(folder / "checkpoints") as checkpoints:
         like = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
         state, _ = checkpoints.restore(checkpoints.best, {part: like})
-    return _recommender(config, catalogue, build, state[part], config.decoding.beam, progress_name)
+    return recommender(config, catalogue, build, state[part], config.decoding.beam, progress_name)
 
 
 def item_resolver(config: Config, folder: Path) -> tuple[Resolver, tuple[int, ...]]:
@@ -191,7 +191,7 @@ def item_resolver(config: Config, folder: Path) -> tuple[Resolver, tuple[int, ..
     The disambiguation code says nothing of what an item is like, so it is left out of the way back
     from codes to a vector.
     """
-    ids, tokenizer = _semantic_ids(folder), load_tokenizer(folder / "tokenizer")
+    ids, tokenizer = semantic_ids(folder), load_tokenizer(folder / "tokenizer")
     levels = len(tokenizer.codebook_sizes)
     resolver = Resolver(
         ids.codes,
@@ -214,11 +214,11 @@ def _item_vectors(config: Config, folder: Path) -> np.ndarray:
     return fuse(content, other, config.tokenizer.cooccurrence)
 
 
-def _semantic_ids(folder: Path) -> SemanticIds:
+def semantic_ids(folder: Path) -> SemanticIds:
     return load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet")
 
 
-def _catalogue(config: Config, folder: Path, ids: SemanticIds) -> Catalogue:
+def catalogue_of(config: Config, folder: Path, ids: SemanticIds) -> Catalogue:
     """What the model knows of every item."""
     content = None
     if config.model.content:
@@ -229,26 +229,26 @@ def _catalogue(config: Config, folder: Path, ids: SemanticIds) -> Catalogue:
     return Catalogue(ids.codes, content)
 
 
-def _builder(
-    config: Config, catalogue: Catalogue, ids: SemanticIds
+def builder(
+    settings: ModelConfig, catalogue: Catalogue, codebook_sizes: tuple[int, ...]
 ) -> Callable[[nnx.Rngs], EncoderDecoder]:
     """What makes the model from random streams."""
-    settings = dataclasses.asdict(config.model)
-    del settings["max_history"], settings["content"]
+    options = dataclasses.asdict(settings)
+    del options["max_history"], options["content"]
 
     def build(rngs: nnx.Rngs) -> EncoderDecoder:
         return EncoderDecoder(
             num_items=len(catalogue.codes),
-            codebook_sizes=ids.codebook_sizes,
+            codebook_sizes=codebook_sizes,
             content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
-            **settings,
+            **options,
             rngs=rngs,
         )
 
     return build
 
 
-def _recommender(
+def recommender(
     config: Config,
     catalogue: Catalogue,
     build: Callable[[nnx.Rngs], EncoderDecoder],
@@ -267,7 +267,7 @@ def _recommender(
     )
 
 
-def _validation(
+def validation(
     config: Config,
     dataset: Dataset,
     catalogue: Catalogue,
@@ -280,7 +280,7 @@ def _validation(
     users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
     histories, targets = held_out.histories.select(users), held_out.targets[users]
     beam = config.training.validation_beam
-    recommend = _recommender(config, catalogue, build, None, beam)
+    recommend = recommender(config, catalogue, build, None, beam)
 
     def validate(params: Any) -> dict[str, float]:
         recommend.params = jax.device_put(params)

@@ -3,9 +3,12 @@
 import csv
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +98,9 @@ def test_the_run_folder_keeps_its_contract(finished):
     assert len(set(map(tuple, codes))) == items.num_rows
     assert (run / "tokenizer/health.json").exists()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == list(range(1, 13))
+    assert sorted({line["epoch"] for line in lines if "loss" in line}) == list(range(1, 13))
+    assert [line["epoch"] for line in lines if "validation" in line] == [4, 8, 12]
+    assert list((run / "tensorboard").iterdir())
 
     log: dict[str, list[str]] = {}
     with (finished[0] / "log.csv").open() as stream:
@@ -174,6 +179,63 @@ def test_the_same_seed_gives_the_same_lists_and_another_seed_others(finished, tm
     assert metrics(tmp_path / "other")["test"] != metrics(tmp_path / "same")["test"]
 
 
+RECIPES = {
+    "tiger": {
+        "model": "{tokens: codes, encoder: bidirectional, user_tokens: 7, item_embedding: false, "
+        "d_model: 32, heads: 2, head_dim: 8, d_ff: 64, max_history: 12, attention_dropout: 0.1}",
+        "training": "{epochs: 12, rows: 64, accumulate: 4, learning_rate: 1e-2, "
+        "label_smoothing: 0.1, validate_every: 4}",
+    },
+    "everything": {
+        "model": "{content: true, time_gaps: true, item_head: true, decoder_dropout: 0.2, "
+        "d_model: 32, heads: 2, d_ff: 64, encoder_layers: 1, max_history: 8}",
+        "training": "{epochs: 14, rows: 8, row_length: 24, learning_rate: 5e-3, average: 0.95, "
+        "item_negatives: 20, longer_histories: recent, validate_every: 2, patience: 3}",
+    },
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_another_recipe_is_other_settings_of_the_same_command(finished, tmp_path, recipe):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    run = tmp_path / "runs/tiny"
+    shutil.rmtree(run / "checkpoints")
+    kept = [line for line in SETTINGS.splitlines() if not line.startswith(("model", "training"))]
+    sections = [f"{section}: {values}" for section, values in RECIPES[recipe].items()]
+    (tmp_path / "other.yaml").write_text("\n".join([*kept, *sections]))
+    command(tmp_path, "run", "other.yaml", "--out", "runs/tiny")
+    figures = metrics(run)
+    popular = figures["baselines"]["most_popular"]["test"]["filtered"]["ndcg@10"]
+    assert figures["test"]["filtered"]["ndcg@10"] > 2 * popular
+    command(tmp_path, "recommend", "runs/tiny", "--history", "Film 3", "Film 7", "--k", "4")
+
+
+def test_ctrl_c_keeps_the_training_and_says_so(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "runs/tiny/checkpoints")
+    (tmp_path / "runs/tiny/metrics.jsonl").unlink()
+    arguments = ["train", "runs/tiny", "--training.epochs", "99999"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genrec", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "runs/tiny/metrics.jsonl"
+    while not (log.exists() and log.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    last = errors.splitlines()[-1]
+    kept = re.fullmatch(
+        r"genrec: interrupted, and step (\d+) is kept; the same command goes on from there", last
+    )
+    assert kept
+    assert (tmp_path / "runs/tiny/checkpoints" / kept[1]).is_dir()
+
+
 def test_recommend_from_python_and_the_command_line_agree(finished):
     folder = finished[0]
     run = genrec.load_run(folder / "runs/tiny")
@@ -212,6 +274,8 @@ def test_recommend_from_python_and_the_command_line_agree(finished):
         (["recommend", "runs/tiny", "--history", "i001", "--k", "21"], "the beam width, 20"),
         (["recommend", "runs"], "runs is not a run"),
         (["recommend", "runs/tiny", "--histories", "no.jsonl"], "no.jsonl does not exist"),
+        (["train", "runs/tiny", "--distributed"], "no other processes to train with"),
+        (["train", "runs/tiny", "--model.user-tokens", "9"], "goes with model.encoder bidirect"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2_and_changes_nothing(finished, arguments, complaint):

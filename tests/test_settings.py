@@ -67,7 +67,7 @@ def test_a_file_says_only_what_differs_and_overrides_win(tmp_path):
         ("model: {item_embedding: 3}", "model.item_embedding is true or false"),
         ("embedding: {kind: bert}", "invalid choice 'bert'"),
         ("tokenizer: {codebook_sizes: [64, big]}", "tokenizer.codebook-sizes"),
-        ("model: 3", "model is a section; its settings are model.d_model"),
+        ("model: 3", "model is a section; its settings are model.tokens"),
         ("model: {no_d_model: true}", "can be negated"),
         ("- model", "settings by name"),
         ("model: {d_model: 96", "can't be read"),

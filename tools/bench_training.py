@@ -15,13 +15,15 @@ Five sides train next-item prediction on the training sequences of configs/beaut
 - genrec's recipe: the config's model, which trains every prefix of a history in one pass.
 
 Each side has a process of its own with all cores; they work in turns, for several rounds. Printed
-for each: targets per second (median and range of the rounds), how many times those of the first
-side (median over rounds), matrix FLOP/s (counted from shapes, padding included) as a share of the
-fastest large matrix product of the same round in either framework, token slots that held a token,
-peak memory of the process, and compile time. The semantic IDs are random, unless --run names a run
-with a tokenizer, and users are hashed at random: the speed depends on neither.
+for each: targets per second (median of the rounds, lowest, highest), FLOP/s of the matrix products
+(counted from shapes, padding included) and their share of the fastest large float32 product that
+either framework did in the same round, token slots that held a token, peak memory of the process,
+and compile time. Ratios are taken within each round, and once more between the best rounds, which
+work by other programs disturbs least: PyTorch suffers most from it, so let the machine be idle.
 
-Without torch, genrec's sides are measured alone. About 20 minutes on 2 cores.
+The semantic IDs are random, unless --run names a run with a tokenizer, and users are hashed at
+random: the speed depends on neither. Without torch, genrec's sides are measured alone. About
+20 minutes on 2 cores, and 12 GB of memory: all processes stay until the end.
 """
 
 import argparse
@@ -30,7 +32,6 @@ import dataclasses
 import importlib.util
 import os
 import platform
-import statistics
 import sys
 import tempfile
 from importlib.metadata import version
@@ -38,11 +39,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _bench_report import print_report, ratios, speed, summary
 from _bench_turns import Side
 from _bench_work import Log
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from genrec import pipeline
 from genrec.config import Config, ModelConfig, TrainingConfig
@@ -97,13 +97,15 @@ AIMS = (
 
 def main() -> None:
     arguments = parse_arguments()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     names = list(arguments.sides)
     missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
     if missing and any(name.startswith("torch") for name in names):
-        install = "pip install -e '.[bench]'"
-        console.print(f"{' and '.join(missing)} not installed ({install}): PyTorch is not measured")
+        what = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
+        console.print(f"PyTorch is not measured: {what}", markup=False, soft_wrap=True)
         names = [name for name in names if not name.startswith("torch")]
+    if not names:
+        sys.exit(1)
     with tempfile.TemporaryDirectory() as folder:
         try:
             config = load_config(
@@ -117,7 +119,7 @@ def main() -> None:
         settings = settings_of_sides(config, arguments, Path(folder))
         speeds = []
         if any(name.startswith("torch") for name in names):
-            speeds = tune(settings["tune"], arguments, console)
+            speeds = tune(settings["torch-tune"], arguments, console)
             fastest = max(speeds, key=lambda row: row["targets_per_second"])
             chosen = {key: fastest[key] for key in ("attention", "batch")}
             for name in ("torch-padded", "torch-grouped"):
@@ -131,9 +133,9 @@ def main() -> None:
         "prepared": ready,
         "rounds": rounds,
         "sides": {name: summary(name, ready[name], rounds) for name in names},
-        "ratios": ratios(rounds),
+        "ratios": ratios(AIMS, rounds),
     }
-    report(figures, console)
+    print_report(figures, SIDES, console)
     if arguments.json:
         write_json(arguments.json, figures)
 
@@ -208,7 +210,7 @@ def settings_of_sides(
     here = shared | {"work": "train", "config": str(folder / "tiger.yaml")}
     choices = {"attentions": ["eager", "sdpa"], "batches": arguments.batches}
     return {
-        "tune": torch | {"work": "tune"} | choices,
+        "torch-tune": torch | {"work": "tune"} | choices,
         "torch-padded": torch | {"work": "train", "padded": True},
         "torch-grouped": torch | {"work": "train", "padded": False},
         "tiger-padded": here | {"padded": True},
@@ -220,7 +222,7 @@ def settings_of_sides(
 
 
 def open_side(name: str, settings: dict[str, Any]) -> Side:
-    script = TORCH if "threads" in settings else GENREC
+    script = TORCH if name.startswith("torch") else GENREC
     platforms = {"JAX_PLATFORMS": "cpu"} if settings["device"] == "cpu" else {}
     return Side(SIDES.get(name, name), script, settings, platforms)
 
@@ -229,7 +231,7 @@ def tune(
     settings: dict[str, Any], arguments: argparse.Namespace, console: Console
 ) -> list[dict[str, Any]]:
     """Targets per second of PyTorch with every batch and attention; the best of three turns."""
-    with open_side("tune", settings) as side:
+    with open_side("torch-tune", settings) as side:
         side.prepared()
         found = [side.measure(arguments.seconds / 4)["speeds"] for _ in range(3)]
     best = [
@@ -268,49 +270,6 @@ def take_turns(
     return ready, rounds
 
 
-def speed(answer: dict[str, Any]) -> float:
-    return answer["targets"] / answer["seconds"]
-
-
-def summary(name: str, ready: dict[str, Any], rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of one side over all rounds."""
-    mine = [found[name] for found in rounds]
-    flops = [answer["flops"] / answer["seconds"] for answer in mine]
-    peaks = [
-        max(answer["flops_per_second"] for side, answer in found.items() if side.endswith("matmul"))
-        for found in rounds
-    ]
-    speeds = [speed(answer) for answer in mine]
-    return {
-        "targets_per_second": statistics.median(speeds),
-        "lowest": min(speeds),
-        "highest": max(speeds),
-        "flops_per_second": statistics.median(flops),
-        "share_of_peak": statistics.median(
-            mine / peak for mine, peak in zip(flops, peaks, strict=True)
-        ),
-        "matmul_peak": statistics.median(peaks),
-        "slots_filled": sum(a["filled"] for a in mine) / sum(a["slots"] for a in mine),
-        "peak_memory": mine[-1]["peak_memory"],
-        "device_memory": mine[-1].get("device_memory"),
-        "compile_seconds": ready.get("compile_seconds"),
-        "parameters": ready["parameters"],
-    }
-
-
-def ratios(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How many times faster one side is than another, within each round."""
-    found = []
-    for side, other, aim in AIMS:
-        if side in rounds[0] and other in rounds[0]:
-            values = [speed(each[side]) / speed(each[other]) for each in rounds]
-            ratio = {"median": statistics.median(values), "lowest": min(values)}
-            found.append(
-                {"side": side, "other": other, "aim": aim, **ratio, "highest": max(values)}
-            )
-    return found
-
-
 def targets(log: Log) -> int:
     return int((log.lengths - 1).sum())
 
@@ -332,37 +291,6 @@ def machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in there},
     }
-
-
-def report(figures: dict[str, Any], console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, caption_justify="left")
-    for column in ("", "targets/s", "range", "GFLOP/s", "of peak", "filled", "memory", "compile"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, title in SIDES.items():
-        row = figures["sides"].get(name)
-        if row is None:
-            table.add_row(title, "not measured")
-            continue
-        memory = row["device_memory"] or row["peak_memory"]
-        compiling = row["compile_seconds"]
-        table.add_row(
-            title,
-            f"{row['targets_per_second']:,.0f}",
-            f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
-            f"{row['flops_per_second'] / 1e9:,.0f}",
-            f"{row['share_of_peak']:.0%}",
-            f"{row['slots_filled']:.0%}",
-            f"{memory / 1e9:.1f} GB",
-            "" if compiling is None else f"{compiling:.0f} s",
-        )
-    console.print(table)
-    for ratio in figures["ratios"]:
-        aim = f"; aim {ratio['aim']:g}" if ratio["aim"] else ""
-        console.print(
-            f"{SIDES[ratio['side']]} / {SIDES[ratio['other']]}: {ratio['median']:.1f} times "
-            f"({ratio['lowest']:.1f} to {ratio['highest']:.1f}{aim})",
-            soft_wrap=True,
-        )
 
 
 if __name__ == "__main__":
