@@ -144,6 +144,8 @@ class TrainingConfig:
     """Weight of the loss of model.item_head."""
     item_negatives: int | None = None
     """Items drawn in each step to tell the target from in that loss; without it, all."""
+    distillation: float = 0.0
+    """Share of a code's target that is what model.item_head expects to come next."""
     average: float = 0.0
     """Decay per step of a moving average of the weights, which is what is validated and used; 0
     uses the weights themselves."""
@@ -258,6 +260,16 @@ def check(config: Config) -> None:
         "model.decoder_dropout": model.decoder_dropout or 0.0,
         "training.label_smoothing": training.label_smoothing,
         "training.average": training.average,
+    }
+    distilled = training.distillation + training.label_smoothing
+    rules |= {
+        "training.distillation goes with model.item_head, without training.item_negatives": (
+            training.distillation == 0
+            or (model.item_head and training.item_loss > 0 and training.item_negatives is None)
+        ),
+        "training.distillation and training.label_smoothing must lie in 0…1 together": (
+            training.distillation >= 0 and distilled <= 1
+        ),
     }
     rules |= {
         f"{name} must lie in 0…1, 1 excluded": 0 <= value < 1 for name, value in shares.items()

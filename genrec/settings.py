@@ -27,7 +27,7 @@ def load_config(path: str | Path, *overrides: str) -> Config:
     Raises:
         UserError: the file can't be read, or a setting is unknown or of the wrong type.
     """
-    return parse(Config, [*file_arguments(Path(path)), *(f"--{text}" for text in overrides)])
+    return parse(Config, [*file_arguments(Path(path)), *map(_flag, overrides)])
 
 
 def dump_config(config: Config) -> str:
@@ -89,6 +89,14 @@ def _arguments(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from (f"--{name}", *map(str, value))
         else:
             yield f"--{name}={value}"
+
+
+def _flag(override: str) -> str:
+    """The argument that says the same as "model.d_model=96" or "model.item_head=true"."""
+    name, _, value = override.partition("=")
+    if value in ("true", "false"):
+        return f"--{name}" if value == "true" else f"--{_negated(name)}"
+    return f"--{override}"
 
 
 def _refuse_unknown(command: type, arguments: Iterable[str]) -> None:

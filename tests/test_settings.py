@@ -50,6 +50,9 @@ def test_a_file_says_only_what_differs_and_overrides_win(tmp_path):
     assert config.seed == 4
     assert config.training.learning_rate == 3e-4
     assert config.tokenizer == TokenizerConfig()
+    for value in ("true", "false"):
+        config = load_config(path, f"model.item_head={value}", f"model.content={value}")
+        assert config.model.item_head is config.model.content is (value == "true")
     assert load_config(write(tmp_path, "")) == Config()
     # PyYAML takes 3e-4 for text
     assert load_config(write(tmp_path, "training: {learning_rate: 3e-4}")).training == (
@@ -98,6 +101,13 @@ def test_a_missing_file_is_named():
         ("decoding.beam=5", "evaluation.top_k"),
         ("training.epochs=0", "training.epochs must be above 0"),
         ("embedding.kind=file", "embedding.path"),
+        ("model.user_tokens=9", "model.user_tokens goes with model.encoder bidirectional"),
+        ("model.tokens=codes", "item_embedding, content and time_gaps go with model.tokens items"),
+        ("model.encoder=bidirectional", "model.item_head goes with model.encoder causal"),
+        ("model.attention_dropout=1", "model.attention_dropout must lie in 0…1, 1 excluded"),
+        ("training.accumulate=3", "training.accumulate must divide training.rows"),
+        ("training.average=1.0", "training.average must lie in 0…1"),
+        ("training.patience=0", "training.patience must be above 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(override, complaint):

@@ -32,16 +32,13 @@ from transformers import (  # pyright: ignore[reportMissingImports]
     T5ForConditionalGeneration,
 )
 
-USER_TOKENS = 2000
-LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 0.01
 PADDING, FIRST_CODE = 0, 1
 
 
 class Windows:
     """Every prefix of every history, its last `max_history` items only, as tokens of T5."""
 
-    def __init__(self, log: Log, max_history: int):
+    def __init__(self, log: Log, max_history: int, user_tokens: int):
         begins = np.cumsum(log.lengths) - log.lengths
         user = np.repeat(np.arange(len(log.lengths)), log.lengths)
         position = np.arange(len(log.items))
@@ -51,8 +48,8 @@ class Windows:
         offsets = FIRST_CODE + np.cumsum(log.codebook_sizes) - log.codebook_sizes
         self.code_tokens = (log.codes + offsets)[log.items]
         first_user = FIRST_CODE + int(log.codebook_sizes.sum())
-        self.user_tokens = first_user + log.users[user] % USER_TOKENS
-        self.vocabulary = first_user + USER_TOKENS
+        self.user_tokens = first_user + log.users[user] % user_tokens
+        self.vocabulary = first_user + user_tokens
 
     def batch(self, rows: np.ndarray, width: int) -> dict[str, torch.Tensor]:
         """The windows with these numbers, padded to `width` items."""
@@ -107,7 +104,10 @@ class Training:
         self.config = config
         self.model = T5ForConditionalGeneration(config).train().to(self.device)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
+            self.model.parameters(),
+            lr=settings["learning_rate"],
+            weight_decay=settings["weight_decay"],
+            fused=True,
         )
         self.forward = torch.compile(self.model) if settings["compile"] else self.model
 
@@ -138,7 +138,7 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
         return prepare_matmul(settings)
     if settings["work"] == "tune":
         return prepare_choice(settings)
-    windows = Windows(Log.load(Path(settings["log"])), settings["max_history"])
+    windows = windows_of(settings)
     training = Training(settings, windows.vocabulary)
     width = settings["max_history"] if settings["padded"] else None
     steps = map(training.step, windows.batches(settings["batch"], width, seed=0))
@@ -152,6 +152,11 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
         return timed(steps, training.finish, seconds) | device_memory(training.device)
 
     return ready | {"parameters": sum(p.numel() for p in training.model.parameters())}, measure
+
+
+def windows_of(settings: Answer) -> Windows:
+    log = Log.load(Path(settings["log"]))
+    return Windows(log, settings["max_history"], settings["user_tokens"])
 
 
 def prepare_matmul(settings: Answer) -> tuple[Answer, Measure]:
@@ -173,7 +178,7 @@ def prepare_matmul(settings: Answer) -> tuple[Answer, Measure]:
 
 def prepare_choice(settings: Answer) -> tuple[Answer, Measure]:
     """Finds out which batch and which attention are fastest here, on padded windows."""
-    windows = Windows(Log.load(Path(settings["log"])), settings["max_history"])
+    windows = windows_of(settings)
     candidates: dict[tuple[str, int], Any] = {}
     for attention in settings["attentions"]:
         training = Training({**settings, "attention": attention}, windows.vocabulary)
@@ -183,12 +188,13 @@ def prepare_choice(settings: Answer) -> tuple[Answer, Measure]:
             candidates[attention, batch] = (steps, training.finish)
 
     def measure(seconds: float) -> Answer:
-        speeds = []
+        speeds, others = [], 0.0
         for (attention, batch), (steps, finish) in candidates.items():
             found = timed(steps, finish, seconds)
+            others = max(others, found["others"])
             speed = found["targets"] / found["seconds"]
             speeds.append({"attention": attention, "batch": batch, "targets_per_second": speed})
-        return {"speeds": speeds}
+        return {"speeds": speeds, "others": others}
 
     return {}, measure
 

@@ -34,18 +34,19 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _bench_report import print_report, ratios, speed, summary
+from _bench_report import DISTURBED, print_report, ratios, speed, summary
 from _bench_turns import Side
-from _bench_work import Log
+from _bench_work import Log, other_seconds
 from rich.console import Console
 
 from genrec import pipeline
-from genrec.config import Config, ModelConfig, TrainingConfig
+from genrec.config import Config, ModelConfig
 from genrec.data import load_dataset
 from genrec.errors import UserError
 from genrec.files import write_json
@@ -55,29 +56,6 @@ from genrec.tokenizer import load_semantic_ids
 HERE = Path(__file__).parent
 TORCH, GENREC = HERE / "_bench_torch_t5.py", HERE / "_bench_genrec.py"
 LEVELS, CODEBOOK_SIZE = 4, 256
-MAX_HISTORY = 20
-T5_SIZE = {
-    "d_model": 128,
-    "d_kv": 64,
-    "num_heads": 6,
-    "d_ff": 1024,
-    "num_layers": 4,
-    "num_decoder_layers": 4,
-}
-TIGER = ModelConfig(
-    tokens="codes",
-    encoder="bidirectional",
-    user_tokens=2000,
-    d_model=128,
-    heads=6,
-    head_dim=64,
-    d_ff=1024,
-    encoder_layers=4,
-    decoder_layers=4,
-    max_history=MAX_HISTORY,
-    item_embedding=False,
-)
-TIGER_TRAINING = TrainingConfig(rows=256, accumulate=4)
 SIDES = {
     "torch-padded": "TIGER, PyTorch, padded",
     "torch-grouped": "TIGER, PyTorch, grouped",
@@ -111,12 +89,13 @@ def main() -> None:
             config = load_config(
                 arguments.run / "config.yaml" if arguments.run else arguments.config
             )
+            tiger = load_config(arguments.tiger)
             log = read_log(config, arguments.run, Path(folder))
         except UserError as error:
             console.print(f"error: {error}", style="red", soft_wrap=True)
             sys.exit(2)
         log.save(Path(folder) / "log.npz")
-        settings = settings_of_sides(config, arguments, Path(folder))
+        settings = settings_of_sides(config, tiger, arguments, Path(folder))
         speeds = []
         if any(name.startswith("torch") for name in names):
             speeds = tune(settings["torch-tune"], arguments, console)
@@ -149,9 +128,18 @@ def parse_arguments() -> argparse.Namespace:
     source.add_argument(
         "--run", type=Path, help="a run, for its dataset, semantic IDs and settings"
     )
+    parser.add_argument(
+        "--tiger", type=Path, default=Path("configs/beauty-tiger.yaml"), help="TIGER's sizes"
+    )
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0, help="of a side's turn")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        help="seconds to wait at each turn for other programs to end, and to repeat disturbed ones",
+    )
     parser.add_argument("--dropout", type=float, default=0.1, help="of TIGER's sides")
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[64, 128, 256], help="for PyTorch"
@@ -190,20 +178,21 @@ def read_log(config: Config, run: Path | None, folder: Path) -> Log:
 
 
 def settings_of_sides(
-    config: Config, arguments: argparse.Namespace, folder: Path
+    config: Config, tiger: Config, arguments: argparse.Namespace, folder: Path
 ) -> dict[str, dict[str, Any]]:
     """What each process is told."""
     dropout = {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
-    tiger = Config(
-        data=config.data, model=dataclasses.replace(TIGER, **dropout), training=TIGER_TRAINING
-    )
+    tiger = dataclasses.replace(tiger, model=dataclasses.replace(tiger.model, **dropout))
     for name, each in {"tiger": tiger, "genrec": config}.items():
         (folder / f"{name}.yaml").write_text(dump_config(each), encoding="utf-8")
     shared = {"device": arguments.device, "log": str(folder / "log.npz")}
     torch = shared | {
         "threads": os.cpu_count(),
-        "size": T5_SIZE,
-        "max_history": MAX_HISTORY,
+        "size": t5_size(tiger.model),
+        "user_tokens": tiger.model.user_tokens,
+        "max_history": tiger.model.max_history,
+        "learning_rate": tiger.training.learning_rate,
+        "weight_decay": tiger.training.weight_decay,
         "dropout": arguments.dropout,
         "compile": arguments.torch_compile,
     }
@@ -221,6 +210,18 @@ def settings_of_sides(
     }
 
 
+def t5_size(model: ModelConfig) -> dict[str, int]:
+    """The same sizes by the names that Hugging Face gives them."""
+    return {
+        "d_model": model.d_model,
+        "d_kv": model.head_dim or model.d_model // model.heads,
+        "num_heads": model.heads,
+        "d_ff": model.d_ff,
+        "num_layers": model.encoder_layers,
+        "num_decoder_layers": model.decoder_layers,
+    }
+
+
 def open_side(name: str, settings: dict[str, Any]) -> Side:
     script = TORCH if name.startswith("torch") else GENREC
     platforms = {"JAX_PLATFORMS": "cpu"} if settings["device"] == "cpu" else {}
@@ -233,7 +234,8 @@ def tune(
     """Targets per second of PyTorch with every batch and attention; the best of three turns."""
     with open_side("torch-tune", settings) as side:
         side.prepared()
-        found = [side.measure(arguments.seconds / 4)["speeds"] for _ in range(3)]
+        turns = (undisturbed(side, arguments.seconds / 4, arguments.patience) for _ in range(3))
+        found = [turn["speeds"] for turn in turns]
     best = [
         max(turns, key=lambda row: row["targets_per_second"]) for turns in zip(*found, strict=True)
     ]
@@ -262,12 +264,31 @@ def take_turns(
         rounds = []
         for number in range(arguments.rounds):
             order = names[number % len(names) :] + names[: number % len(names)]
-            found = {name: sides[name].measure(2.0) for name in peaks}
-            found |= {name: sides[name].measure(arguments.seconds) for name in order}
+            found = {name: undisturbed(sides[name], 2.0, arguments.patience) for name in peaks}
+            for name in order:
+                found[name] = undisturbed(sides[name], arguments.seconds, arguments.patience)
             rounds.append(found)
             speeds = (f"{name} {speed(found[name]):,.0f}/s" for name in names)
             console.print(f"round {number + 1}: {', '.join(speeds)}", soft_wrap=True)
     return ready, rounds
+
+
+def undisturbed(side: Side, seconds: float, patience: float) -> dict[str, Any]:
+    """A side's turn while no other program works, or whatever it comes to when patience ends."""
+    deadline, limit = time.monotonic() + patience, DISTURBED * (os.cpu_count() or 1)
+    while True:
+        while time.monotonic() < deadline and busy() > limit:
+            pass
+        answer = side.measure(seconds)
+        if answer["others"] <= limit or time.monotonic() >= deadline:
+            return answer
+
+
+def busy() -> float:
+    """Processors that other programs keep busy, watched for two seconds."""
+    before = other_seconds()
+    time.sleep(2.0)
+    return (other_seconds() - before) / 2.0
 
 
 def targets(log: Log) -> int:

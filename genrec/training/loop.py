@@ -15,6 +15,7 @@ from genrec.errors import UserError
 from genrec.model import Catalogue, EncoderDecoder
 from genrec.training.batches import Plan, count_batches, epoch_batches
 from genrec.training.checkpoints import Checkpoints
+from genrec.training.distillation import order_by_codes
 from genrec.training.interruption import Interruption
 from genrec.training.mesh import by_rows, make_mesh, put, replicated, to_host
 from genrec.training.steps import compile_training, weights
@@ -58,7 +59,8 @@ def train(
         KeyboardInterrupt: the training was interrupted, and has written a checkpoint.
     """
     model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
-    _check_codes(np.asarray(catalogue.codes), [table.num_embeddings for table in model.codes])
+    sizes, codes = [table.num_embeddings for table in model.codes], np.asarray(catalogue.codes)
+    _check_codes(codes, sizes)
     histories = histories.select(np.flatnonzero(histories.lengths >= 2))
     if not len(histories):
         raise UserError("training: no user has two items or more, so there is no target")
@@ -73,7 +75,8 @@ def train(
     mesh = make_mesh(settings.fsdp, settings.rows // settings.accumulate)
     batches = count_batches(histories, plan, seed=seed)
     init, step = compile_training(build, settings, mesh, total=batches * settings.epochs, seed=seed)
-    catalogue = put(catalogue, replicated(mesh))
+    order = order_by_codes(codes, sizes) if settings.distillation else None
+    catalogue, order = put((catalogue, order), replicated(mesh))
 
     with Checkpoints(folder / "checkpoints", identity) as checkpoints, Interruption() as interrupt:
         state, position, done = init(), Position(), checkpoints.latest or 0
@@ -85,7 +88,7 @@ def train(
                 for batch in epoch_batches(
                     histories, plan, seed=seed, epoch=position.epoch, skip=position.batch, part=part
                 ):
-                    state, metrics = step(state, catalogue, put(batch, by_rows(mesh)))
+                    state, metrics = step(state, catalogue, order, put(batch, by_rows(mesh)))
                     watch.step(metrics)
                     done, position.batch = done + 1, position.batch + 1
                     stop = interrupt.asked(done)

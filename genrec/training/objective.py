@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from genrec.model import Catalogue, Encoded, EncoderDecoder, Noise
 from genrec.training.batches import Batch
+from genrec.training.distillation import CodeOrder, next_code_shares
 
 
 class Loss(NamedTuple):
@@ -35,6 +36,8 @@ def next_item_loss(
     label_smoothing: float = 0.0,
     item_loss: float = 0.0,
     negatives: Int[Array, " M"] | None = None,
+    distillation: float = 0.0,
+    order: CodeOrder | None = None,
 ) -> Loss:
     """The loss of a batch.
 
@@ -46,21 +49,39 @@ def next_item_loss(
         label_smoothing: share of the target distribution that is spread over all codes of a level.
         item_loss: weight of the dense head's cross-entropy over items.
         negatives: the items that the dense head tells the target from; None for all.
+        distillation: share of a code's target that is what the dense head expects after the codes
+            before it, see `genrec.training.distillation`; needs `order`, and no `negatives`.
     """
     encoded = model.encode(batch.inputs, catalogue, every_position=every_prefix, noise=noise)
     targets, wanted = jnp.asarray(batch.targets), jnp.asarray(batch.wanted)
     target_codes = jnp.asarray(catalogue.codes)[targets]
-    codes, smoothed = jnp.zeros(targets.shape), jnp.zeros(targets.shape)
+    dense, shares = jnp.zeros(targets.shape), None
+    if item_loss and order is not None:
+        scores = _all_scores(model, catalogue, encoded, order)
+        rank = jnp.asarray(order.rank)[targets]
+        dense = optax.softmax_cross_entropy_with_integer_labels(scores, rank)
+        shares = next_code_shares(jax.lax.stop_gradient(scores), targets, order)
+    elif item_loss:
+        dense = _item_loss(model, catalogue, encoded, targets, negatives)
+    codes, total = jnp.zeros(targets.shape), item_loss * dense
     for level, logits in enumerate(model.decode(target_codes, encoded, noise)):
         log_p = jax.nn.log_softmax(logits)
         hard = -jnp.take_along_axis(log_p, target_codes[..., level, None], axis=-1)[..., 0]
         codes += hard
-        smoothed += (1 - label_smoothing) * hard
+        total += (1 - label_smoothing - distillation) * hard
         if label_smoothing:
-            smoothed -= label_smoothing * log_p.mean(-1)
-    if item_loss:
-        smoothed += item_loss * _item_loss(model, catalogue, encoded, targets, negatives)
-    return Loss(_sum(smoothed, wanted), _sum(codes, wanted), wanted.sum().astype(jnp.float32))
+            total -= label_smoothing * log_p.mean(-1)
+        if shares is not None:
+            total -= distillation * (shares[level] * log_p).sum(-1)
+    return Loss(_sum(total, wanted), _sum(codes, wanted), wanted.sum().astype(jnp.float32))
+
+
+def _all_scores(
+    model: EncoderDecoder, catalogue: Catalogue, encoded: Encoded, order: CodeOrder
+) -> Float[Array, "R Q N"]:
+    """The dense head's logits of all items, in the order of their codes."""
+    assert encoded.start is not None
+    return model.score_items(encoded.start, jnp.asarray(order.items), catalogue)
 
 
 def _item_loss(

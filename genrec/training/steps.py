@@ -36,7 +36,8 @@ def compile_training(
         total: optimiser steps of the whole training, for the learning rate.
 
     Returns:
-        () → state; (state, catalogue, batch) → state, metrics, of which the state given is used up.
+        () → state; (state, catalogue, order, batch) → state, metrics, of which the state given is
+        used up. The order of the codes is None without distillation.
         Metrics are "loss" (mean over targets, nats), "total" (what is minimised), "targets",
         "gradient_norm" and "learning_rate".
     """
@@ -59,7 +60,7 @@ def compile_training(
         }
         return state | ({"average": params} if settings.average else {})
 
-    def loss(params, catalogue, batch, key):
+    def loss(params, catalogue, order, batch, key):
         model = nnx.merge(graph, params)
         negatives = None
         if settings.item_negatives is not None:
@@ -75,35 +76,34 @@ def compile_training(
             label_smoothing=settings.label_smoothing,
             item_loss=settings.item_loss if has_head else 0.0,
             negatives=negatives,
+            distillation=settings.distillation,
+            order=order,
         )
         return found.total, found
 
     gradient_of = jax.grad(loss, has_aux=True)
 
-    def gradients(params, catalogue, batch, key) -> tuple[Any, Loss]:
+    def gradients(params, catalogue, order, batch, key) -> tuple[Any, Loss]:
         """Of the sum over all targets, part by part of the batch if it is to be accumulated."""
         parts = settings.accumulate
         if parts == 1:
-            return gradient_of(params, catalogue, batch, key)
+            return gradient_of(params, catalogue, order, batch, key)
 
         def add(sums, part):
             number, rows = part
-            new = gradient_of(params, catalogue, rows, jax.random.fold_in(key, number))
+            new = gradient_of(params, catalogue, order, rows, jax.random.fold_in(key, number))
             return jax.tree.map(jnp.add, sums, new), None
 
         # Every device keeps its own rows: the parts are taken across them, not along them.
         split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
-        zeros = jax.tree.map(
-            lambda x: jnp.zeros(x.shape, x.dtype),
-            jax.eval_shape(
-                gradient_of, params, catalogue, jax.tree.map(lambda x: x[0], split), key
-            ),
-        )
+        first = jax.tree.map(lambda x: x[0], split)
+        shapes = jax.eval_shape(gradient_of, params, catalogue, order, first, key)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.scan(add, zeros, (jnp.arange(parts), split))[0]
 
-    def step(state, catalogue, batch):
+    def step(state, catalogue, order, batch):
         key = jax.random.fold_in(jax.random.key(seed), state["step"])
-        gradient, found = gradients(state["params"], catalogue, batch, key)
+        gradient, found = gradients(state["params"], catalogue, order, batch, key)
         targets = jnp.maximum(found.targets, 1.0)
         gradient = jax.tree.map(lambda x: x / targets, gradient)
         updates, moments = optimizer.update(gradient, state["optimizer"], state["params"])
@@ -128,7 +128,7 @@ def compile_training(
         jax.jit(init, out_shardings=places),
         functools.partial(
             jax.jit,
-            in_shardings=(places, everywhere, rows),
+            in_shardings=(places, everywhere, everywhere, rows),
             out_shardings=(places, everywhere),
             donate_argnums=0,
         )(step),

@@ -213,9 +213,9 @@ def test_an_epoch_compiles_one_step_for_each_width_of_a_batch(tmp_path, monkeypa
         init, step = compile_training(*args, **kwargs)
         compiled.append(step)
 
-        def counted(state, catalogue, batch):
+        def counted(state, catalogue, order, batch):
             widths.add(batch.inputs.items.shape[1])
-            return step(state, catalogue, batch)
+            return step(state, catalogue, order, batch)
 
         return init, counted
 
