@@ -1,6 +1,5 @@
 """A side of bench_training.py: genrec's own training step, by either recipe."""
 
-import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
@@ -21,13 +20,14 @@ from _bench_work import (
     timed,
     timed_matmul,
 )
-from flax import nnx
 
 from genrec.config import Config
 from genrec.data import Histories
-from genrec.model import Catalogue, EncoderDecoder
+from genrec.model import Catalogue
 from genrec.settings import load_config
+from genrec.stages import builder
 from genrec.training.batches import Batch, Plan, epoch_batches
+from genrec.training.distillation import order_by_codes
 from genrec.training.mesh import by_rows, make_mesh, put, replicated
 from genrec.training.steps import compile_training
 
@@ -49,14 +49,15 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     mesh = make_mesh(config.training.fsdp, config.training.rows // config.training.accumulate)
     sizes = [int(size) for size in log.codebook_sizes]
     init, step = compile_training(
-        builder(config, catalogue, sizes), config.training, mesh, total=100_000, seed=0
+        builder(config.model, catalogue, tuple(sizes)), config.training, mesh, total=100_000, seed=0
     )
-    on_device, rows = put(catalogue, replicated(mesh)), by_rows(mesh)
+    order = order_by_codes(log.codes, sizes) if config.training.distillation else None
+    known, rows = put((catalogue, order), replicated(mesh)), by_rows(mesh)
     state, losses = init(), []
 
     def take(batch: Batch) -> Step:
         nonlocal state
-        state, metrics = step(state, on_device, put(batch, rows))
+        state, metrics = step(state, *known, put(batch, rows))
         # As in the training loop, the last step's loss is read while this one runs.
         losses.append(metrics["loss"])
         if len(losses) > 1:
@@ -94,22 +95,6 @@ def prepare_matmul(settings: Answer) -> tuple[Answer, Measure]:
 
     multiply()
     return {}, lambda seconds: timed_matmul(multiply, size, seconds)
-
-
-def builder(config: Config, catalogue: Catalogue, sizes: list[int]):
-    settings = dataclasses.asdict(config.model)
-    del settings["max_history"], settings["content"]
-
-    def build(rngs: nnx.Rngs) -> EncoderDecoder:
-        return EncoderDecoder(
-            num_items=len(catalogue.codes),
-            codebook_sizes=sizes,
-            content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
-            **settings,
-            rngs=rngs,
-        )
-
-    return build
 
 
 def endless_batches(log: Log, config: Config) -> Iterator[Batch]:
