@@ -272,6 +272,8 @@ def validation(
     dataset: Dataset,
     catalogue: Catalogue,
     build: Callable[[nnx.Rngs], EncoderDecoder],
+    *,
+    by_dense_head: bool = False,
 ) -> Callable[[Any], dict[str, float]]:
     """Parameters → metrics, by decoding for a fixed sample of users and their validation items."""
     held_out = dataset.held_out("validation")
@@ -280,10 +282,11 @@ def validation(
     users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
     histories, targets = held_out.histories.select(users), held_out.targets[users]
     beam = config.training.validation_beam
-    recommend = recommender(config, catalogue, build, None, beam)
+    model = recommender(config, catalogue, build, None, beam)
+    recommend = model.rank if by_dense_head else model
 
     def validate(params: Any) -> dict[str, float]:
-        recommend.params = jax.device_put(params)
+        model.params = jax.device_put(params)
         items, _ = recommend(histories, beam, exclude_history=True)
         return summarise(target_ranks(items, targets), (10,), beam)
 

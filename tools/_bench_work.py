@@ -12,6 +12,7 @@ import numpy as np
 
 T = TypeVar("T")
 GOLDEN = 0.6180339887498949
+WARM_UP = 0.25
 AT_ONCE = 50
 """Batches that are put in order together; also what Hugging Face sorts by length at once."""
 
@@ -64,12 +65,18 @@ class Step(NamedTuple):
 def timed(steps: Iterator[Step], finish: Callable[[], Any], seconds: float) -> dict[str, Any]:
     """Takes steps until so many seconds are over; their sums, and the time that they took.
 
-    "others" is how many processors other programs kept busy meanwhile.
+    Steps of a few seconds go before and do not count: a process that has waited finds its caches
+    cold, and its memory perhaps gone to others. "others" is how many processors other programs kept
+    busy meanwhile.
 
     Args:
         steps: does a step, or hands it to the device, whenever it is asked for the next.
         finish: waits for what was handed to the device.
     """
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds * WARM_UP:
+        next(steps)
+    finish()
     done, before = [], other_seconds()
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:

@@ -2,10 +2,10 @@
 
     python tools/kill_training.py --kills 50
 
-Each round starts the training on the same folder and sends SIGKILL at a random moment, anywhere
-from its first step to its last and often in the middle of a checkpoint, since it writes one every
-five steps. The last round is left alone. Whatever happened, the final parameters, optimiser state
-and average must equal the undisturbed training's bit for bit.
+A training is started, sent SIGKILL at a random moment (often in the middle of a checkpoint, since
+it writes one every five steps), and started again; after some kills it is left alone. Its final
+parameters, optimiser state and average must equal the undisturbed training's bit for bit. Then the
+next one begins from nothing, until there were enough kills.
 """
 
 import argparse
@@ -52,27 +52,28 @@ def torment(folder: Path, kills: int, moments: random.Random) -> dict[str, int |
     finish(process)
     seconds = time.perf_counter() - ready
     total = max(checkpoints(whole))
-    inside, done, resumed = 0, 0, 0
+    inside = done = lives = 0
+    identical = True
     while done < kills:
-        process = start(killed, folder)
-        # The later rounds start further on, so a moment is drawn from what is left to do.
-        time.sleep(moments.uniform(0, max(seconds * (1 - resumed / total), 0.1)))
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
-            # It finished before the kill: that round proves nothing, so begin again from nothing.
-            compare(whole, killed)
-            shutil.rmtree(killed)
-            resumed = 0
-            continue
-        done += 1
-        inside += any(killed.glob("checkpoints/*tmp*"))
-        resumed = max(checkpoints(killed), default=0)
-        print(f"kill {done:>3}: latest checkpoint {resumed:>4} of {total} steps", flush=True)
-    finish(start(killed, folder))
+        lives += 1
+        for _ in range(min(KILLS_OF_A_LIFE, kills - done)):
+            process = start(killed, folder)
+            time.sleep(moments.uniform(0, seconds / 2))
+            process.send_signal(signal.SIGKILL)
+            if process.wait() == 0:
+                break  # it had finished before
+            done += 1
+            inside += any(killed.glob("checkpoints/*tmp*"))
+            latest = max(checkpoints(killed), default=0)
+            print(f"kill {done:>3}: latest checkpoint {latest:>4} of {total} steps", flush=True)
+        finish(start(killed, folder))
+        identical &= compare(whole, killed)
+        shutil.rmtree(killed)
     return {
         "kills": kills,
         "kills_that_left_a_half_written_checkpoint": inside,
-        "bit_identical": compare(whole, killed),
+        "trainings": lives,
+        "bit_identical": identical,
         "undisturbed_seconds": round(seconds, 1),
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -83,6 +84,7 @@ def start(run: Path, folder: Path) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, __file__, "--train", str(run)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         env={
             **os.environ,
@@ -102,11 +104,14 @@ def finish(process: "subprocess.Popen[str]") -> None:
         raise SystemExit("the training failed when it was left alone")
 
 
+KILLS_OF_A_LIFE = 5
 USERS, ITEMS, SIZES = 400, 200, (16, 16)
 
 
 def train_in(folder: Path) -> None:
     """The training that is killed: small, with all that has a state."""
+    import logging
+
     import jax
     from flax import nnx
 
@@ -140,6 +145,7 @@ def train_in(folder: Path) -> None:
     settings = TrainingConfig(
         epochs=16, rows=8, row_length=64, average=0.99, checkpoint_every=5, validate_every=1
     )
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     print("ready", flush=True)
     train(
         build,

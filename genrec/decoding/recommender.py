@@ -3,9 +3,10 @@
 import contextlib
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -42,7 +43,7 @@ class Recommender:
         progress_name: str | None = None,
     ):
         self.graph, self.params = graph, params
-        self.catalogue = jax.tree.map(jax.numpy.asarray, catalogue)
+        self.catalogue = jax.tree.map(jnp.asarray, catalogue)
         self.trie = build_trie(np.asarray(catalogue.codes))
         self.max_history, self.beam, self.batch_size = max_history, beam, batch_size
         self.progress_name = progress_name
@@ -59,6 +60,23 @@ class Recommender:
         Raises:
             ValueError: k is larger than the beam, or a history is empty.
         """
+        find = functools.partial(search, self.graph, self.params, self.trie, beam=self.beam)
+        return self._lists(find, histories, k, exclude_history)
+
+    def rank(
+        self, histories: Histories, k: int, *, exclude_history: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same by the model's dense head, which scores every item and searches nothing.
+
+        Scores are log-probabilities over all items. Raises ValueError as above, and where the model
+        has no dense head.
+        """
+        find = functools.partial(rank_items, self.graph, self.params, count=self.beam)
+        return self._lists(find, histories, k, exclude_history)
+
+    def _lists(
+        self, find: Callable, histories: Histories, k: int, exclude_history: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         if not 1 <= k <= self.beam:
             raise ValueError(f"k must lie between 1 and the beam width {self.beam}, got {k}")
         items = np.full((len(histories), k), -1, np.int32)
@@ -69,9 +87,7 @@ class Recommender:
             if exclude_history:
                 seen = self._read(histories, rows, excluded.shape[1], widest)
                 excluded[:] = np.where(seen.segments >= 0, seen.items, -1)
-            best, score = search(
-                self.graph, self.params, self.trie, self.catalogue, read, excluded, beam=self.beam
-            )
+            best, score = find(self.catalogue, read, excluded)
             width = min(k, best.shape[1])
             items[rows, :width] = np.asarray(best)[: len(rows), :width]
             scores[rows, :width] = np.asarray(score)[: len(rows), :width]
@@ -151,6 +167,31 @@ def search(
     model = nnx.merge(graph, params)
     encoded = model.encode(histories, catalogue, every_position=False)
     return beam_search(model, trie, encoded, excluded, beam=beam)
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "count"))
+def rank_items(
+    graph: nnx.GraphDef[EncoderDecoder],
+    params,
+    catalogue: Catalogue,
+    histories: Inputs,
+    excluded: Int[Array, "B X"],
+    *,
+    count: int,
+) -> tuple[Int[Array, "B M"], Float[Array, "B M"]]:
+    """Encodes histories and ranks all items by the dense head."""
+    model = nnx.merge(graph, params)
+    encoded = model.encode(histories, catalogue, every_position=False)
+    if encoded.start is None:
+        raise ValueError("a model with a bidirectional encoder has no dense head")
+    items = catalogue.codes.shape[0]
+    scores = model.score_items(encoded.start, jnp.arange(items), catalogue)[:, 0]
+    scores = jax.nn.log_softmax(scores)
+    row = jnp.arange(len(excluded))[:, None]
+    # Below 0 nothing is excluded; JAX would count that from the end.
+    out = jnp.where(excluded >= 0, excluded, items)
+    scores, best = jax.lax.top_k(scores.at[row, out].set(-jnp.inf, mode="drop"), min(count, items))
+    return jnp.where(jnp.isneginf(scores), -1, best), scores
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "sizes", "beam"))

@@ -30,9 +30,6 @@ SCHEMA = 1
 _LATEST = 2
 """How many of the latest are kept: should one be damaged, there is one before it."""
 
-_ASYNC = ocp.options.AsyncOptions(create_directories_asynchronously=False)
-"""Else threads of Orbax wait for a folder that could not be made, and the process for them."""
-
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -144,7 +141,10 @@ class Checkpoints:
         _score(step, about)  # A metric that is missing shows here, not in the background.
         arrays = {name: part for name, part in state.items() if jax.tree.leaves(part)}
         try:
-            with ocp.Context(async_options=_ASYNC):
+            # Else threads of Orbax wait for a folder that could not be made, and Python for them.
+            context = ocp.Context()
+            context.asynchronous.create_directories_asynchronously = False
+            with context:
                 response = ocp.save_checkpointables_async(str(self._place(step, ".tmp")), arrays)
         except Exception as error:
             self._fail(step, error)

@@ -1,5 +1,7 @@
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -7,7 +9,7 @@ from small import randomised, small_model
 
 from genrec.data.histories import Histories
 from genrec.decoding import Recommender
-from genrec.model import Catalogue
+from genrec.model import Catalogue, Inputs
 
 NUM_ITEMS = 30
 CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).astype(np.int32)
@@ -128,3 +130,32 @@ def test_times_reach_a_model_with_time_gaps():
     assert not np.allclose(soon, late)
     assert np.array_equal(soon, scores([[100, 105, 109]]))
     assert not np.allclose(soon, scores(None))
+
+
+def test_the_dense_head_ranks_all_items_but_those_excluded():
+    model = randomised(small_model((6, 5), NUM_ITEMS, item_head=True))
+    recommend = Recommender(
+        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, beam=12, batch_size=4
+    )
+    histories = some_histories(6)
+    for exclude_history in (False, True):
+        items, scores = recommend.rank(histories, 12, exclude_history=exclude_history)
+        for history, row, points in zip(histories, items, scores, strict=True):
+            recent = history[-8:]
+            inputs = Inputs(recent[None], np.zeros((1, len(recent)), np.int32))
+            start = model.encode(inputs, Catalogue(CODES), every_position=False).start
+            assert start is not None
+            logits = model.score_items(start, jnp.arange(NUM_ITEMS), Catalogue(CODES))[0, 0]
+            expected = np.array(logits - jax.nn.logsumexp(logits))
+            if exclude_history:
+                expected[history] = -np.inf
+            best = np.argsort(-expected, kind="stable")[:12]
+            found = row[row >= 0]
+            assert np.array_equal(found, best[np.isfinite(expected[best])])
+            assert np.allclose(points[: len(found)], expected[found], atol=1e-4)
+
+
+def test_a_model_without_a_dense_head_does_not_pretend_to_have_one():
+    for without in (recommender(), tiger_recommender()):
+        with pytest.raises(ValueError, match="no dense head"):
+            without.rank(some_histories(2), 5, exclude_history=False)
