@@ -22,6 +22,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     catalogue = stages.catalogue_of(config, folder, ids)
     build = stages.builder(config.model, catalogue, ids.codebook_sizes)
     recommend = stages.recommender(config, catalogue, build, None, config.decoding.beam)
-    ways = {"beam search": recommend}
+    ways: dict[str, Callable[..., Any]] = {"beam search": recommend}
     if config.model.item_head:
         ways["dense head"] = recommend.rank
     validations = {
