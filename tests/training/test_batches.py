@@ -69,6 +69,18 @@ def test_every_next_item_is_a_target_once_after_the_item_before_it(case):
     assert sorted(seen) == [item for item in histories.items.tolist() if item not in firsts]
 
 
+@pytest.mark.parametrize("every_prefix", [True, False])
+def test_held_out_items_are_never_seen_though_they_stand_in_the_same_array(every_prefix):
+    histories = unique_histories([5, 9, 3, 12, 4])
+    held_out = {item for stop in histories.stops for item in (stop - 1, stop - 2)}
+    plan = Plan(every_prefix, rows=2, row_length=12, max_history=6)
+    seen = set()
+    for batch in batches(histories.without_last(2), plan):
+        seen |= set(batch.inputs.items[batch.inputs.segments >= 0].tolist())
+        seen |= set(batch.targets[batch.wanted].tolist())
+    assert seen == set(histories.items.tolist()) - held_out - {14}  # 14: alone, so no target
+
+
 @given(cases())
 def test_a_segment_is_a_run_of_one_history_of_at_most_max_history(case):
     lengths, plan = case

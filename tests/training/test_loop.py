@@ -75,6 +75,17 @@ def test_the_tiger_recipe_learns_by_the_same_loop(tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_bfloat16_computes_and_float32_is_kept(tmp_path):
+    def rough(rngs):
+        return small_model((4, 3), NUM_ITEMS, rngs, d_model=16, dtype="bfloat16")
+
+    run(tmp_path, build=rough)
+    losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
+    assert losses[-1] < 0.8 * losses[0]
+    state, _ = final(tmp_path, rough)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {np.dtype("float32")}
+
+
 def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(finished, tmp_path):
     run(tmp_path / "same")
     assert same(final(finished)[0], final(tmp_path / "same")[0])
