@@ -5,7 +5,16 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from genrec.model.layers import FeedForward, Noise, attend, dropout, join_heads, split_heads, zeros
+from genrec.model.layers import (
+    FeedForward,
+    Linear,
+    Noise,
+    attend,
+    dropout,
+    join_heads,
+    split_heads,
+    zeros,
+)
 
 KeyValue = tuple[Array, Array]
 
@@ -25,12 +34,12 @@ class EncoderLayer(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        linear = {"use_bias": False, "dtype": dtype, "rngs": rngs}
+        linear = {"dtype": dtype, "rngs": rngs}
         inner = heads * head_dim
         self.heads, self.rate, self.attention_rate = heads, rate, attention_rate
         self.attention_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.query_key_value = nnx.Linear(d_model, 3 * inner, **linear)
-        self.output = nnx.Linear(inner, d_model, kernel_init=zeros, **linear)
+        self.query_key_value = Linear(d_model, 3 * inner, **linear)
+        self.output = Linear(inner, d_model, kernel_init=zeros, **linear)
         self.feed_forward_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
         self.feed_forward = FeedForward(d_model, d_ff, rate, dtype=dtype, rngs=rngs)
 
@@ -65,16 +74,16 @@ class DecoderLayer(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        linear = {"use_bias": False, "dtype": dtype, "rngs": rngs}
+        linear = {"dtype": dtype, "rngs": rngs}
         inner = heads * head_dim
         self.heads, self.rate, self.attention_rate = heads, rate, attention_rate
         self.self_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.query_key_value = nnx.Linear(d_model, 3 * inner, **linear)
-        self.self_output = nnx.Linear(inner, d_model, kernel_init=zeros, **linear)
+        self.query_key_value = Linear(d_model, 3 * inner, **linear)
+        self.self_output = Linear(inner, d_model, kernel_init=zeros, **linear)
         self.cross_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.query = nnx.Linear(d_model, inner, **linear)
-        self.key_value = nnx.Linear(d_model, 2 * inner, **linear)
-        self.cross_output = nnx.Linear(inner, d_model, kernel_init=zeros, **linear)
+        self.query = Linear(d_model, inner, **linear)
+        self.key_value = Linear(d_model, 2 * inner, **linear)
+        self.cross_output = Linear(inner, d_model, kernel_init=zeros, **linear)
         self.feed_forward_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
         self.feed_forward = FeedForward(d_model, d_ff, rate, dtype=dtype, rngs=rngs)
 

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from genrec.model.blocks import DecoderLayer, EncoderLayer, KeyValue
 from genrec.model.inputs import GAP_BUCKETS, Catalogue, Inputs
-from genrec.model.layers import Embedding, Noise, RelativePositions, dropout, zeros
+from genrec.model.layers import Embedding, Linear, Noise, RelativePositions, dropout, zeros
 
 
 class Encoded(NamedTuple):
@@ -90,8 +90,8 @@ class EncoderDecoder(nnx.Module):
         def embedding(count: int) -> Embedding:
             return Embedding(count, d_model, dtype=dtype, rngs=rngs)
 
-        def linear(inputs: int, outputs: int, **how) -> nnx.Linear:
-            return nnx.Linear(inputs, outputs, use_bias=False, dtype=dtype, rngs=rngs, **how)
+        def linear(inputs: int, outputs: int, **how) -> Linear:
+            return Linear(inputs, outputs, dtype=dtype, rngs=rngs, **how)
 
         layer = {
             "d_model": d_model,

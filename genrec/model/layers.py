@@ -69,13 +69,46 @@ class Embedding(nnx.Embed):
         return super().__call__(inputs) * self.features**0.5
 
 
+class Linear(nnx.Linear):
+    """A linear map without bias whose weight gradient is laid out for a CPU (see `_multiply`)."""
+
+    def __init__(self, inputs: int, outputs: int, **settings):
+        super().__init__(inputs, outputs, use_bias=False, **settings)
+
+    def __call__(self, inputs: Float[Array, "... D"]) -> Float[Array, "... E"]:
+        x, kernel = self.promote_dtype((inputs, self.kernel[...]), dtype=self.dtype)
+        return _multiply(x, kernel)
+
+
+@jax.custom_vjp
+def _multiply(x: Float[Array, "... D"], kernel: Float[Array, "D E"]) -> Float[Array, "... E"]:
+    """x @ kernel.
+
+    The kernel's gradient is a product over all positions, for which one factor must be transposed.
+    JAX always takes the gradient's side; where that is the wide one, transposing it costs a CPU
+    more than the product. Here it is the narrower one.
+    """
+    return x @ kernel
+
+
+def _multiply_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    rows, change = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    narrow_input = x.shape[-1] <= gradient.shape[-1]
+    of_kernel = rows.T @ change if narrow_input else (change.T @ rows).T
+    return gradient @ kernel.T, of_kernel
+
+
+_multiply.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _multiply_backward)
+
+
 class FeedForward(nnx.Module):
     """Two linear maps with a ReLU between them (Vaswani et al. 2017, equation 2)."""
 
     def __init__(self, d_model: int, d_ff: int, rate: float, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        linear = {"use_bias": False, "dtype": dtype, "rngs": rngs}
-        self.up = nnx.Linear(d_model, d_ff, **linear)
-        self.down = nnx.Linear(d_ff, d_model, kernel_init=zeros, **linear)
+        linear = {"dtype": dtype, "rngs": rngs}
+        self.up = Linear(d_model, d_ff, **linear)
+        self.down = Linear(d_ff, d_model, kernel_init=zeros, **linear)
         self.rate = rate
 
     def __call__(self, x: Float[Array, "... D"], noise: Noise | None) -> Float[Array, "... D"]:
@@ -109,9 +142,27 @@ def attend(
     query = query * query.shape[-1] ** -0.5
     scores = jnp.einsum("bhqc,bhsc->bhqs", query, key).astype(jnp.float32)
     if bias is not None:
-        scores = scores + bias
+        scores = _add_bias(scores, bias)
     weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1).astype(value.dtype)
     return jnp.einsum("bhqs,bhsc->bhqc", dropout(weights, rate, noise), value)
+
+
+@jax.custom_vjp
+def _add_bias(scores: Float[Array, "B H Q S"], bias: Float[Array, "1 H Q S"]) -> Array:
+    """scores + bias, with the bias's gradient as a product with ones.
+
+    XLA's sum over the first axis takes a CPU several times as long as reading the array does.
+    """
+    return scores + bias
+
+
+def _add_bias_backward(_: None, gradient: Array) -> tuple[Array, Array]:
+    rows = gradient.reshape(gradient.shape[0], -1)
+    of_bias = jnp.ones((1, rows.shape[0]), rows.dtype) @ rows
+    return gradient, of_bias.reshape(1, *gradient.shape[1:])
+
+
+_add_bias.defvjp(lambda scores, bias: (scores + bias, None), _add_bias_backward)
 
 
 class RelativePositions(nnx.Module):

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.test_util import check_grads
 
-from genrec.model.layers import Noise, RelativePositions, attend, dropout
+from genrec.model.layers import Linear, Noise, RelativePositions, attend, dropout
 
 
 def noise(seed=0):
@@ -53,6 +54,36 @@ def test_attention_agrees_with_a_loop_over_queries():
                 expected[b, h, q] = weight @ value[b, h, keys]
     got = attend(*map(jnp.asarray, (query, key, value, mask, bias)))
     assert np.allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 8), (8, 3)])
+def test_a_linear_map_has_the_values_and_gradients_of_flax_own(inputs, outputs):
+    ours = Linear(inputs, outputs, rngs=nnx.Rngs(0))
+    flax = nnx.Linear(inputs, outputs, use_bias=False, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(1), (2, 5, inputs))
+
+    def loss(linear, x):
+        return (linear(x) ** 3).sum()
+
+    for argument in (0, 1):
+        got, expected = (
+            nnx.value_and_grad(loss, argnums=argument)(linear, x) for linear in (ours, flax)
+        )
+        pairs = zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True)
+        assert all(np.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)
+
+
+def test_attention_has_the_gradients_that_differences_show():
+    rng = np.random.default_rng(0)
+    query, key, value = (rng.normal(size=(3, 2, 4, 5)).astype(np.float32) for _ in range(3))
+    bias = rng.normal(size=(1, 2, 4, 4)).astype(np.float32)
+    mask = jnp.asarray(np.tril(np.ones((3, 1, 4, 4), bool)))
+    check_grads(
+        lambda *arrays: attend(*arrays[:3], mask, arrays[3]),
+        (query, key, value, bias),
+        order=1,
+        modes=["rev"],
+    )
 
 
 def test_relative_positions_share_a_bias_by_distance_as_t5_has_it():
