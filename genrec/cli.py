@@ -1,5 +1,6 @@
 """The commands: parse, call, print; no logic."""
 
+import contextlib
 import difflib
 import importlib.metadata
 import logging
@@ -14,13 +15,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from genrec.config import Config
+from genrec.config import Config, DecodingConfig
 from genrec.errors import UserError
 from genrec.files import read_json
+from genrec.progress import progress
 from genrec.settings import file_arguments, parse
 
 if TYPE_CHECKING:
-    from genrec.recommend import Example
+    from genrec.examples import Example
 
 _DESCRIPTION = """A generative sequential recommender: raw log in, item ids with scores out.
 
@@ -72,7 +74,7 @@ class Evaluate(OfRun):
 
 @dataclass(frozen=True)
 class Recommend:
-    """Recommend items to go on with, after given histories or for a few users of the log."""
+    """Recommend items to go on with: after a history, for a file of them, or for all users."""
 
     run: tyro.conf.Positional[Path]
     """Folder of a trained run."""
@@ -80,16 +82,30 @@ class Recommend:
     """Item ids or titles, oldest first."""
     histories: Path | None = None
     """File of histories, JSON lines or Parquet: user_id; items, a list of ids or titles; and, if
-    known, timestamps, a list of seconds since 1970."""
+    wanted, timestamps, a list of seconds since 1970; block and allow, lists of items for this
+    user alone."""
+    all: bool = False
+    """Recommend to every user of the log, after all that they had."""
     k: int = 10
     """Number of items to recommend."""
     include_history: bool = False
     """Recommend items of the history again."""
+    block: Path | None = None
+    """File of items that nobody may get: an id or title on each line, or Parquet with item_id."""
+    allow: Path | None = None
+    """File of the only items that anybody may get."""
     unconstrained: bool = False
     """Search all codes, also those that no item has; the nearest item stands in for them."""
+    codes: bool = False
+    """Give the items' codes too."""
     out: Path | None = None
-    """Parquet file for the result: user_id, item_id (list), score (list)."""
+    """Parquet file for the result: user_id, item_id (list), score (list) and, if asked for, codes
+    (list of lists)."""
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
 
+
+_AT_ONCE = 8192
+"""Requests of a file that are read, answered and written together."""
 
 _COMMANDS = {
     "run": Run,
@@ -118,6 +134,9 @@ def main() -> None:
 def _dispatch(arguments: list[str]) -> None:
     # Orbax warns of how it merges files, and logs pages about a failure that it also raises.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    says = logging.StreamHandler()
+    says.setFormatter(logging.Formatter("genrec: %(message)s"))
+    logging.getLogger("genrec").addHandler(says)
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("--help", "-h"):
         tyro.extras.subcommand_cli_from_dict(
@@ -126,7 +145,7 @@ def _dispatch(arguments: list[str]) -> None:
     elif name == "--version":
         print(importlib.metadata.version("genrec"))
     elif name == "recommend":
-        _recommend(parse(Recommend, rest, name))
+        _recommend(rest)
     elif name in _COMMANDS:
         _run(name, rest)
     else:
@@ -138,16 +157,12 @@ def _run(name: str, arguments: list[str]) -> None:
     """`run`, or one stage of it."""
     given = parse(_COMMANDS[name], arguments, name)
     file, folder = _places(given.target, given.out)
-    # The target goes first, lest the last list of the file swallows it; flags go last and win.
-    flags = arguments.copy()
-    flags.remove(str(given.target))
-    whole = [str(given.target), *file_arguments(file), *flags]
-    config = parse(_COMMANDS[name], whole, name).config
+    config = parse(_COMMANDS[name], _over(file_arguments(file), given.target, arguments)).config
 
     # These take seconds, which help and a mistyped setting should not.
     from genrec import pipeline
     from genrec.evaluation import results_table
-    from genrec.recommend import examples
+    from genrec.examples import examples
     from genrec.tokenizer import health_table
 
     leads = True
@@ -171,6 +186,16 @@ def _run(name: str, arguments: list[str]) -> None:
         console.print(f"Everything is in {folder}: {', '.join(pipeline.files(folder))}")
 
 
+def _over(settings: list[str], target: Path, arguments: list[str]) -> list[str]:
+    """Arguments with a file's settings under them.
+
+    The target goes first, lest the last list of the file swallows it; flags go last and win.
+    """
+    flags = arguments.copy()
+    flags.remove(str(target))
+    return [str(target), *settings, *flags]
+
+
 def _places(target: Path, out: Path | None) -> tuple[Path, Path]:
     """The YAML file to read and the folder of the run."""
     if not target.is_dir():
@@ -180,38 +205,71 @@ def _places(target: Path, out: Path | None) -> tuple[Path, Path]:
     return target / "config.yaml", target
 
 
-def _recommend(command: Recommend) -> None:
-    if command.history and command.histories:
-        raise UserError("give either --history or --histories, not both")
+def _recommend(arguments: list[str]) -> None:
+    command: Recommend = parse(Recommend, arguments, "recommend")
+    if (command.history != ()) + (command.histories is not None) + command.all > 1:
+        raise UserError("give one of --history, --histories and --all")
+    if command.all and command.out is None:
+        raise UserError("lists for all users go to a file: name it with --out")
+    if command.unconstrained and (command.block or command.allow):
+        raise UserError("--unconstrained goes without --block and --allow")
+    if not (command.run / "config.yaml").exists():
+        raise UserError(f"{command.run} is not a run: make one with `genrec run CONFIG`")
+    settings = file_arguments(command.run / "config.yaml", "decoding")
+    command = parse(Recommend, _over(settings, command.run, arguments), "recommend")
 
-    from genrec.decoding import write_lists
-    from genrec.recommend import examples, load_run, read_histories
+    from genrec.decoding import ListsWriter, named_lists
+    from genrec.examples import examples
+    from genrec.recommend import load_run
+    from genrec.requests import Requests, count_requests, read_names, read_requests
 
     console = Console(highlight=False)
-    if not command.history and not command.histories:
+    if not (command.history or command.histories or command.all):
         _print_examples(console, examples(command.run, k=command.k))
         return
-    run = load_run(command.run)
-    users, histories = [""], [list(command.history)]
-    options = {"k": command.k, "exclude_history": not command.include_history}
-    if command.histories:
-        given = read_histories(command.histories)
-        users, histories = given.user_ids, given.histories
-        options |= {"user_ids": users, "timestamps": given.timestamps}
-    if command.unconstrained:
-        ids, scores, invalid = run.recommend_freely(histories, **options)
-        console.print(f"{invalid:.1%} of the codes found are no item's")
+    run = load_run(command.run, command.decoding)
+    if command.allow or command.block:
+        allow = None if command.allow is None else read_names(command.allow)
+        block = [] if command.block is None else read_names(command.block)
+        run = run.restricted(allow=allow, block=block)
+    if command.all:
+        total, requests = len(run.dataset.user_ids), run.everybody(_AT_ONCE)
+    elif command.histories:
+        total = count_requests(command.histories)
+        requests = map(run.known, read_requests(command.histories, _AT_ONCE))
     else:
-        ids, scores = run.recommend(histories, **options)
+        total, requests = 1, [run.known(Requests(None, [command.history]))]
+
+    options = {"k": command.k, "exclude_history": not command.include_history}
+    codes = run.codes if command.codes else None
+    invalid = 0.0
+    with contextlib.ExitStack() as stack:
+        writer = bar = None
+        if command.out:
+            writer = stack.enter_context(ListsWriter(command.out, run.item_ids, codes))
+            bar = stack.enter_context(progress("recommend", total, "user"))
+        for some in requests:
+            if command.unconstrained:
+                items, scores, share = run.recommend_freely(some, **options)
+                invalid += share * len(items)
+            else:
+                items, scores = run.recommend_items(some, **options)
+            users = [""] * len(items) if some.user_ids is None else some.user_ids
+            if writer is not None and bar is not None:
+                writer.write(users, items, scores)
+                bar.advance(len(items))
+                continue
+            lists = zip(*named_lists(run.item_ids, items, scores), strict=True)
+            for user, row, (ids, points) in zip(users, items, lists, strict=True):
+                if user:
+                    console.print(f"[bold]{user}[/]")
+                spelt = None if codes is None else codes[row[row >= 0]].tolist()
+                console.print(_list_table([run.titles[item] for item in ids], ids, points, spelt))
+    if command.unconstrained:
+        console.print(f"{invalid / total:.1%} of the codes found are no item's")
+        console.print(f"for them the nearest item stands in (Faiss {run.resolver_index})")
     if command.out:
-        write_lists(command.out, users, ids, scores)
-        console.print(f"{len(users):,} lists are in {command.out}")
-        return
-    titles = run.titles()
-    for user, items, points in zip(users, ids, scores, strict=True):
-        if user:
-            console.print(f"[bold]{user}[/]")
-        console.print(_list_table([titles[item] for item in items], items, points))
+        console.print(f"{total:,} lists are in {command.out}")
 
 
 def _print_examples(console: Console, examples: "Sequence[Example]") -> None:
@@ -225,12 +283,20 @@ def _print_examples(console: Console, examples: "Sequence[Example]") -> None:
         console.print(_list_table(example.titles, example.item_ids, example.scores))
 
 
-def _list_table(titles: Sequence[str], item_ids: Sequence[str], scores: Sequence[float]) -> Table:
+def _list_table(
+    titles: Sequence[str],
+    item_ids: Sequence[str],
+    scores: Sequence[float],
+    codes: Sequence[Sequence[int]] | None = None,
+) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("", justify="right")
     table.add_column("title", overflow="fold")
     table.add_column("item id", overflow="fold")
     table.add_column("score", justify="right")
+    if codes is not None:
+        table.add_column("codes")
     for place, (title, item_id, score) in enumerate(zip(titles, item_ids, scores, strict=True), 1):
-        table.add_row(str(place), title, item_id, f"{score:.3f}")
+        spelt = [] if codes is None else [" ".join(map(str, codes[place - 1]))]
+        table.add_row(str(place), title, item_id, f"{score:.3f}", *spelt)
     return table

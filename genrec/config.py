@@ -70,6 +70,9 @@ class TokenizerConfig:
     """Peak learning rate of AdamW."""
     commitment: float = 0.25
     """Weight of the loss that keeps the encoder near its codes."""
+    collisions: Literal["code", "none"] = "code"
+    """Items of the same codes. code: one more code tells them apart. none: they share their
+    semantic ID, and those nearest to what the codes describe come first."""
     cooccurrence: float = 0.0
     """Weight of a vector of what an item is consumed with, from the training interactions, beside
     the vector of its content; 0 leaves it out."""
@@ -166,14 +169,28 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """Beam search over the trie of real items."""
+    """How items are found: beam search over the trie of real items, and what helps it."""
 
     beam: int = 50
     """Beam width; also the number of items recommended to each user in an evaluation."""
     batch_size: int = 32
     """Users searched at once."""
-    index: str = "Flat"
-    """Faiss index-factory string of the item vectors, for codes that no item has."""
+    normalise: Literal["codes", "allowed"] = "codes"
+    """What a level's probabilities sum to one over: all its codes, or those that may come next."""
+    dense_share: float = 0.0
+    """Share of model.item_head in the score: 0 ranks by the codes alone, 1 by the head alone."""
+    unseen_share: float = 0.0
+    """Share of a list that may go to items without a training interaction, found by the codes that
+    describe them (TIGER's epsilon); 0: they compete like all others."""
+    temperature: tuple[float, ...] | None = None
+    """Draw items at random, at this temperature: one for all levels, or one for each; without it,
+    the most probable ones."""
+    unknown_items: Literal["refuse", "skip"] = "refuse"
+    """What to do about items in a history, or in a list to allow or block, that the catalogue has
+    not."""
+    index: str = "auto"
+    """Faiss index-factory string of the item vectors, for codes that no item has. auto: exact
+    below 100,000 items, IVF above."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +229,8 @@ def check(config: Config) -> None:
         UserError: which setting, and what it must be.
     """
     model, training, tokenizer = config.model, config.training, config.tokenizer
-    data, embedding = config.data, config.embedding
+    data, embedding, decoding = config.data, config.embedding, config.decoding
+    levels = len(tokenizer.codebook_sizes) + (tokenizer.collisions == "code")
     rules = {
         "give one of data.dataset and data.interactions": (
             (data.dataset is None) != (data.interactions is None)
@@ -245,13 +263,29 @@ def check(config: Config) -> None:
         ),
         "training.validation_beam must be at least 10": training.validation_beam >= 10,
         "tokenizer.cooccurrence must not be below 0": tokenizer.cooccurrence >= 0,
+        "decoding.dense_share and unseen_share must lie in 0…1": (
+            0 <= decoding.dense_share <= 1 and 0 <= decoding.unseen_share <= 1
+        ),
+        "decoding.dense_share goes with model.item_head": (
+            decoding.dense_share == 0 or model.item_head
+        ),
+        "decoding.dense_share and unseen_share go with decoding.normalise codes": (
+            decoding.normalise == "codes" or decoding.dense_share == decoding.unseen_share == 0
+        ),
+        "decoding.temperature must name one temperature, or one for each level, all above 0": (
+            decoding.temperature is None
+            or (len(decoding.temperature) in (1, levels) and min(decoding.temperature) > 0)
+        ),
+        "decoding.temperature goes without decoding.dense_share": (
+            decoding.temperature is None or decoding.dense_share == 0
+        ),
         "training.warmup must lie in 0…1": 0 <= training.warmup <= 1,
         "training.weight_decay must not be below 0": training.weight_decay >= 0,
         "training.item_loss must not be below 0": training.item_loss >= 0,
         "evaluation.top_k must name cut-offs from 1 to decoding.beam": (
             len(config.evaluation.top_k) > 0
             and min(config.evaluation.top_k) >= 1
-            and max(config.evaluation.top_k) <= config.decoding.beam
+            and max(config.evaluation.top_k) <= decoding.beam
         ),
     }
     shares = {
@@ -300,7 +334,8 @@ def check(config: Config) -> None:
         "training.clip": training.clip,
         "training.validate_every": training.validate_every,
         "training.validation_users": training.validation_users,
-        "decoding.batch_size": config.decoding.batch_size,
+        "decoding.beam": decoding.beam,
+        "decoding.batch_size": decoding.batch_size,
         "evaluation.neighbours": config.evaluation.neighbours,
     }
     rules |= {f"{name} must be above 0": value > 0 for name, value in positive.items()}

@@ -1,30 +1,96 @@
-"""A finished run in use: recommendations for given histories, and a few users of its own."""
+"""A finished run in use: recommendations for histories given by name."""
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.json
-import pyarrow.parquet as pq
 
-from genrec.config import Config
-from genrec.data import Dataset, Histories, find_items, hash_user_ids, load_dataset
+from genrec.config import Config, DecodingConfig, check
+from genrec.data import Dataset, Histories, ItemNames, hash_user_ids, load_dataset
 from genrec.decoding import Recommender, named_lists
 from genrec.errors import UserError
 from genrec.pipeline import config_of, require
+from genrec.requests import Requests
 from genrec.stages import best_recommender, item_resolver
+
+logger = logging.getLogger(__name__)
+"""Says what a request could not have, and what it got instead."""
+
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True)
+class Known:
+    """Requests whose items have been found in the catalogue; see `Requests`.
+
+    Attributes:
+        user_ids: whose histories they are; None where nobody knows.
+        histories: B histories.
+        block: for each, the items that its list must not hold.
+        allow: for each, the only items that its list may hold; None for all.
+    """
+
+    user_ids: Sequence[str] | np.ndarray | None
+    histories: Histories
+    block: list[np.ndarray] | None = None
+    allow: list[np.ndarray | None] | None = None
+
+    def select(self, rows: np.ndarray) -> "Known":
+        def of(values: Any) -> Any:
+            return None if values is None else [values[row] for row in rows.tolist()]
+
+        return Known(of(self.user_ids), self.histories.select(rows), of(self.block), of(self.allow))
+
+    def whose(self, rows: np.ndarray) -> str:
+        """Names the requests in some rows to people."""
+        if self.user_ids is None:
+            return f"history {_some([str(row + 1) for row in rows.tolist()])}"
+        return f"user {_some([str(self.user_ids[row]) for row in rows.tolist()])}"
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A finished run, ready to recommend."""
+    """A finished run, ready to recommend.
+
+    Attributes:
+        allowed: the items that may be recommended at all, by index; None for every item.
+    """
 
     folder: Path
     config: Config
     dataset: Dataset
     recommender: Recommender
+    allowed: np.ndarray | None = None
+
+    def restricted(
+        self, *, allow: Sequence[str] | None = None, block: Sequence[str] = ()
+    ) -> "LoadedRun":
+        """The same run over a part of its catalogue, for all requests alike.
+
+        Nothing is compiled anew: the trie is smaller, its shapes are the same.
+
+        Args:
+            allow: the only items that may be recommended, by id or title; None for all.
+            block: items that may not.
+
+        Raises:
+            UserError: an item is unknown, or none is left.
+        """
+        count = self.dataset.num_items
+        allowed = np.arange(count) if self.allowed is None else self.allowed
+        if allow is not None:
+            allowed = np.intersect1d(allowed, self._items(allow, "the list to allow"))
+        allowed = np.setdiff1d(allowed, self._items(block, "the list to block"))
+        if len(allowed) == 0:
+            raise UserError(f"none of the {count:,} items is left: allow more or block fewer")
+        return dataclasses.replace(
+            self, recommender=self.recommender.only(allowed), allowed=allowed
+        )
 
     def recommend(
         self,
@@ -32,12 +98,20 @@ class LoadedRun:
         k: int = 10,
         *,
         exclude_history: bool = True,
+        block: Sequence[Sequence[str]] | None = None,
+        allow: Sequence[Sequence[str] | None] | None = None,
         user_ids: Sequence[str] | None = None,
         timestamps: Sequence[Sequence[int]] | None = None,
     ) -> tuple[list[list[str]], list[list[float]]]:
         """The k items most probable to come next, for each history of item ids or titles.
 
+        An empty history gets the most popular items of the training. The log says so, and names
+        items that were skipped and lists that came out short.
+
         Args:
+            exclude_history: leaves out the items of the history.
+            block: for each history, items that its list must not hold.
+            allow: for each history, the only items that its list may hold; None for all.
             user_ids: whose histories they are; only a model with user tokens reads them.
             timestamps: seconds since 1970 of every item; only a model with time gaps reads them.
 
@@ -46,159 +120,229 @@ class LoadedRun:
             where no other item is left.
 
         Raises:
-            UserError: an item is unknown, a history is empty or has not one timestamp for every
-                item, or k exceeds the beam width.
+            UserError: an item is unknown, a history has not one timestamp for every item, k exceeds
+                the beam width, or no item is left for any history.
         """
-        known = self._known(histories, k, user_ids, timestamps)
-        items, scores = self.recommender(known, k, exclude_history=exclude_history)
-        return named_lists(self.dataset.item_ids, items, scores)
+        requests = Requests(user_ids, histories, timestamps, block, allow)
+        items, scores = self.recommend_items(
+            self.known(requests), k, exclude_history=exclude_history
+        )
+        return named_lists(self.item_ids, items, scores)
+
+    def recommend_items(
+        self, requests: Known, k: int = 10, *, exclude_history: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same by item index: int32 (B, k) items, -1 for none, and float32 (B, k) scores."""
+        self._check_k(k)
+        lengths = requests.histories.lengths
+        empty = np.flatnonzero(lengths == 0)
+        items = np.empty((len(lengths), k), np.int32)
+        scores = np.empty((len(lengths), k), np.float32)
+        if len(empty):
+            logger.warning(
+                "nothing is known of %s: the most popular items stand in", requests.whose(empty)
+            )
+            items[empty], scores[empty] = self._most_popular(requests.select(empty), k)
+        if len(empty) < len(lengths):
+            rows = np.flatnonzero(lengths)
+            some = requests.select(rows) if len(empty) else requests
+            items[rows], scores[rows] = self.recommender(
+                some.histories,
+                k,
+                exclude_history=exclude_history,
+                block=some.block,
+                allow=some.allow,
+            )
+        _check_lengths(requests, items, k)
+        return items, scores
 
     def recommend_freely(
-        self,
-        histories: Sequence[Sequence[str]],
-        k: int = 10,
-        *,
-        exclude_history: bool = True,
-        user_ids: Sequence[str] | None = None,
-        timestamps: Sequence[Sequence[int]] | None = None,
-    ) -> tuple[list[list[str]], list[list[float]], float]:
-        """As `recommend`, but by a search that may spell any codes, as other recommenders do.
+        self, requests: Known, k: int = 10, *, exclude_history: bool = True
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """As `recommend_items`, but by a search that may spell any codes, as other recommenders do.
 
         Where no item has the codes, the nearest one stands in. So a list may be shorter than k.
 
         Returns:
-            Item ids, scores, and the share of the tuples found that no item has.
-        """
-        known = self._known(histories, k, user_ids, timestamps)
-        resolver, sizes = item_resolver(self.config, self.folder)
-        excluded = [set(items.tolist()) if exclude_history else set() for items in known]
-        items, scores, invalid = resolver.lists(*self.recommender.write(known, sizes), excluded, k)
-        return *named_lists(self.dataset.item_ids, items, scores), invalid
+            Items, scores, and the share of the tuples found that no item has.
 
-    def _known(
-        self,
-        histories: Sequence[Sequence[str]],
-        k: int,
-        user_ids: Sequence[str] | None,
-        timestamps: Sequence[Sequence[int]] | None,
-    ) -> Histories:
-        if not 1 <= k <= self.recommender.beam:
-            raise UserError(
-                f"k is {k}, but must lie between 1 and the beam width, {self.recommender.beam} "
-                "(decoding.beam)"
-            )
-        times = timestamps or [[0] * len(history) for history in histories]
-        for number, (history, seconds) in enumerate(zip(histories, times, strict=True), 1):
-            if not history:
-                raise UserError(f"history {number} has no item, so there is nothing to go on")
-            if len(history) != len(seconds):
+        Raises:
+            UserError: k exceeds the beam width, or a history is empty.
+        """
+        self._check_k(k)
+        histories = requests.histories
+        empty = np.flatnonzero(histories.lengths == 0)
+        if len(empty):
+            raise UserError(f"nothing is known of {requests.whose(empty)}, to go on from")
+        resolver, sizes = self._resolver
+        excluded = [set(items.tolist()) if exclude_history else set() for items in histories]
+        return resolver.lists(*self.recommender.write(histories, sizes), excluded, k)
+
+    def known(self, requests: Requests) -> Known:
+        """Requests with item indices in place of names.
+
+        Raises:
+            UserError: an item is unknown, or the parts of the requests do not fit each other.
+        """
+        histories, times = requests.histories, requests.timestamps
+        for part, given in vars(requests).items():
+            if given is not None and len(given) != len(histories):
+                raise UserError(f"{len(histories)} histories do not fit {len(given)} {part}")
+        owner = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+        items = self._find([name for history in histories for name in history], "histories")
+        found = items >= 0
+        lengths = np.bincount(owner[found], minlength=len(histories))
+        ends = np.cumsum([0, *lengths], dtype=np.int64)
+        seconds = None
+        if times is not None:
+            wrong = [
+                row for row, history in enumerate(histories) if len(history) != len(times[row])
+            ]
+            if wrong:
+                row = wrong[0]
                 raise UserError(
-                    f"history {number} has {len(history)} items, but {len(seconds)} timestamps"
+                    f"history {row + 1} has {len(histories[row])} items, but {len(times[row])} "
+                    "timestamps"
                 )
-        # All names at once: the look-up tables of the catalogue are made once, not once a history.
-        items = find_items(self.dataset, [name for history in histories for name in history])
-        ends = np.cumsum([0, *map(len, histories)], dtype=np.int64)
-        return Histories(
-            ends[:-1],
-            ends[1:],
-            np.array(items, np.int32),
-            timestamps=None if timestamps is None else np.concatenate(times).astype(np.int64),
-            users=None if user_ids is None else hash_user_ids(user_ids),
+            seconds = np.array([second for row in times for second in row], np.int64)[found]
+        users = None if requests.user_ids is None else hash_user_ids(requests.user_ids)
+        block, allow = None, None
+        if requests.block is not None:
+            block = [self._items(names, "block") for names in requests.block]
+        if requests.allow is not None:
+            allow = [
+                None if names is None else self._items(names, "allow") for names in requests.allow
+            ]
+        return Known(
+            requests.user_ids,
+            Histories(ends[:-1], ends[1:], items[found], timestamps=seconds, users=users),
+            block,
+            allow,
         )
 
+    def everybody(self, at_once: int) -> Iterator[Known]:
+        """All users of the log with all that they had, some at a time."""
+        users = self.dataset.user_ids
+        for first in range(0, len(users), at_once):
+            rows = np.arange(first, min(first + at_once, len(users)))
+            yield Known(users[rows], self.dataset.histories.select(rows))
+
+    @functools.cached_property
+    def item_ids(self) -> list[str]:
+        """The user's own id of each item, by item index."""
+        return self.dataset.item_ids
+
+    @functools.cached_property
+    def codes(self) -> np.ndarray:
+        """int32 (N, L): the semantic ID of each item, by item index."""
+        return np.asarray(self.recommender.catalogue.codes)
+
+    @functools.cached_property
     def titles(self) -> dict[str, str]:
         """The title of every item id."""
-        return dict(zip(self.dataset.item_ids, self.dataset.titles, strict=True))
+        return dict(zip(self.item_ids, self.dataset.titles, strict=True))
+
+    @functools.cached_property
+    def resolver_index(self) -> str:
+        """Which Faiss index stands in for codes that no item has, and how well."""
+        resolver, _ = self._resolver
+        if resolver.index_name == "Flat":
+            return "Flat, exact"
+        return f"{resolver.index_name}, recall@1 {resolver.recall():.3f}"
+
+    @functools.cached_property
+    def _names(self) -> ItemNames:
+        return ItemNames(self.dataset)
+
+    @functools.cached_property
+    def _resolver(self):
+        return item_resolver(self.config, self.folder)
+
+    @functools.cached_property
+    def _popularity(self) -> np.ndarray:
+        """float64 (N,): the log of each item's share of the training interactions.
+
+        Each is counted one more, lest an item has none.
+        """
+        counts = self.dataset.training().counts(self.dataset.num_items) + 1.0
+        return np.log(counts / counts.sum())
+
+    def _items(self, names: Sequence[str], where: str) -> np.ndarray:
+        items = self._find(names, where)
+        return np.unique(items[items >= 0])
+
+    def _find(self, names: Sequence[str], where: str) -> np.ndarray:
+        """int32: the item of each name, -1 for unknown ones if the settings say to skip them."""
+        items = np.array(self._names.find(names), np.int32)
+        unknown = list(dict.fromkeys(names[row] for row in np.flatnonzero(items < 0).tolist()))
+        if unknown and self.config.decoding.unknown_items == "refuse":
+            raise self._names.unknown(unknown[0])
+        if unknown:
+            logger.warning("skipped in %s, for no item has this name: %s", where, _some(unknown))
+        return items
+
+    def _check_k(self, k: int) -> None:
+        beam = self.config.decoding.beam
+        if not 1 <= k <= beam:
+            raise UserError(
+                f"k is {k}, but must lie between 1 and the beam width, {beam} (decoding.beam)"
+            )
+
+    def _most_popular(self, requests: Known, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the recommender would return, but the same for every history."""
+        ranked = np.argsort(-self._popularity, kind="stable")
+        if self.allowed is not None:
+            ranked = ranked[np.isin(ranked, self.allowed)]
+        count = len(requests.histories)
+        items = np.full((count, k), -1, np.int32)
+        scores = np.full((count, k), -np.inf, np.float32)
+        for row in range(count):
+            best = ranked
+            only = None if requests.allow is None else requests.allow[row]
+            if only is not None:
+                best = best[np.isin(best, only)]
+            if requests.block is not None:
+                best = best[~np.isin(best, requests.block[row])]
+            best = best[:k]
+            items[row, : len(best)], scores[row, : len(best)] = best, self._popularity[best]
+        return items, scores
 
 
-def load_run(folder: str | Path) -> LoadedRun:
-    """The best model of a run, by validation.
+def load_run(folder: str | Path, decoding: DecodingConfig | None = None) -> LoadedRun:
+    """The best model of a run, by validation; `decoding` takes the place of the run's own settings.
 
     Raises:
-        UserError: it is not a run, or not trained, or its files are not those of its training.
+        UserError: it is not a run, or not trained, or its files are not those of its training; or
+            the settings make no sense.
     """
     folder = Path(folder)
     config = config_of(folder)
     require(folder, config, "train")
+    if decoding is not None:
+        config = dataclasses.replace(config, decoding=decoding)
+        check(config)
     dataset = load_dataset(folder / "dataset")
     return LoadedRun(folder, config, dataset, best_recommender(config, folder, dataset))
 
 
-@dataclass(frozen=True)
-class Example:
-    """What one user of the test had, then chose, and was recommended."""
-
-    user_id: str
-    recent: list[str]
-    target: str
-    titles: list[str]
-    item_ids: list[str]
-    scores: list[float]
-
-
-def examples(folder: Path, *, count: int = 3, k: int = 5, recent: int = 5) -> list[Example]:
-    """A few users, drawn by the seed, with their filtered recommendations.
-
-    Raises:
-        UserError: the run has not been evaluated, or its lists are shorter than k.
-    """
-    config = config_of(folder)
-    require(folder, config, "evaluate")
-    if not 1 <= k <= config.decoding.beam:
-        raise UserError(f"k is {k}, but the lists of {folder} have {config.decoding.beam} items")
-    dataset = load_dataset(folder / "dataset")
-    test = dataset.held_out("test")
-    lists = pq.read_table(folder / "recommendations_filtered.parquet")
-    titles = dataset.titles
-    title_of = dict(zip(dataset.item_ids, titles, strict=True))
-    generator = np.random.default_rng(config.seed)
-    users = generator.choice(len(test.targets), min(count, len(test.targets)), replace=False)
-    shown = []
-    for user in users.tolist():
-        row = lists.slice(user, 1).to_pylist()[0]
-        item_ids = row["item_id"][:k]
-        shown.append(
-            Example(
-                user_id=row["user_id"],
-                recent=[titles[item] for item in test.histories[user][-recent:]],
-                target=titles[test.targets[user]],
-                titles=[title_of[item_id] for item_id in item_ids],
-                item_ids=item_ids,
-                scores=row["score"][:k],
-            )
+def _check_lengths(requests: Known, items: np.ndarray, k: int) -> None:
+    """Says which lists are short; UserError where all are empty."""
+    found = (items >= 0).sum(axis=1)
+    if len(found) and found.max() == 0:
+        raise UserError("no item is left to recommend: allow more or block fewer")
+    short = np.flatnonzero(found < k)
+    if len(short):
+        logger.warning(
+            "%d items are wanted, but as few as %d are allowed for %s",
+            k,
+            found[short].min(),
+            requests.whose(short),
         )
-    return shown
 
 
-@dataclass(frozen=True)
-class GivenHistories:
-    """Histories of a file: item ids or titles, and their timestamps if the file has them."""
-
-    user_ids: list[str]
-    histories: list[list[str]]
-    timestamps: list[list[int]] | None
-
-
-def read_histories(path: Path) -> GivenHistories:
-    """Reads JSON lines or Parquet with the columns user_id, items and, if known, timestamps.
-
-    Raises:
-        UserError: the file can't be read or lacks a column.
-    """
-    if not path.exists():
-        raise UserError(f"{path} does not exist")
-    try:
-        read = pq.read_table if path.suffix == ".parquet" else pyarrow.json.read_json
-        table = read(path)
-        users = table["user_id"].cast(pa.string()).to_pylist()
-        histories = table["items"].cast(pa.list_(pa.string())).to_pylist()
-        times = None
-        if "timestamps" in table.column_names:
-            times = table["timestamps"].cast(pa.list_(pa.int64())).to_pylist()
-    except (KeyError, OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path} should be JSON lines or Parquet with user_id and items, a list: {reason}"
-        ) from error
-    filled = [history or [] for history in histories]
-    return GivenHistories(users, filled, times and [seconds or [] for seconds in times])
+def _some(names: Sequence[str]) -> str:
+    """The names, or the first few of many."""
+    more = len(names) - _NAMED_AT_MOST
+    return (
+        ", ".join(names) if more <= 0 else f"{', '.join(names[:_NAMED_AT_MOST])} and {more:,} more"
+    )

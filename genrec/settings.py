@@ -36,8 +36,10 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def file_arguments(path: Path) -> list[str]:
+def file_arguments(path: Path, section: str | None = None) -> list[str]:
     """A YAML file's settings as arguments, each checked to be a setting of the right type.
+
+    With a section, only that one's are returned.
 
     Raises:
         UserError: the file can't be read, or a setting is unknown or of the wrong type.
@@ -55,6 +57,8 @@ def file_arguments(path: Path) -> list[str]:
         parse(Config, arguments)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    if section is not None:
+        return list(_arguments({section: (tree or {}).get(section, {})}))
     return arguments
 
 

@@ -12,7 +12,7 @@ from flax import nnx
 
 from genrec.config import Config, DataConfig, ModelConfig
 from genrec.data import Dataset, Source, load_dataset, movielens_100k, prepare
-from genrec.decoding import Recommender, Resolver, named_lists, write_lists
+from genrec.decoding import ListsWriter, Options, Recommender, Resolver, order_within
 from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse
 from genrec.evaluation import (
     Evaluation,
@@ -86,18 +86,23 @@ def make_embeddings(task: Task) -> str:
 def make_semantic_ids(task: Task) -> str:
     """Writes tokenizer/."""
     settings = dataclasses.asdict(task.config.tokenizer)
-    del settings["cooccurrence"]
+    del settings["cooccurrence"], settings["collisions"]
     vectors = _item_vectors(task.config, task.folder)
     tokenizer, history = fit_rqvae(vectors, **settings, seed=task.config.seed)
     codes = tokenizer.encode(vectors)
     report = health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode(codes))
-    ids = disambiguate(codes, tokenizer.codebook_sizes)
+    if task.config.tokenizer.collisions == "code":
+        ids = disambiguate(codes, tokenizer.codebook_sizes)
+    else:
+        ids = SemanticIds(codes.astype(np.int32), tokenizer.codebook_sizes, unique=False)
     with replacing(task.folder / "tokenizer") as temporary:
         save_tokenizer(temporary, tokenizer)
         save_semantic_ids(temporary / "semantic_ids.parquet", ids)
         write_json(temporary / "health.json", {**report, "training": history})
     sizes = "x".join(map(str, ids.codebook_sizes))
-    return f"{sizes} codes; {report['distinct_share']:.1%} distinct without the last"
+    return (
+        f"{sizes} codes; {report['distinct_share']:.1%} distinct{' without the last' * ids.unique}"
+    )
 
 
 def make_checkpoints(task: Task) -> str:
@@ -115,7 +120,7 @@ def make_checkpoints(task: Task) -> str:
         seed=config.seed,
         folder=folder,
         identity=task.identity,
-        validate=validation(config, dataset, catalogue, build),
+        validate=validation(config, dataset, catalogue, build, places=places(config, folder, ids)),
     )
     single = int((histories.lengths < 2).sum())
     longer = int((histories.lengths > config.model.max_history + 1).sum())
@@ -152,8 +157,8 @@ def make_metrics(task: Task) -> str:
     ours = measured(best_recommender(config, folder, dataset, progress_name="evaluate"))
     theirs = {name: {"test": measured(each).to_json()} for name, each in baselines.items()}
     for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
-        lists = named_lists(dataset.item_ids, ranking.items, ranking.scores)
-        write_lists(folder / f"recommendations{suffix}.parquet", dataset.user_ids, *lists)
+        with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
+            writer.write(dataset.user_ids, ranking.items, ranking.scores)
     write_json(folder / "metrics.json", {"test": ours.to_json(), "baselines": theirs})
     return f"{len(test.targets):,} test users"
 
@@ -168,7 +173,10 @@ def data_source(data: DataConfig) -> Source:
 
 
 def best_recommender(
-    config: Config, folder: Path, dataset: Dataset, progress_name: str | None = None
+    config: Config,
+    folder: Path,
+    dataset: Dataset,
+    progress_name: str | None = None,
 ) -> Recommender:
     """The best checkpoint of a run, ready to recommend.
 
@@ -182,7 +190,53 @@ def best_recommender(
     with Checkpoints(folder / "checkpoints") as checkpoints:
         like = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
         state, _ = checkpoints.restore(checkpoints.best, {part: like})
-    return recommender(config, catalogue, build, state[part], config.decoding.beam, progress_name)
+    unseen = None
+    if config.decoding.unseen_share:
+        unseen = np.flatnonzero(dataset.training().counts(dataset.num_items) == 0)
+    return recommender(
+        config,
+        catalogue,
+        build,
+        state[part],
+        options(config),
+        places=places(config, folder, ids),
+        unseen=unseen,
+        progress_name=progress_name,
+    )
+
+
+def recommender(
+    config: Config,
+    catalogue: Catalogue,
+    build: Callable[[nnx.Rngs], EncoderDecoder],
+    params: Any,
+    options: Options,
+    **given: Any,
+) -> Recommender:
+    """A model ready to recommend; `given` is what else `Recommender` may be told."""
+    return Recommender(
+        nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0)))),
+        params,
+        catalogue,
+        max_history=config.model.max_history,
+        options=options,
+        **given,
+    )
+
+
+def options(config: Config) -> Options:
+    """How lists are made, by the settings of the decoding."""
+    settings = dataclasses.asdict(config.decoding)
+    del settings["unknown_items"], settings["index"]
+    return Options(**settings, seed=config.seed)
+
+
+def places(config: Config, folder: Path, ids: SemanticIds) -> np.ndarray | None:
+    """int32 (N,), the place of each item among those that share its codes; None if none do."""
+    if ids.unique:
+        return None
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    return order_within(ids.codes, _item_vectors(config, folder), tokenizer.decode)
 
 
 def item_resolver(config: Config, folder: Path) -> tuple[Resolver, tuple[int, ...]]:
@@ -198,6 +252,7 @@ def item_resolver(config: Config, folder: Path) -> tuple[Resolver, tuple[int, ..
         _item_vectors(config, folder),
         lambda codes: tokenizer.decode(codes[:, :levels]),
         index=config.decoding.index,
+        seed=config.seed,
     )
     return resolver, ids.codebook_sizes
 
@@ -248,31 +303,13 @@ def builder(
     return build
 
 
-def recommender(
-    config: Config,
-    catalogue: Catalogue,
-    build: Callable[[nnx.Rngs], EncoderDecoder],
-    params: Any,
-    beam: int,
-    progress_name: str | None = None,
-) -> Recommender:
-    return Recommender(
-        nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0)))),
-        params,
-        catalogue,
-        max_history=config.model.max_history,
-        beam=beam,
-        batch_size=config.decoding.batch_size,
-        progress_name=progress_name,
-    )
-
-
 def validation(
     config: Config,
     dataset: Dataset,
     catalogue: Catalogue,
     build: Callable[[nnx.Rngs], EncoderDecoder],
     *,
+    places: np.ndarray | None = None,
     by_dense_head: bool = False,
 ) -> Callable[[Any], dict[str, float]]:
     """Parameters → metrics, by decoding for a fixed sample of users and their validation items."""
@@ -282,7 +319,8 @@ def validation(
     users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
     histories, targets = held_out.histories.select(users), held_out.targets[users]
     beam = config.training.validation_beam
-    model = recommender(config, catalogue, build, None, beam)
+    how = Options(beam, config.decoding.batch_size)
+    model = recommender(config, catalogue, build, None, how, places=places)
     recommend = model.rank if by_dense_head else model
 
     def validate(params: Any) -> dict[str, float]:

@@ -66,7 +66,7 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     dataset, ids = load_dataset(folder / "dataset"), stages.semantic_ids(folder)
     catalogue = stages.catalogue_of(config, folder, ids)
     build = stages.builder(config.model, catalogue, ids.codebook_sizes)
-    recommend = stages.recommender(config, catalogue, build, None, config.decoding.beam)
+    recommend = stages.recommender(config, catalogue, build, None, stages.options(config))
     ways: dict[str, Callable[..., Any]] = {"beam search": recommend}
     if config.model.item_head:
         ways["dense head"] = recommend.rank

@@ -1,16 +1,17 @@
 """Interactions and items: read, cleaned, ordered and split."""
 
-from genrec.data.dataset import Dataset, HeldOut, find_items, load_dataset
+from genrec.data.dataset import Dataset, HeldOut, load_dataset
 from genrec.data.histories import Histories, hash_user_ids
 from genrec.data.movielens import movielens_100k
+from genrec.data.names import ItemNames
 from genrec.data.prepare import Source, prepare
 
 __all__ = [
     "Dataset",
     "HeldOut",
     "Histories",
+    "ItemNames",
     "Source",
-    "find_items",
     "hash_user_ids",
     "load_dataset",
     "movielens_100k",

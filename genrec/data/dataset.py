@@ -1,8 +1,8 @@
-"""A prepared dataset, its leave-one-out split, and finding the items that people name."""
+"""A prepared dataset and its leave-one-out split."""
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from genrec.data.flat import open_histories, read_run
 from genrec.data.histories import Histories, runs
 from genrec.data.prepare import MIN_HISTORY, SEQUENCES
-from genrec.data.reading import nearest
 from genrec.errors import UserError
 
 _ITEM_COLUMNS = {
@@ -115,38 +114,6 @@ def load_dataset(folder: Path) -> Dataset:
         raise _inconsistent(folder, what)
     _check_histories(folder, histories, items.num_rows)
     return Dataset(items, histories, folder / "sequences.parquet")
-
-
-def find_items(dataset: Dataset, names: Sequence[str]) -> list[int]:
-    """The item index of each name: an item id, or else a title in whatever case.
-
-    Raises UserError naming the nearest titles for an unknown name, and the ids of the items for a
-    title that several share.
-    """
-    by_id = {item_id: item for item, item_id in enumerate(dataset.item_ids)}
-    by_title: dict[str, list[int]] = {}
-    for item, title in enumerate(dataset.titles):
-        by_title.setdefault(title.casefold(), []).append(item)
-    found = []
-    for name in names:
-        titled = by_title.get(name.strip().casefold(), [])
-        if name in by_id:
-            found.append(by_id[name])
-        elif len(titled) == 1:
-            found.append(titled[0])
-        elif titled:
-            ids = ", ".join(dataset.item_ids[item] for item in titled)
-            raise UserError(f"{len(titled)} items are called {name!r}; say which by its id: {ids}")
-        else:
-            raise UserError(f"no item has the id or title {name!r}; {_similar(name, dataset)}")
-    return found
-
-
-def _similar(name: str, dataset: Dataset) -> str:
-    """Titles that contain the name, or else those spelt most like it."""
-    within = [title for title in dataset.titles if name.strip().casefold() in title.casefold()]
-    titles = sorted(set(within), key=len)[:3] or nearest(name, dataset.titles, 3, cutoff=0.6)
-    return f"the nearest titles are {', '.join(map(repr, titles))}" if titles else "nor one like it"
 
 
 @contextlib.contextmanager

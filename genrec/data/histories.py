@@ -118,6 +118,15 @@ class Histories:
             items[begin:end] = self.items[np.arange(begin, end) + shift]
         return indptr, items
 
+    def counts(self, num_items: int) -> np.ndarray:
+        """int64 (num_items,): how often each item occurs."""
+        found = np.zeros(num_items, np.int64)
+        indptr = np.append(0, np.cumsum(self.lengths, dtype=np.int64))
+        for first, last in runs(indptr, _AT_ONCE):
+            _, items = self.select(np.arange(first, last)).csr()
+            found += np.bincount(items, minlength=num_items)
+        return found
+
 
 def runs(indptr: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
     """Runs (first, last) of rows of a CSR that hold at most `most` entries, or are one row."""

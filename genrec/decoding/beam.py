@@ -1,49 +1,83 @@
 """Beam search that can only spell items that exist, and one that may spell anything.
 
-Array shapes: B histories, M beams, R children of a node, X excluded items.
+Array shapes: B histories, M beams, R children of a node.
 """
+
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Integer, UInt32
 
-from genrec.decoding.trie import Trie, exhausted_nodes
+from genrec.decoding.filters import Filters, marked_nodes
+from genrec.decoding.trie import Trie
 from genrec.model import Encoded, EncoderDecoder
+
+Normalise = Literal["codes", "allowed"]
+"""Over what a level's probabilities sum to one: all its codes, or those that may come next."""
+
+
+class Sampling(NamedTuple):
+    """Draws items at random instead of taking the most probable ones.
+
+    Attributes:
+        temperature: float32 (L,), what each level's log-probabilities are divided by, above 0.
+        seeds: uint32 (B,), one for each history.
+    """
+
+    temperature: np.ndarray | Float[Array, " L"]
+    seeds: np.ndarray | UInt32[Array, " B"]
 
 
 def beam_search(
     model: EncoderDecoder,
     trie: Trie,
     encoded: Encoded,
-    excluded: Int[Array, "B X"],
+    filters: Filters,
     *,
     beam: int,
+    normalise: Normalise = "codes",
+    scored: int | None = None,
+    sampling: Sampling | None = None,
 ) -> tuple[Int[Array, "B M"], Float[Array, "B M"]]:
     """The items whose codes the model finds most probable after each history, best first.
 
-    Every step ranks only codes that lead to an item which is not excluded. So the result holds
+    Every step ranks only codes that lead to an item which the filter permits. So the result holds
     `beam` items, or all that are left where there are fewer, and none of them twice. Codes of the
     same score are ranked in the order of the sorted code tuples.
 
     Args:
         encoded: histories, read with one query each.
-        excluded: item indices that must not come out; entries below 0 exclude nothing.
+        filters: which items each history may get.
         beam: beam width, the number of prefixes kept at every level.
+        normalise: over what the probabilities of a level's codes sum to one. "allowed" means those
+            that the trie and the filter leave after a prefix.
+        scored: levels that the model has a say in; None for as many as it knows. Below them all
+            codes are equally good.
+        sampling: draws items without replacement, each with the probability that the model gives it
+            at these temperatures among those permitted (stochastic beam search: Kool, van Hoof and
+            Welling 2019, algorithm 1).
 
     Returns:
         Item indices, -1 where no item is left; and their scores, the float32 sum of the codes'
-        log-probabilities (natural logarithm, normalised over all codes of a level).
+        log-probabilities (natural logarithm, at temperature 1).
     """
-    exhausted = exhausted_nodes(trie, excluded)
-    search = _Search(model, encoded, beam)
-    node = jnp.zeros((len(excluded), 1), jnp.int32)
+    marks = marked_nodes(trie, filters)
+    search = _Search(model, encoded, beam, normalise, sampling)
+    scored = len(model.codes) if scored is None else scored
+    node = jnp.zeros((len(encoded.states), 1), jnp.int32)
     for level in range(trie.levels):
-        child, code, allowed = _children(trie, level, node, exhausted[level])
-        chosen = search.advance(code, allowed)
+        child, code, allowed = _children(trie, level, node, marks[level], filters)
+        chosen = search.advance(code, allowed) if level < scored else search.spread(allowed)
         # A beam without a code to go on with must not come back to life one level below.
         child = jnp.take_along_axis(child.reshape(len(child), -1), chosen, axis=1)
-        node = jnp.where(jnp.isneginf(search.score), -1, child)
-    return jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1), search.score
+        node = jnp.where(jnp.isneginf(search.rank), -1, child)
+    items, scores = jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1), search.score
+    if sampling is not None:
+        scores, place = jax.lax.top_k(scores, scores.shape[1])
+        items = jnp.take_along_axis(items, place, axis=1)
+    return items, scores
 
 
 def unconstrained_beam_search(
@@ -57,7 +91,7 @@ def unconstrained_beam_search(
 
     Arguments and scores are those of `beam_search`; a `Resolver` finds items for the tuples.
     """
-    search = _Search(model, encoded, beam)
+    search = _Search(model, encoded, beam, "codes", None)
     for size in codebook_sizes:
         every = jnp.arange(size, dtype=jnp.int32)[None, None]
         code = jnp.broadcast_to(every, (*search.score.shape, size))
@@ -65,19 +99,43 @@ def unconstrained_beam_search(
     return jnp.stack(search.codes, axis=-1), search.score
 
 
+def log_probabilities(
+    model: EncoderDecoder, encoded: Encoded, codes: Int[Array, "B M L"]
+) -> Float[Array, "B M"]:
+    """The score of given tuples after each history, as `beam_search` has it over all codes."""
+    queries = _queries(encoded, codes.shape[1])
+    total = jnp.zeros(codes.shape[:2], jnp.float32)
+    for level, logits in enumerate(model.decode(codes, queries)):
+        total = total + jnp.take_along_axis(
+            jax.nn.log_softmax(logits), codes[:, :, level, None], axis=2
+        ).squeeze(2)
+    return total
+
+
 class _Search:
     """The beams of a search that goes down the levels, within one traced call.
 
     Attributes:
         score: float32 (B, M), the sum of the log-probabilities of each beam's codes.
+        rank: float32 (B, M), what the beams are chosen by: the score, or in sampling the perturbed
+            log-probability; -inf for a beam that came to nothing.
         codes: for each level so far int32 (B, M), each beam's code.
     """
 
-    def __init__(self, model: EncoderDecoder, encoded: Encoded, beam: int):
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        encoded: Encoded,
+        beam: int,
+        normalise: Normalise,
+        sampling: Sampling | None,
+    ):
         self._model, self._encoded, self._beam = model, encoded, beam
+        self._normalise, self._sampling = normalise, sampling
         self._memory = model.remember(encoded.states)
         self._past: list = []
-        self.score = jnp.zeros((len(encoded.states), 1), jnp.float32)
+        self.score = self.rank = jnp.zeros((len(encoded.states), 1), jnp.float32)
+        self._tempered = self.score
         self.codes: list[Int[Array, "B M"]] = []
 
     def advance(
@@ -88,42 +146,112 @@ class _Search:
         Returns:
             Which of the candidates were chosen, as positions among all beams' in turn.
         """
-        batch, queries, width = code.shape
-        start = self._encoded.start
+        level = len(self.codes)
+        read = _queries(self._encoded, code.shape[1])
         logits, present = self._model.decode_level(
-            len(self.codes),
+            level,
             self.codes[-1] if self.codes else None,
-            start if start is None else jnp.repeat(start, queries, axis=1),
+            read.start,
             self._past,
             self._memory,
-            jnp.repeat(self._encoded.mask, queries, axis=1),
+            read.mask,
         )
-        gained = jnp.take_along_axis(jax.nn.log_softmax(logits.astype(jnp.float32)), code, axis=2)
-        total = jnp.where(allowed, self.score[:, :, None] + gained, -jnp.inf).reshape(batch, -1)
-        self.score, chosen = jax.lax.top_k(total, min(self._beam, total.shape[1]))
+        gained = jnp.take_along_axis(logits, code, axis=2)
+        counted = logits if self._normalise == "codes" else jnp.where(allowed, gained, -jnp.inf)
+        gained = gained - jax.nn.logsumexp(counted, axis=2, keepdims=True)
+        gained = jnp.where(allowed, gained, -jnp.inf)
+        total = self.score[:, :, None] + gained
+        if self._sampling is None:
+            return self._choose(total, total, total, code, [*self._past, present])
+        tempered = jax.nn.log_softmax(gained / self._sampling.temperature[level], axis=2)
+        tempered = self._tempered[:, :, None] + tempered
+        keys = jax.vmap(jax.random.fold_in, (0, None))(_keys(self._sampling.seeds), level)
+        noise = jax.vmap(lambda key: jax.random.gumbel(key, code.shape[1:]))(keys)
+        rank = _perturbed(tempered, noise, self.rank, allowed)
+        return self._choose(rank, total, tempered, code, [*self._past, present])
 
+    def spread(self, allowed: Bool[Array, "B M R"]) -> Int[Array, "B _"]:
+        """Goes down one level on which the model has no say: every allowed code is as good."""
+        rank, score = (
+            jnp.where(allowed, values[:, :, None], -jnp.inf) for values in (self.rank, self.score)
+        )
+        return self._choose(rank, score, score, None, [])
+
+    def _choose(
+        self,
+        rank: Float[Array, "B M R"],
+        score: Float[Array, "B M R"],
+        tempered: Float[Array, "B M R"],
+        code: Int[Array, "B M R"] | None,
+        past: list,
+    ) -> Int[Array, "B _"]:
+        """Keeps the highest-ranked candidates of each history and what belongs to them."""
+        batch, _, width = rank.shape
+        flat = rank.reshape(batch, -1)
+        self.rank, chosen = jax.lax.top_k(flat, min(self._beam, flat.shape[1]))
+
+        def of_chosen(values: Array) -> Array:
+            return jnp.take_along_axis(values.reshape(batch, -1), chosen, axis=1)
+
+        self.score = self.rank if score is rank else of_chosen(score)
+        self._tempered = self.score if tempered is score else of_chosen(tempered)
         origin = chosen // width
         self._past = jax.tree.map(
-            lambda x: jnp.take_along_axis(x, origin[:, :, None], axis=1), [*self._past, present]
+            lambda x: jnp.take_along_axis(x, origin[:, :, None], axis=1), past
         )
-        earlier = [jnp.take_along_axis(codes, origin, axis=1) for codes in self.codes]
-        self.codes = [*earlier, jnp.take_along_axis(code.reshape(batch, -1), chosen, axis=1)]
+        self.codes = [jnp.take_along_axis(codes, origin, axis=1) for codes in self.codes]
+        if code is not None:
+            self.codes.append(of_chosen(code))
         return chosen
 
 
+def _queries(encoded: Encoded, count: int) -> Encoded:
+    """Histories with `count` queries each in place of one."""
+    start = None if encoded.start is None else jnp.repeat(encoded.start, count, axis=1)
+    return Encoded(encoded.states, jnp.repeat(encoded.mask, count, axis=1), start)
+
+
+def _keys(seeds: np.ndarray | Array) -> Array:
+    return jax.vmap(jax.random.key)(jnp.asarray(seeds))
+
+
+def _perturbed(
+    tempered: Float[Array, "B M R"],
+    noise: Float[Array, "B M R"],
+    above: Float[Array, "B M"],
+    allowed: Bool[Array, "B M R"],
+) -> Float[Array, "B M R"]:
+    """Gumbel-perturbed log-probabilities whose maximum over a beam's codes is that of the beam.
+
+    Kool, van Hoof and Welling (2019), appendix B.3, which is the numerically stable form.
+    """
+    drawn = jnp.where(allowed, tempered + noise, -jnp.inf)
+    above = above[:, :, None]
+    value = above - drawn + jnp.log(-jnp.expm1(drawn - drawn.max(axis=2, keepdims=True)))
+    moved = above - jnp.maximum(value, 0.0) - jnp.log1p(jnp.exp(-jnp.abs(value)))
+    return jnp.where(allowed, moved, -jnp.inf)
+
+
 def _children(
-    trie: Trie, level: int, node: Int[Array, "B M"], exhausted: tuple[Array, Array]
-) -> tuple[Int[Array, "B M R"], Int[Array, "B M R"], Bool[Array, "B M R"]]:
+    trie: Trie,
+    level: int,
+    node: Int[Array, "B M"],
+    marks: tuple[Array, Array],
+    filters: Filters,
+) -> tuple[Int[Array, "B M R"], Integer[Array, "B M R"], Bool[Array, "B M R"]]:
     """Every child of every beam's node: its number, its code, and whether it may be chosen."""
     begin = trie.children[level][jnp.maximum(node, 0)]
     end = trie.children[level][jnp.maximum(node, 0) + 1]
-    child = begin[:, :, None] + jnp.arange(trie.fan_out[level])[None, None]
-    allowed = (child < end[:, :, None]) & (node >= 0)[:, :, None]
+    child = begin[:, :, None] + jnp.arange(trie.fan_out[level], dtype=jnp.int32)[None, None]
+    there = (child < end[:, :, None]) & (node >= 0)[:, :, None]
     code = trie.codes[level][jnp.minimum(child, trie.codes[level].shape[0] - 1)]
 
-    # Beams hold distinct nodes, so an exhausted child belongs to one beam at most.
-    parent, which = exhausted
+    # Beams hold distinct nodes, so a marked child belongs to one beam at most.
+    parent, which = marks
     of_beam = (node[:, :, None] == parent[:, None, :]) & (parent >= 0)[:, None, :]
     beam = jnp.where(of_beam.any(1), of_beam.argmax(1), node.shape[1])
-    batch = jnp.arange(node.shape[0])[:, None]
-    return child, code, allowed.at[batch, beam, which].set(False, mode="drop")
+    row = jnp.arange(node.shape[0])[:, None]
+    allow = jnp.asarray(filters.allow)[:, None, None]
+    ruled = jnp.broadcast_to(~allow, child.shape)
+    ruled = ruled.at[row, beam, which].set(allow[:, :, 0], mode="drop")
+    return child, code.astype(jnp.int32), there & ruled

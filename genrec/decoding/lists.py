@@ -1,7 +1,9 @@
 """Ranked lists as people see them: item ids and scores, in memory and in Parquet."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -19,19 +21,58 @@ def named_lists(
     return names, [row[:n] for row, n in zip(scores.tolist(), lengths, strict=True)]
 
 
-def write_lists(
-    path: Path,
-    user_ids: Sequence[str] | np.ndarray,
-    item_ids: Sequence[Sequence[str]],
-    scores: Sequence[Sequence[float]],
-) -> None:
-    """Writes a ranked list for each user as Parquet: user_id, item_id (list), score (list)."""
-    table = pa.table(
-        {
-            "user_id": pa.array(user_ids, pa.string()),
-            "item_id": pa.array(item_ids, pa.list_(pa.string())),
-            "score": pa.array(scores, pa.list_(pa.float32())),
+class ListsWriter:
+    """Writes ranked lists as Parquet, some users at a time; a context manager.
+
+    The columns are user_id, item_id (list), score (list) and, if codes are given, codes (list of
+    lists). The file appears when all is written, or not at all.
+
+    Args:
+        item_ids: the id of each item.
+        codes: int (N, L), the semantic ID of each item, to be written beside it.
+    """
+
+    def __init__(self, path: Path, item_ids: Sequence[str], codes: np.ndarray | None = None):
+        self._path, self._codes = path, codes
+        self._item_ids = pa.array(item_ids, pa.string())
+        self._open = contextlib.ExitStack()
+        fields = {
+            "user_id": pa.string(),
+            "item_id": pa.list_(pa.string()),
+            "score": pa.list_(pa.float32()),
         }
-    )
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary)
+        if codes is not None:
+            fields["codes"] = pa.list_(pa.list_(pa.int32()))
+        self._schema = pa.schema(fields)
+
+    def __enter__(self) -> "ListsWriter":
+        temporary = self._open.enter_context(replacing(self._path))
+        self._file = self._open.enter_context(pq.ParquetWriter(temporary, self._schema))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def write(
+        self, user_ids: Sequence[str] | np.ndarray, items: np.ndarray, scores: np.ndarray
+    ) -> None:
+        """Adds a list for each user, from item indices (B, k), -1 being none, and scores."""
+        there = items >= 0
+        flat = items[there]
+        ends = pa.array(np.cumsum([0, *there.sum(axis=1)], dtype=np.int32))
+        columns = [
+            pa.array(user_ids, pa.string()),
+            pa.ListArray.from_arrays(ends, self._item_ids.take(pa.array(flat))),
+            pa.ListArray.from_arrays(ends, pa.array(scores[there], pa.float32())),
+        ]
+        if self._codes is not None:
+            codes = self._codes[flat].astype(np.int32)
+            inner = np.arange(len(flat) + 1, dtype=np.int32) * codes.shape[1]
+            tuples = pa.ListArray.from_arrays(pa.array(inner), pa.array(codes.reshape(-1)))
+            columns.append(pa.ListArray.from_arrays(ends, tuples))
+        self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema))

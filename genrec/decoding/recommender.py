@@ -1,21 +1,56 @@
 """From histories to ranked items: batches of few shapes around the compiled search."""
 
 import contextlib
-import functools
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
 
 from genrec.data.histories import Histories
-from genrec.decoding.beam import beam_search, unconstrained_beam_search
-from genrec.decoding.trie import Trie, build_trie
+from genrec.decoding.beam import Normalise, Sampling
+from genrec.decoding.filters import Filters
+from genrec.decoding.search import (
+    Fusion,
+    Lists,
+    Unseen,
+    item_vectors,
+    rank_items,
+    search,
+    search_freely,
+)
+from genrec.decoding.trie import build_trie
 from genrec.model import Catalogue, EncoderDecoder, Inputs, lay_out
 from genrec.progress import progress
+
+
+@dataclass(frozen=True)
+class Options:
+    """How lists are made.
+
+    Attributes:
+        beam: beam width, and so the largest k.
+        batch_size: the most histories searched at once.
+        normalise: over what the probabilities of a level's codes sum to one.
+        dense_share: the dense head's share of the score, in 0…1; 0 asks the decoder alone.
+        unseen_share: the share of a list that may go to items without a training interaction,
+            searched apart; 0 lets them compete like all others.
+        temperature: one for each level, or a single one for all: draws items at random; None takes
+            the best.
+        seed: of what is random.
+    """
+
+    beam: int
+    batch_size: int = 32
+    normalise: Normalise = "codes"
+    dense_share: float = 0.0
+    unseen_share: float = 0.0
+    temperature: tuple[float, ...] | None = None
+    seed: int = 0
 
 
 class Recommender:
@@ -26,8 +61,10 @@ class Recommender:
         params: the model's parameters, a pytree.
         catalogue: what the model knows of every item.
         max_history: the most recent items of a history that are read.
-        beam: beam width, and so the largest k.
-        batch_size: histories searched at once.
+        options: how lists are made.
+        places: int (N,), the rank of each item among those of the same codes; needed where codes
+            are shared.
+        unseen: the items without a training interaction; needed for `Options.unseen_share`.
         progress_name: shows progress under this name; None shows none.
     """
 
@@ -38,20 +75,61 @@ class Recommender:
         catalogue: Catalogue,
         *,
         max_history: int,
-        beam: int,
-        batch_size: int,
+        options: Options,
+        places: np.ndarray | None = None,
+        unseen: np.ndarray | None = None,
         progress_name: str | None = None,
     ):
-        self.graph, self.params = graph, params
+        self.graph, self.params, self.options = graph, params, options
         self.catalogue = jax.tree.map(jnp.asarray, catalogue)
-        self.trie = build_trie(np.asarray(catalogue.codes))
-        self.max_history, self.beam, self.batch_size = max_history, beam, batch_size
+        self.max_history = max_history
         self.progress_name = progress_name
+        codes = np.asarray(catalogue.codes)
+        self._codes = codes
+        if places is not None and places.any():
+            self._codes = np.column_stack([codes, places])
+        self._unseen = np.zeros(0, np.int64) if unseen is None else unseen
+        self.trie, self._unseen_trie = build_trie(self._codes), None
+        self._spell(np.arange(len(codes)))
+
+    def only(self, allowed: np.ndarray) -> "Recommender":
+        """The same recommender for a part of the catalogue: int item indices, at least one.
+
+        Its tries have the same shapes, so nothing is compiled anew.
+        """
+        other = copy.copy(self)
+        other._spell(np.unique(allowed))
+        return other
+
+    def _spell(self, allowed: np.ndarray) -> None:
+        """Makes the tries of the items that may be recommended."""
+        usual, new = allowed, np.zeros(0, np.int64)
+        if self.options.unseen_share:
+            usual, new = (
+                np.setdiff1d(allowed, self._unseen),
+                np.intersect1d(allowed, self._unseen),
+            )
+        if len(usual) == 0:  # with nothing but new items, they compete with nobody
+            usual, new = new, usual
+        if len(usual) < len(self._codes):
+            self.trie = build_trie(self._codes, usual, like=self.trie)
+        self._unseen_trie = build_trie(self._codes, new, like=self.trie) if len(new) else None
 
     def __call__(
-        self, histories: Histories, k: int, *, exclude_history: bool
+        self,
+        histories: Histories,
+        k: int,
+        *,
+        exclude_history: bool,
+        block: Sequence[np.ndarray] | None = None,
+        allow: Sequence[np.ndarray | None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k items most probable to come next after each history.
+        """The k best items to come next after each history.
+
+        Args:
+            exclude_history: leaves out the items of the history.
+            block: items that each list must not hold.
+            allow: the only items that each list may hold; None for a list that may hold all.
 
         Returns:
             int32 (B, k) item indices, best first, -1 where no item is left; float32 (B, k) scores,
@@ -60,8 +138,32 @@ class Recommender:
         Raises:
             ValueError: k is larger than the beam, or a history is empty.
         """
-        find = functools.partial(search, self.graph, self.params, self.trie, beam=self.beam)
-        return self._lists(find, histories, k, exclude_history)
+        options = self.options
+        fusion, unseen = None, None
+        if options.dense_share:
+            vectors = item_vectors(self.graph, self.params, self.catalogue)
+            fusion = Fusion(jnp.float32(options.dense_share), vectors)
+        if self._unseen_trie is not None:
+            # The rounding guards against shares such as 0.3 of 10, which is 3 but for a bit.
+            most = math.floor(options.unseen_share * k + 1e-9)
+            unseen = Unseen(self._unseen_trie, most, k)
+
+        def find(read: Inputs, filters: Filters, rows: np.ndarray) -> Lists:
+            return search(
+                self.graph,
+                self.params,
+                self.trie,
+                self.catalogue,
+                read,
+                filters,
+                self._sampling(rows, len(filters.items)),
+                fusion,
+                unseen,
+                beam=options.beam,
+                normalise=options.normalise,
+            )
+
+        return self._lists(find, histories, k, exclude_history, block, allow)
 
     def rank(
         self, histories: Histories, k: int, *, exclude_history: bool
@@ -71,23 +173,40 @@ class Recommender:
         Scores are log-probabilities over all items. Raises ValueError as above, and where the model
         has no dense head.
         """
-        find = functools.partial(rank_items, self.graph, self.params, count=self.beam)
-        return self._lists(find, histories, k, exclude_history)
+        vectors = item_vectors(self.graph, self.params, self.catalogue)
+
+        def find(read: Inputs, filters: Filters, rows: np.ndarray) -> Lists:
+            return rank_items(
+                self.graph,
+                self.params,
+                self.trie,
+                self.catalogue,
+                read,
+                filters,
+                vectors,
+                count=self.options.beam,
+            )
+
+        return self._lists(find, histories, k, exclude_history, None, None)
 
     def _lists(
-        self, find: Callable, histories: Histories, k: int, exclude_history: bool
+        self,
+        find: Callable[[Inputs, Filters, np.ndarray], Lists],
+        histories: Histories,
+        k: int,
+        exclude_history: bool,
+        block: Sequence[np.ndarray] | None,
+        allow: Sequence[np.ndarray | None] | None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        if not 1 <= k <= self.beam:
-            raise ValueError(f"k must lie between 1 and the beam width {self.beam}, got {k}")
+        if not 1 <= k <= self.options.beam:
+            raise ValueError(
+                f"k must lie between 1 and the beam width {self.options.beam}, got {k}"
+            )
         items = np.full((len(histories), k), -1, np.int32)
         scores = np.full((len(histories), k), -np.inf, np.float32)
-        widest = int(histories.lengths.max(initial=1)) if exclude_history else 1
         for rows, read in self._batches(histories):
-            excluded = np.full((self.batch_size, _round_up(widest)), -1, np.int32)
-            if exclude_history:
-                seen = self._read(histories, rows, excluded.shape[1], widest)
-                excluded[:] = np.where(seen.segments >= 0, seen.items, -1)
-            best, score = find(self.catalogue, read, excluded)
+            filters = _filters(histories, rows, len(read.items), exclude_history, block, allow)
+            best, score = find(read, filters, rows)
             width = min(k, best.shape[1])
             items[rows, :width] = np.asarray(best)[: len(rows), :width]
             scores[rows, :width] = np.asarray(score)[: len(rows), :width]
@@ -108,16 +227,29 @@ class Recommender:
         Raises:
             ValueError: a history is empty.
         """
-        width = min(self.beam, math.prod(codebook_sizes))
+        beam = self.options.beam
+        width = min(beam, math.prod(codebook_sizes))
         codes = np.zeros((len(histories), width, len(codebook_sizes)), np.int32)
         scores = np.zeros((len(histories), width), np.float32)
         for rows, read in self._batches(histories):
             written, score = search_freely(
-                self.graph, self.params, self.catalogue, read, sizes=codebook_sizes, beam=self.beam
+                self.graph, self.params, self.catalogue, read, sizes=codebook_sizes, beam=beam
             )
             codes[rows] = np.asarray(written)[: len(rows)]
             scores[rows] = np.asarray(score)[: len(rows)]
         return codes, scores
+
+    def _sampling(self, rows: np.ndarray, size: int) -> Sampling | None:
+        """Every history has a seed of its own, whatever batch it is in."""
+        temperature = self.options.temperature
+        if temperature is None:
+            return None
+        levels = self.catalogue.codes.shape[1]
+        each = temperature * levels if len(temperature) == 1 else temperature
+        seeds = np.zeros(size, np.uint32)
+        seeds[: len(rows)] = np.random.SeedSequence(self.options.seed).generate_state(1)
+        seeds[: len(rows)] += rows.astype(np.uint32)
+        return Sampling(np.array(each, np.float32), seeds)
 
     def _batches(self, histories: Histories) -> Iterator[tuple[np.ndarray, Inputs]]:
         """Which histories are searched together, and what is read of them.
@@ -128,88 +260,57 @@ class Recommender:
             raise ValueError("a history without items has nothing to go on")
         lengths = np.minimum(histories.lengths, self.max_history)
         order = np.argsort(lengths, kind="stable")
+        size = min(self.options.batch_size, _round_up(len(order), smallest=1))
         shown = self.progress_name is not None and len(order) > 0
         name = self.progress_name or ""
         with progress(name, len(order), "user") if shown else contextlib.nullcontext() as bar:
-            for first in range(0, len(order), self.batch_size):
-                rows = order[first : first + self.batch_size]
+            for first in range(0, len(order), size):
+                rows = order[first : first + size]
                 width = _round_up(int(lengths[rows].max()))
-                yield rows, self._read(histories, rows, width, self.max_history)
+                yield rows, self._read(histories, rows, (size, width))
                 if bar is not None:
                     bar.advance(len(rows))
 
-    def _read(self, histories: Histories, rows: np.ndarray, width: int, longest: int) -> Inputs:
-        """The last `longest` items of some histories, a row each, and empty rows behind them."""
+    def _read(self, histories: Histories, rows: np.ndarray, shape: tuple[int, int]) -> Inputs:
+        """The last items of some histories, a row each, and empty rows behind them."""
         stops = histories.stops[rows]
-        starts = np.maximum(histories.starts[rows], stops - longest)
+        starts = np.maximum(histories.starts[rows], stops - self.max_history)
         row, nought = np.arange(len(rows)), np.zeros(len(rows), np.int64)
-        shape = (self.batch_size, width)
         inputs, _ = lay_out(histories, starts, stops, row, nought, nought, shape)
         users = None
         if histories.users is not None:
-            users = np.zeros(self.batch_size, np.uint32)
+            users = np.zeros(shape[0], np.uint32)
             users[: len(rows)] = histories.users[rows]
         return inputs._replace(users=users)
 
 
-@functools.partial(jax.jit, static_argnames=("graph", "beam"))
-def search(
-    graph: nnx.GraphDef[EncoderDecoder],
-    params,
-    trie: Trie,
-    catalogue: Catalogue,
-    histories: Inputs,
-    excluded: Int[Array, "B X"],
-    *,
-    beam: int,
-) -> tuple[Int[Array, "B M"], Float[Array, "B M"]]:
-    """Encodes histories and searches the trie; one history to a row."""
-    model = nnx.merge(graph, params)
-    encoded = model.encode(histories, catalogue, every_position=False)
-    return beam_search(model, trie, encoded, excluded, beam=beam)
-
-
-@functools.partial(jax.jit, static_argnames=("graph", "count"))
-def rank_items(
-    graph: nnx.GraphDef[EncoderDecoder],
-    params,
-    catalogue: Catalogue,
-    histories: Inputs,
-    excluded: Int[Array, "B X"],
-    *,
-    count: int,
-) -> tuple[Int[Array, "B M"], Float[Array, "B M"]]:
-    """Encodes histories and ranks all items by the dense head."""
-    model = nnx.merge(graph, params)
-    encoded = model.encode(histories, catalogue, every_position=False)
-    if encoded.start is None:
-        raise ValueError("a model with a bidirectional encoder has no dense head")
-    items = catalogue.codes.shape[0]
-    scores = model.score_items(encoded.start, jnp.arange(items), catalogue)[:, 0]
-    scores = jax.nn.log_softmax(scores)
-    row = jnp.arange(len(excluded))[:, None]
-    # Below 0 nothing is excluded; JAX would count that from the end.
-    out = jnp.where(excluded >= 0, excluded, items)
-    scores, best = jax.lax.top_k(scores.at[row, out].set(-jnp.inf, mode="drop"), min(count, items))
-    return jnp.where(jnp.isneginf(scores), -1, best), scores
-
-
-@functools.partial(jax.jit, static_argnames=("graph", "sizes", "beam"))
-def search_freely(
-    graph: nnx.GraphDef[EncoderDecoder],
-    params,
-    catalogue: Catalogue,
-    histories: Inputs,
-    *,
-    sizes: tuple[int, ...],
-    beam: int,
-) -> tuple[Int[Array, "B M L"], Float[Array, "B M"]]:
-    """Encodes histories and searches all tuples of codes."""
-    model = nnx.merge(graph, params)
-    encoded = model.encode(histories, catalogue, every_position=False)
-    return unconstrained_beam_search(model, sizes, encoded, beam=beam)
+def _filters(
+    histories: Histories,
+    rows: np.ndarray,
+    size: int,
+    exclude_history: bool,
+    block: Sequence[np.ndarray] | None,
+    allow: Sequence[np.ndarray | None] | None,
+) -> Filters:
+    """The filters of the histories in `rows`; `size` requests in all, the last ones without any."""
+    named = []
+    allows = np.zeros(size, bool)
+    for place, row in enumerate(rows.tolist()):
+        parts = [histories[row]] if exclude_history else []
+        parts += [] if block is None else [block[row]]
+        items = np.concatenate([np.zeros(0, np.int32), *parts])
+        only = None if allow is None else allow[row]
+        if only is not None:
+            allows[place] = True
+            items = np.setdiff1d(only, items)
+        named.append(items)
+    widest = max(map(len, named), default=1)
+    table = np.full((size, _round_up(max(widest, 1))), -1, np.int32)
+    for place, items in enumerate(named):
+        table[place, : len(items)] = items
+    return Filters(table, allows)
 
 
 def _round_up(length: int, smallest: int = 8) -> int:
     """The next power of two: few shapes, so few compilations."""
-    return max(smallest, 1 << (length - 1).bit_length())
+    return max(smallest, 1 << max(0, length - 1).bit_length())

@@ -166,7 +166,7 @@ class EncoderDecoder(nnx.Module):
         """The encoder's input, and which history each position belongs to."""
         items, segments = jnp.asarray(inputs.items), jnp.asarray(inputs.segments)
         if self.items_are_tokens:
-            x = self._item_vectors(items, catalogue)
+            x = self.item_vectors(items, catalogue)
             if self.gap is not None:
                 known = jnp.zeros_like(items) if inputs.gaps is None else jnp.asarray(inputs.gaps)
                 x = x + self.gap(known)
@@ -187,7 +187,7 @@ class EncoderDecoder(nnx.Module):
             segments = jnp.concatenate([segment, segments], axis=1)
         return x, segments
 
-    def _item_vectors(
+    def item_vectors(
         self, items: Int[Array, "*shape"], catalogue: Catalogue
     ) -> Float[Array, "*shape D"]:
         """One vector for each item: the sum over its codes and what else the model knows of it."""
@@ -257,14 +257,20 @@ class EncoderDecoder(nnx.Module):
         self, start: Float[Array, "B Q D"], items: Int[Array, " M"], catalogue: Catalogue
     ) -> Float[Array, "B Q M"]:
         """The dense head: a logit for each of the given items to come next, for every query."""
-        return self._dense(start, lambda query: query @ self._item_vectors(items, catalogue).T)
+        return self.score_vectors(start, self.item_vectors(items, catalogue))
+
+    def score_vectors(
+        self, start: Float[Array, "B Q D"], vectors: Float[Array, "M D"]
+    ) -> Float[Array, "B Q M"]:
+        """The same for items whose vectors, `item_vectors`, are at hand."""
+        return self._dense(start, lambda query: query @ vectors.T)
 
     def score_targets(
         self, start: Float[Array, "B Q D"], items: Int[Array, "B Q"], catalogue: Catalogue
     ) -> Float[Array, "B Q"]:
         """The same for one item of its own for every query."""
         return self._dense(
-            start, lambda query: (query * self._item_vectors(items, catalogue)).sum(-1)
+            start, lambda query: (query * self.item_vectors(items, catalogue)).sum(-1)
         )
 
     def _dense(self, start: Array, score: Callable[[Array], Array]) -> Array:

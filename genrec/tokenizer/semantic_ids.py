@@ -13,20 +13,23 @@ from genrec.files import replacing
 
 _SMALLEST_LAST_LEVEL = 16
 _SIZES_KEY = b"codebook_sizes"
+_UNIQUE_KEY = b"unique"
 
 
 @dataclass(frozen=True)
 class SemanticIds:
-    """The semantic IDs of a catalogue; no two items have the same one.
+    """The semantic IDs of a catalogue.
 
     Attributes:
         codes: int32 (N, L), row i is item i's semantic ID; `codes[:, l]` lies in 0…K_l - 1. Where
             the IDs were made by `disambiguate`, the last level is the disambiguation code.
         codebook_sizes: K_l for each of the L levels.
+        unique: whether no two items have the same one.
     """
 
     codes: np.ndarray
     codebook_sizes: tuple[int, ...]
+    unique: bool = True
 
 
 def disambiguate(codes: np.ndarray, codebook_sizes: tuple[int, ...]) -> SemanticIds:
@@ -91,7 +94,8 @@ def save_semantic_ids(path: Path, ids: SemanticIds) -> None:
     )
     sizes = json.dumps([int(size) for size in ids.codebook_sizes])
     with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata({_SIZES_KEY: sizes}), temporary)
+        metadata = {_SIZES_KEY: sizes, _UNIQUE_KEY: json.dumps(ids.unique)}
+        pq.write_table(table.replace_schema_metadata(metadata), temporary)
 
 
 def load_semantic_ids(path: Path) -> SemanticIds:
@@ -99,13 +103,16 @@ def load_semantic_ids(path: Path) -> SemanticIds:
 
     Raises:
         UserError: the file is missing or unreadable, or its items are not 0…N-1 in order, or a
-            tuple has the wrong length, a code out of range, or more than one item.
+            tuple has the wrong length, a code out of range, or more than one item
+            where it should have one.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist: run `genrec tokenize` first")
     try:
         table = pq.read_table(path, columns=["item", "codes"])
-        sizes = tuple(int(size) for size in json.loads((table.schema.metadata or {})[_SIZES_KEY]))
+        metadata = table.schema.metadata or {}
+        sizes = tuple(int(size) for size in json.loads(metadata[_SIZES_KEY]))
+        unique = bool(json.loads(metadata.get(_UNIQUE_KEY, b"true")))
         items = table["item"].combine_chunks().cast(pa.int32()).to_numpy(zero_copy_only=False)
         lists = table["codes"].combine_chunks().cast(pa.list_(pa.int32()))
         # `flatten` drops null lists, so the lengths show them as well as lists of a wrong length.
@@ -133,10 +140,10 @@ def load_semantic_ids(path: Path) -> SemanticIds:
             f"{path}: item {item} has code {codes[item, level]} at level {level}, "
             f"outside 0…{sizes[level] - 1}"
         )
-    if (again := _rank_in_group(codes) > 0).any():
+    if unique and (again := _rank_in_group(codes) > 0).any():
         item = int(again.argmax())
         raise UserError(f"{path}: item {item} repeats another item's codes {codes[item].tolist()}")
-    return SemanticIds(codes, sizes)
+    return SemanticIds(codes, sizes, unique)
 
 
 def _rank_in_group(codes: np.ndarray) -> np.ndarray:

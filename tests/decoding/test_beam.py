@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from small import randomised, small_model
 
 from genrec.decoding.beam import beam_search
+from genrec.decoding.filters import Filters
 from genrec.decoding.trie import build_trie
 from genrec.model import Catalogue, Inputs
 
@@ -53,9 +54,13 @@ def score(read, codes, *, recipe):
     )
 
 
+def blocking(items):
+    return Filters(items, jnp.zeros(len(items), bool))
+
+
 @functools.partial(jax.jit, static_argnames=("beam", "recipe"))
 def jitted(trie, read, excluded, *, beam, recipe):
-    return beam_search(MODELS[recipe], trie, read, excluded, beam=beam)
+    return beam_search(MODELS[recipe], trie, read, blocking(excluded), beam=beam)
 
 
 def search(codes, histories, excluded, beam, recipe="genrec"):
@@ -118,7 +123,7 @@ def test_equal_scores_are_ranked_by_code_whatever_the_item_numbers():
     codes = catalogue(5, 20)
     read = encoded(codes, histories_of(np.random.default_rng(0), 2, 20), recipe="genrec")
     nothing = jnp.full((2, 1), -1, jnp.int32)
-    items, scores = beam_search(uniform, build_trie(codes), read, nothing, beam=20)
+    items, scores = beam_search(uniform, build_trie(codes), read, blocking(nothing), beam=20)
     by_code = np.lexsort(codes.T[::-1])
     assert np.array_equal(items, np.stack([by_code, by_code]))
     assert np.allclose(scores, -np.log(SIZES).sum(), atol=1e-5)

@@ -8,7 +8,7 @@ from flax import nnx
 from small import randomised, small_model
 
 from genrec.data.histories import Histories
-from genrec.decoding import Recommender
+from genrec.decoding import Options, Recommender
 from genrec.model import Catalogue, Inputs
 
 NUM_ITEMS = 30
@@ -18,7 +18,7 @@ CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).
 def recommender():
     model = randomised(small_model((6, 5), NUM_ITEMS, dropout=0.5))
     graph, params = nnx.split(model, nnx.Param)
-    return Recommender(graph, params, Catalogue(CODES), max_history=8, beam=12, batch_size=4)
+    return Recommender(graph, params, Catalogue(CODES), max_history=8, options=Options(12, 4))
 
 
 def tiger_recommender():
@@ -33,7 +33,7 @@ def tiger_recommender():
         )
     )
     graph, params = nnx.split(model, nnx.Param)
-    return Recommender(graph, params, Catalogue(CODES), max_history=8, beam=12, batch_size=4)
+    return Recommender(graph, params, Catalogue(CODES), max_history=8, options=Options(12, 4))
 
 
 def some_histories(count, longest=20, seed=0):
@@ -119,7 +119,7 @@ def test_whose_history_it_is_reaches_a_model_with_user_tokens():
 def test_times_reach_a_model_with_time_gaps():
     model = randomised(small_model((6, 5), NUM_ITEMS, time_gaps=True))
     recommend = Recommender(
-        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, beam=12, batch_size=4
+        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(12, 4)
     )
 
     def scores(timestamps):
@@ -135,7 +135,7 @@ def test_times_reach_a_model_with_time_gaps():
 def test_the_dense_head_ranks_all_items_but_those_excluded():
     model = randomised(small_model((6, 5), NUM_ITEMS, item_head=True))
     recommend = Recommender(
-        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, beam=12, batch_size=4
+        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(12, 4)
     )
     histories = some_histories(6)
     for exclude_history in (False, True):

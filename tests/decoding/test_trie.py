@@ -1,11 +1,10 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.decoding.trie import build_trie, exhausted_nodes
+from genrec.decoding.trie import build_trie
 
 
 @st.composite
@@ -41,29 +40,6 @@ def test_the_trie_spells_every_item_and_nothing_else(codes):
             prefixes[tuple(row[:level])].add(row[level])
         widest = max(map(len, prefixes.values()))
         assert widest <= trie.fan_out[level] < 2 * widest
-
-
-@given(catalogues(), st.data())
-def test_a_node_is_exhausted_when_all_its_items_are_excluded(codes, data):
-    trie = build_trie(codes)
-    rows = data.draw(
-        st.lists(st.lists(st.integers(-1, len(codes) - 1), min_size=6, max_size=6), min_size=1)
-    )
-    found = exhausted_nodes(trie, jnp.asarray(rows, jnp.int32))
-    for b, row in enumerate(rows):
-        left = [tuple(codes[i]) for i in range(len(codes)) if i not in row]
-        for level, (parent, which) in enumerate(found):
-            # Nodes of a level are its distinct prefixes in order.
-            above = sorted({tuple(c[:level]) for c in codes.tolist()})
-            expected = {tuple(c[: level + 1]) for c in codes.tolist()} - {
-                tuple(map(int, c[: level + 1])) for c in left
-            }
-            got = set()
-            for p, w in zip(np.asarray(parent)[b], np.asarray(which)[b], strict=True):
-                if p >= 0:
-                    child = int(trie.children[level][p]) + int(w)
-                    got.add((*above[p], int(trie.codes[level][child])))
-            assert got == expected
 
 
 def test_a_catalogue_that_grows_a_little_keeps_the_shapes_of_its_trie():

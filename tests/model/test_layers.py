@@ -80,7 +80,7 @@ def test_attention_has_the_gradients_that_differences_show():
     mask = jnp.asarray(np.tril(np.ones((3, 1, 4, 4), bool)))
     check_grads(
         lambda *arrays: attend(*arrays[:3], mask, arrays[3]),
-        (query, key, value, bias),
+        tuple(map(jnp.asarray, (query, key, value, bias))),
         order=1,
         modes=["rev"],
     )

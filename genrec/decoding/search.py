@@ -1,0 +1,219 @@
+"""What is compiled: histories in, ranked items out.
+
+One function for all ways to recommend. Whatever may differ between two requests is an array
+argument; an argument that is None leaves its part of the computation out.
+
+Array shapes: B histories, M beams, C candidates, N items, L levels, D model width.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from genrec.decoding.beam import (
+    Normalise,
+    Sampling,
+    beam_search,
+    log_probabilities,
+    unconstrained_beam_search,
+)
+from genrec.decoding.filters import Filters, permitted_items
+from genrec.decoding.trie import Trie
+from genrec.model import Catalogue, Encoded, EncoderDecoder, Inputs
+
+
+class Fusion(NamedTuple):
+    """Ranks by the decoder and the dense head together.
+
+    Attributes:
+        share: float32 scalar in 0…1, the dense head's share of the score.
+        vectors: (N, D), what the model makes of every item.
+    """
+
+    share: Float[Array, ""]
+    vectors: Float[Array, "N D"]
+
+
+class Unseen(NamedTuple):
+    """Gives items without a training interaction a part of each list.
+
+    Attributes:
+        trie: spells those items; the other trie must not.
+        most: int32 scalar, how many of them a list of `length` may hold.
+        length: int32 scalar, of the lists that are asked for.
+    """
+
+    trie: Trie
+    most: int | Int[Array, ""]
+    length: Int[Array, ""] | int
+
+
+Lists = tuple[Int[Array, "B M"], Float[Array, "B M"]]
+"""Item indices, best first, -1 where no item is left; and their scores, -inf there."""
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "beam", "normalise"))
+def search(
+    graph: nnx.GraphDef[EncoderDecoder],
+    params,
+    trie: Trie,
+    catalogue: Catalogue,
+    histories: Inputs,
+    filters: Filters,
+    sampling: Sampling | None = None,
+    fusion: Fusion | None = None,
+    unseen: Unseen | None = None,
+    *,
+    beam: int,
+    normalise: Normalise = "codes",
+) -> Lists:
+    """Encodes histories, one to a row, and searches the trie.
+
+    With `fusion`, the candidates are those of the beams and as many of the dense head, each with
+    the score (1 - share) · log p(codes) + share · log p(item), the logarithm of a weighted product
+    of both distributions. (LIGER, Yang et al. 2024, ranks the beams' candidates by the dense score
+    alone, which is a share of 1.)
+
+    With `unseen`, the items without a training interaction are searched apart, and scored by the
+    codes that describe them: the last one only tells them from others, and the model has never seen
+    it (Rajput et al. 2023, section 4.3).
+    """
+    model = nnx.merge(graph, params)
+    encoded = model.encode(histories, catalogue, every_position=False)
+    find = functools.partial(
+        beam_search, model, encoded=encoded, filters=filters, beam=beam, normalise=normalise
+    )
+    items, scores = find(trie, sampling=sampling)
+    dense = None
+    if fusion is not None:
+        dense = dense_scores(model, encoded, fusion.vectors)
+        items, scores = _with_dense_candidates(
+            model,
+            encoded,
+            catalogue,
+            items,
+            scores,
+            dense,
+            permitted_items(filters, trie, dense.shape[1]),
+        )
+        scores = _fused(items, scores, dense, fusion.share)
+        items, scores = _best(items, scores, beam)
+    if unseen is not None:
+        new, its_scores = find(unseen.trie, scored=trie.levels - 1)
+        if fusion is not None and dense is not None:
+            its_scores = _fused(new, its_scores, dense, fusion.share)
+        items, scores = _best(*_joined(items, scores, new, its_scores, unseen), beam)
+    return items, scores
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "count"))
+def rank_items(
+    graph: nnx.GraphDef[EncoderDecoder],
+    params,
+    trie: Trie,
+    catalogue: Catalogue,
+    histories: Inputs,
+    filters: Filters,
+    vectors: Float[Array, "N D"],
+    *,
+    count: int,
+) -> Lists:
+    """Encodes histories and ranks all items of the trie by the dense head alone."""
+    model = nnx.merge(graph, params)
+    encoded = model.encode(histories, catalogue, every_position=False)
+    scores = dense_scores(model, encoded, vectors)
+    scores = jnp.where(permitted_items(filters, trie, scores.shape[1]), scores, -jnp.inf)
+    scores, best = jax.lax.top_k(scores, min(count, scores.shape[1]))
+    return jnp.where(jnp.isneginf(scores), -1, best), scores
+
+
+@functools.partial(jax.jit, static_argnames=("graph", "sizes", "beam"))
+def search_freely(
+    graph: nnx.GraphDef[EncoderDecoder],
+    params,
+    catalogue: Catalogue,
+    histories: Inputs,
+    *,
+    sizes: tuple[int, ...],
+    beam: int,
+) -> tuple[Int[Array, "B M L"], Float[Array, "B M"]]:
+    """Encodes histories and searches all tuples of codes."""
+    model = nnx.merge(graph, params)
+    encoded = model.encode(histories, catalogue, every_position=False)
+    return unconstrained_beam_search(model, sizes, encoded, beam=beam)
+
+
+@functools.partial(jax.jit, static_argnames="graph")
+def item_vectors(
+    graph: nnx.GraphDef[EncoderDecoder], params, catalogue: Catalogue
+) -> Float[Array, "N D"]:
+    """What the model makes of every item, for the dense head."""
+    return nnx.merge(graph, params).item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
+
+
+def dense_scores(
+    model: EncoderDecoder, encoded: Encoded, vectors: Float[Array, "N D"]
+) -> Float[Array, "B N"]:
+    """The dense head's log-probability of every item after each history.
+
+    Raises ValueError where the model has no dense head.
+    """
+    if encoded.start is None:
+        raise ValueError("a model with a bidirectional encoder has no dense head")
+    return jax.nn.log_softmax(model.score_vectors(encoded.start, vectors)[:, 0])
+
+
+def _with_dense_candidates(
+    model: EncoderDecoder,
+    encoded: Encoded,
+    catalogue: Catalogue,
+    items: Int[Array, "B M"],
+    scores: Float[Array, "B M"],
+    dense: Float[Array, "B N"],
+    permitted: Bool[Array, "B N"],
+) -> tuple[Int[Array, "B C"], Float[Array, "B C"]]:
+    """The beams' items and as many others that the dense head prefers, with the decoder's score."""
+    row, count = jnp.arange(len(items))[:, None], dense.shape[1]
+    found = jnp.where(items >= 0, items, count)
+    others = jnp.where(permitted, dense, -jnp.inf).at[row, found].set(-jnp.inf, mode="drop")
+    preference, more = jax.lax.top_k(others, min(items.shape[1], count))
+    exact = log_probabilities(model, encoded, jnp.asarray(catalogue.codes)[more])
+    none = jnp.isneginf(preference)
+    more, exact = jnp.where(none, -1, more), jnp.where(none, -jnp.inf, exact)
+    return jnp.concatenate([items, more], axis=1), jnp.concatenate([scores, exact], axis=1)
+
+
+def _fused(
+    items: Int[Array, "B C"],
+    scores: Float[Array, "B C"],
+    dense: Float[Array, "B N"],
+    share: Float[Array, ""],
+) -> Float[Array, "B C"]:
+    other = jnp.take_along_axis(dense, jnp.maximum(items, 0), axis=1)
+    return jnp.where(items >= 0, (1.0 - share) * scores + share * other, -jnp.inf)
+
+
+def _joined(
+    items: Int[Array, "B M"],
+    scores: Float[Array, "B M"],
+    new: Int[Array, "B C"],
+    its_scores: Float[Array, "B C"],
+    unseen: Unseen,
+) -> tuple[Int[Array, "B C"], Float[Array, "B C"]]:
+    """Both lists, the second one cut to its part: more only where the first one is too short."""
+    missing = unseen.length - (items >= 0).sum(axis=1, keepdims=True)
+    most = jnp.maximum(unseen.most, missing)
+    new, its_scores = _best(new, its_scores, new.shape[1])
+    kept = jnp.arange(new.shape[1])[None] < most
+    new, its_scores = jnp.where(kept, new, -1), jnp.where(kept, its_scores, -jnp.inf)
+    return jnp.concatenate([items, new], axis=1), jnp.concatenate([scores, its_scores], axis=1)
+
+
+def _best(items: Int[Array, "B C"], scores: Float[Array, "B C"], count: int) -> Lists:
+    scores, place = jax.lax.top_k(scores, min(count, scores.shape[1]))
+    items = jnp.take_along_axis(items, place, axis=1)
+    return jnp.where(jnp.isneginf(scores), -1, items), scores

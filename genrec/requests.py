@@ -1,0 +1,123 @@
+"""Requests in files: histories to go on from, and lists of items to allow or to block."""
+
+import contextlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genrec.errors import UserError
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Some requests, in the order of their file.
+
+    Attributes:
+        user_ids: whose histories they are; None where nobody knows.
+        histories: the item ids or titles of each, oldest first.
+        timestamps: seconds since 1970 of every item; None where the file has none.
+        block: the items that each list must not hold; None where the file has none.
+        allow: the only items that each list may hold, None for all; None where the file has none.
+    """
+
+    user_ids: Sequence[str] | None
+    histories: Sequence[Sequence[str]]
+    timestamps: Sequence[Sequence[int]] | None = None
+    block: Sequence[Sequence[str]] | None = None
+    allow: Sequence[Sequence[str] | None] | None = None
+
+
+_COLUMNS = {
+    "user_id": pa.string(),
+    "items": pa.list_(pa.string()),
+    "timestamps": pa.list_(pa.int64()),
+    "block": pa.list_(pa.string()),
+    "allow": pa.list_(pa.string()),
+}
+
+_WANTED = "should be JSON lines or Parquet with user_id and items, a list"
+
+
+def read_requests(path: Path, at_once: int) -> Iterator[Requests]:
+    """Reads JSON lines or Parquet, `at_once` requests at a time.
+
+    The columns are user_id and items (a list), and, where known, timestamps, block and allow.
+
+    Raises:
+        UserError: the file can't be read, or a row is not what it should be.
+    """
+    with _complaining(path, _WANTED):
+        if path.suffix == ".parquet":
+            with pq.ParquetFile(path) as file:
+                known = [name for name in _COLUMNS if name in file.schema_arrow.names]
+                for batch in file.iter_batches(at_once, columns=known):
+                    yield _requests(batch.to_pylist(), known)
+        else:
+            with path.open(encoding="utf-8") as file:
+                lines = (line for line in file if line.strip())
+                while rows := [json.loads(line) for line in itertools.islice(lines, at_once)]:
+                    if not all(isinstance(row, dict) for row in rows):
+                        raise ValueError("a line is not an object")
+                    known = [name for name in _COLUMNS if any(name in row for row in rows)]
+                    yield _requests(rows, known)
+
+
+def count_requests(path: Path) -> int:
+    """How many requests a file holds, before it is read."""
+    with _complaining(path, _WANTED):
+        if path.suffix == ".parquet":
+            return pq.read_metadata(path).num_rows
+        with path.open("rb") as file:
+            return sum(bool(line.strip()) for line in file)
+
+
+def read_names(path: Path) -> list[str]:
+    """Item ids or titles: one to a line, or the column item_id of a Parquet file.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    with _complaining(path, "should name an item on each line, or be Parquet with item_id"):
+        if path.suffix == ".parquet":
+            column = pq.read_table(path, columns=["item_id"])["item_id"]
+            return column.cast(pa.string()).to_pylist()
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
+
+def _requests(rows: list[dict[str, Any]], known: list[str]) -> Requests:
+    for name in ("user_id", "items"):
+        if name not in known:
+            raise ValueError(f"there is no {name}")
+    # Arrow checks the types, and turns ids that are numbers into text.
+    columns: dict[str, Any] = {}
+    for name in known:
+        values = pa.array([row.get(name) for row in rows])
+        columns[name] = values.cast(_COLUMNS[name]).to_pylist()
+    for name in ("timestamps", "block"):
+        if name in columns:
+            columns[name] = [values or [] for values in columns[name]]
+    return Requests(
+        [str(user) for user in columns["user_id"]],
+        [items or [] for items in columns["items"]],
+        columns.get("timestamps"),
+        columns.get("block"),
+        columns.get("allow"),
+    )
+
+
+@contextlib.contextmanager
+def _complaining(path: Path, wanted: str) -> Iterator[None]:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist")
+    try:
+        yield
+    except (KeyError, OSError, ValueError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} {wanted}: {reason}") from error
