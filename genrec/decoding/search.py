@@ -203,7 +203,7 @@ def _joined(
     new: Int[Array, "B C"],
     its_scores: Float[Array, "B C"],
     unseen: Unseen,
-) -> tuple[Int[Array, "B C"], Float[Array, "B C"]]:
+) -> tuple[Int[Array, "B _"], Float[Array, "B _"]]:
     """Both lists, the second one cut to its part: more only where the first one is too short."""
     missing = unseen.length - (items >= 0).sum(axis=1, keepdims=True)
     most = jnp.maximum(unseen.most, missing)

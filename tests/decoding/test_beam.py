@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import randomised, small_model
 
-from genrec.decoding.beam import beam_search
+from genrec.decoding.beam import Sampling, beam_search
 from genrec.decoding.filters import Filters
 from genrec.decoding.trie import build_trie
-from genrec.model import Catalogue, Inputs
+from genrec.model import Catalogue, Encoded, Inputs
 
 SIZES = (6, 5, 4)
 LENGTH, EXCLUDED = 4, 5
@@ -58,15 +58,27 @@ def blocking(items):
     return Filters(items, jnp.zeros(len(items), bool))
 
 
-@functools.partial(jax.jit, static_argnames=("beam", "recipe"))
-def jitted(trie, read, excluded, *, beam, recipe):
-    return beam_search(MODELS[recipe], trie, read, blocking(excluded), beam=beam)
+@functools.partial(jax.jit, static_argnames=("beam", "recipe", "normalise", "scored"))
+def jitted(trie, read, filters, *, beam, recipe, normalise="codes", scored=None, sampling=None):
+    return beam_search(
+        MODELS[recipe],
+        trie,
+        read,
+        filters,
+        beam=beam,
+        normalise=normalise,
+        scored=scored,
+        sampling=sampling,
+    )
 
 
-def search(codes, histories, excluded, beam, recipe="genrec"):
+def search(codes, histories, excluded, beam, recipe="genrec", **options):
+    """`excluded` may also be `Filters`, and `codes` a trie and the codes to read histories by."""
+    trie, codes = codes if isinstance(codes, tuple) else (build_trie(codes), codes)
     read = encoded(codes, np.asarray(histories, np.int32), recipe=recipe)
-    excluded = jnp.asarray(excluded, jnp.int32)
-    items, scores = jitted(build_trie(codes), read, excluded, beam=beam, recipe=recipe)
+    if not isinstance(excluded, Filters):
+        excluded = blocking(jnp.asarray(excluded, jnp.int32))
+    items, scores = jitted(trie, read, excluded, beam=beam, recipe=recipe, **options)
     return np.asarray(items), np.asarray(scores)
 
 
@@ -114,6 +126,141 @@ def test_a_narrow_beam_gives_as_many_allowed_items_as_it_is_wide(recipe, seed, b
         assert not set(found) & set(excluded[row])
         assert np.allclose(scores[row, : len(found)], exact[row, found], atol=1e-4)
         assert (np.diff(scores[row, : len(found)]) <= 0).all()
+
+
+def test_an_allow_list_gives_its_items_alone_and_a_block_list_beside_it_all_others():
+    rng = np.random.default_rng(3)
+    codes, histories = catalogue(3, 40), histories_of(rng, 4, 40)
+    named = np.stack([rng.permutation(40)[:6] for _ in range(4)])
+    named[0] = -1  # an allow list of nothing
+    allow = np.array([True, True, False, True])
+    exact = brute_force(codes, histories, "genrec")
+    items, scores = search(codes, histories, Filters(named, allow), 40)
+    for row in range(4):
+        wanted = [item for item in range(40) if (item in named[row]) == allow[row]]
+        found = items[row][items[row] >= 0]
+        best = sorted(wanted, key=lambda item: -exact[row, item])
+        assert found.tolist() == best
+        assert np.allclose(scores[row, : len(best)], exact[row, best], atol=1e-4)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), count=st.sampled_from([5, 40]))
+def test_probabilities_over_the_allowed_codes_sum_to_one_over_the_permitted_items(seed, count):
+    rng = np.random.default_rng(seed)
+    codes, histories = catalogue(seed, count), histories_of(rng, 3, count)
+    excluded = rng.integers(-1, count, (3, EXCLUDED))
+    items, scores = search(codes, histories, excluded, 64, normalise="allowed")
+    logits = [np.asarray(x) for x in raw_logits(codes, histories)]
+    for row in range(3):
+        left = [item for item in range(count) if item not in excluded[row]]
+        for item, points in zip(items[row], scores[row], strict=True):
+            if item < 0:
+                continue
+            expected = 0.0
+            for level in range(len(SIZES)):
+                # The codes that follow the item's prefix in some item that is left.
+                after = {
+                    codes[other, level]
+                    for other in left
+                    if np.array_equal(codes[other, :level], codes[item, :level])
+                }
+                here = logits[level][row, item]
+                rivals = [here[code] for code in after]
+                expected += here[codes[item, level]] - np.log(np.exp(rivals).sum())
+            assert points == pytest.approx(expected, abs=1e-4)
+        assert np.exp(scores[row]).sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def raw_logits(codes, histories):
+    """For each level (B, N, K): logits of its codes after each history and each item's prefix."""
+    read = encoded(codes, histories, recipe="genrec")
+    count = len(codes)
+    queries = Encoded(
+        read.states, jnp.repeat(read.mask, count, 1), jnp.repeat(read.start, count, 1)
+    )
+    targets = jnp.broadcast_to(codes[None], (len(histories), *codes.shape))
+    return MODELS["genrec"].decode(targets, queries)
+
+
+def test_items_that_share_their_codes_come_in_their_order_and_no_score_is_added():
+    rng = np.random.default_rng(0)
+    distinct = catalogue(8, 12)
+    owner = np.concatenate([np.arange(12), rng.integers(0, 12, 10)])  # 22 items, 12 tuples
+    places = np.array([(owner[:item] == owner[item]).sum() for item in range(22)])
+    codes = distinct[owner]
+    trie = build_trie(np.column_stack([codes, places]))
+    histories = histories_of(rng, 3, 22)
+    exact = brute_force(codes, histories, "genrec")
+    excluded = rng.integers(0, 22, (3, EXCLUDED))
+    for beam in (22, 7):
+        items, scores = search((trie, codes), histories, excluded, beam)
+        for row in range(3):
+            left = np.setdiff1d(np.arange(22), excluded[row])
+            best = sorted(left, key=lambda item: (-exact[row, owner[item]], places[item]))
+            found = items[row][items[row] >= 0]
+            assert len(found) == min(beam, len(left))
+            assert np.allclose(scores[row, : len(found)], exact[row, found], atol=1e-4)
+            if beam == 22:
+                assert found.tolist() == best
+
+
+def test_a_level_without_a_say_adds_nothing_to_a_score():
+    codes, histories = catalogue(4, 30), histories_of(np.random.default_rng(1), 2, 30)
+    items, scores = search(codes, histories, np.full((2, 1), -1), 30, scored=2)
+    logits = [np.asarray(jax.nn.log_softmax(x)) for x in raw_logits(codes, histories)]
+    for row in range(2):
+        assert sorted(items[row]) == list(range(30))
+        for item, points in zip(items[row], scores[row], strict=True):
+            expected = sum(logits[level][row, item, codes[item, level]] for level in range(2))
+            assert points == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5, 0.4])
+def test_a_single_draw_has_the_models_own_probabilities_at_its_temperature(temperature):
+    codes, excluded = catalogue(6, 9), np.array([[4, 7]])
+    history = histories_of(np.random.default_rng(2), 1, 9)
+    draws = 4000
+    filters = Filters(np.repeat(excluded, draws, 0), np.zeros(draws, bool))
+    sampling = Sampling(np.full(3, temperature, np.float32), np.arange(draws, dtype=np.uint32))
+    read = encoded(codes, history, recipe="genrec")
+    many = jax.tree.map(lambda x: jnp.repeat(x, draws, 0), read)
+    items, _ = jitted(build_trie(codes), many, filters, beam=1, recipe="genrec", sampling=sampling)
+    share = np.bincount(np.asarray(items)[:, 0], minlength=9) / draws
+    logits = [np.asarray(x)[0] for x in raw_logits(codes, history)]
+    left = [item for item in range(9) if item not in excluded[0]]
+    for item in range(9):
+        probability = float(item in left)
+        for level in range(3 if item in left else 0):
+            prefix = codes[item, :level]
+            after = [o for o in left if np.array_equal(codes[o, :level], prefix)]
+            rivals = np.exp(logits[level][item, np.unique(codes[after, level])] / temperature)
+            probability *= np.exp(logits[level][item, codes[item, level]] / temperature)
+            probability /= rivals.sum()
+        assert share[item] == pytest.approx(probability, abs=4 * np.sqrt(0.25 / draws))
+
+
+def test_a_sample_of_several_items_is_one_without_replacement():
+    codes = catalogue(6, 6)
+    history = histories_of(np.random.default_rng(2), 1, 6)
+    draws = 6000
+    filters = Filters(np.full((draws, 1), -1), np.zeros(draws, bool))
+    sampling = Sampling(np.ones(3, np.float32), np.arange(draws, dtype=np.uint32))
+    read = encoded(codes, history, recipe="genrec")
+    many = jax.tree.map(lambda x: jnp.repeat(x, draws, 0), read)
+    options = {"beam": 2, "recipe": "genrec", "normalise": "allowed", "sampling": sampling}
+    items, scores = map(np.asarray, jitted(build_trie(codes), many, filters, **options))
+    order, exact = search(codes, history, [[-1]], 6, normalise="allowed")
+    probability = dict(zip(order[0].tolist(), np.exp(exact[0]).tolist(), strict=True))
+    assert (items[:, 0] != items[:, 1]).all()
+    assert (np.diff(scores, axis=1) <= 0).all()
+    for a in range(6):
+        for b in range(a):
+            found = ((items == a).any(1) & (items == b).any(1)).mean()
+            p, q = probability[a], probability[b]
+            # First one and then the other, from what is left.
+            expected = p * q / (1 - p) + q * p / (1 - q)
+            assert found == pytest.approx(expected, abs=4 * np.sqrt(0.25 / draws))
 
 
 def test_equal_scores_are_ranked_by_code_whatever_the_item_numbers():

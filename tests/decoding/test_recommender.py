@@ -9,6 +9,7 @@ from small import randomised, small_model
 
 from genrec.data.histories import Histories
 from genrec.decoding import Options, Recommender
+from genrec.decoding.search import search
 from genrec.model import Catalogue, Inputs
 
 NUM_ITEMS = 30
@@ -153,6 +154,185 @@ def test_the_dense_head_ranks_all_items_but_those_excluded():
             found = row[row >= 0]
             assert np.array_equal(found, best[np.isfinite(expected[best])])
             assert np.allclose(points[: len(found)], expected[found], atol=1e-4)
+
+
+def dense_recommender(**options):
+    model = randomised(small_model((6, 5), NUM_ITEMS, item_head=True))
+    return model, Recommender(
+        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(**options)
+    )
+
+
+def both_scores(model, history):
+    """float (N,) twice: the log-probability of every item by its codes and by the dense head."""
+    recent = history[-8:]
+    inputs = Inputs(recent[None], np.zeros((1, len(recent)), np.int32))
+    read = model.encode(inputs, Catalogue(CODES), every_position=False)
+    dense = model.score_items(read.start, jnp.arange(NUM_ITEMS), Catalogue(CODES))[0, 0]
+    by_codes = []
+    for codes in CODES:
+        logits = model.decode(jnp.asarray(codes)[None, None], read)
+        parts = [jax.nn.log_softmax(x)[0, 0, code] for x, code in zip(logits, codes, strict=True)]
+        by_codes.append(float(sum(parts)))
+    return np.array(by_codes), np.array(jax.nn.log_softmax(dense))
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_fused_score_is_the_weighted_sum_over_the_candidates_of_both(share):
+    model, recommend = dense_recommender(beam=5, batch_size=4, dense_share=share)
+    histories = some_histories(5)
+    items, scores = recommend(histories, 5, exclude_history=True)
+    plain, _ = dense_recommender(beam=5, batch_size=4)[1](histories, 5, exclude_history=True)
+    for history, row, points, beams in zip(histories, items, scores, plain, strict=True):
+        by_codes, dense = both_scores(model, history)
+        dense_alone = dense.copy()
+        dense_alone[history] = -np.inf
+        dense_alone[beams] = -np.inf
+        candidates = np.concatenate([beams, np.argsort(-dense_alone)[:5]])
+        total = (1 - share) * by_codes + share * dense
+        best = candidates[np.argsort(-total[candidates])][:5]
+        assert row.tolist() == best.tolist()
+        assert np.allclose(points, total[best], atol=1e-4)
+
+
+def test_with_a_share_of_one_the_dense_head_alone_ranks():
+    _, fused = dense_recommender(beam=6, batch_size=4, dense_share=1.0)
+    histories = some_histories(7)
+    for exclude_history in (False, True):
+        items, scores = fused(histories, 6, exclude_history=exclude_history)
+        alone, points = fused.rank(histories, 6, exclude_history=exclude_history)
+        assert np.array_equal(items, alone)
+        assert np.allclose(scores, points, atol=1e-5)
+
+
+NEW = np.array([2, 3, 11, 17, 23, 28])
+
+
+@pytest.mark.parametrize(
+    ("share", "k", "most"), [(0.2, 10, 2), (0.5, 5, 2), (1.0, 4, 4), (0.01, 9, 0)]
+)
+def test_new_items_get_at_most_their_share_by_the_codes_that_describe_them(share, k, most):
+    model, _ = dense_recommender(beam=10)
+    recommend = Recommender(
+        *nnx.split(model, nnx.Param),
+        Catalogue(CODES),
+        max_history=8,
+        options=Options(10, 4, unseen_share=share),
+        unseen=NEW,
+    )
+    histories = some_histories(6)
+    items, scores = recommend(histories, k, exclude_history=False)
+    for history, row, points in zip(histories, items, scores, strict=True):
+        by_codes, _ = both_scores(model, history)
+        total = by_codes.copy()
+        for item in NEW:  # the last code only tells an item from others
+            first_code = np.unique(CODES[:, 0]) == CODES[item, 0]
+            total[item] = prefix_score(model, history)[first_code][0]
+        new = NEW[np.argsort(-total[NEW], kind="stable")][:most]
+        others = np.setdiff1d(np.arange(NUM_ITEMS), NEW)
+        candidates = np.concatenate([others, new])
+        best = np.sort(total[candidates])[::-1][:k]
+        assert len(set(row.tolist())) == k
+        assert np.isin(row, NEW).sum() <= most
+        assert np.allclose(points, total[row], atol=1e-4)
+        assert np.allclose(points, best, atol=1e-4)
+
+
+def prefix_score(model, history):
+    """float (K,): the log-probability of every first code."""
+    recent = history[-8:]
+    inputs = Inputs(recent[None], np.zeros((1, len(recent)), np.int32))
+    read = model.encode(inputs, Catalogue(CODES), every_position=False)
+    logits = model.decode(jnp.zeros((1, 1, 2), jnp.int32), read)[0]
+    return np.array(jax.nn.log_softmax(logits)[0, 0])
+
+
+def test_new_items_fill_a_list_that_the_others_leave_short():
+    model, _ = dense_recommender(beam=10)
+    recommend = Recommender(
+        *nnx.split(model, nnx.Param),
+        Catalogue(CODES),
+        max_history=8,
+        options=Options(10, 4, unseen_share=0.1),
+        unseen=NEW,
+    )
+    some = recommend.only(np.array([0, 1, 2, 3, 11, 17]))
+    items, _ = some(some_histories(3), 6, exclude_history=False)
+    assert np.array_equal(np.sort(items, axis=1), np.tile([0, 1, 2, 3, 11, 17], (3, 1)))
+    nothing_else = recommend.only(NEW)
+    items, _ = nothing_else(some_histories(3), 6, exclude_history=False)
+    assert np.array_equal(np.sort(items, axis=1), np.tile(NEW, (3, 1)))
+
+
+def test_lists_to_block_and_to_allow_are_each_historys_own():
+    histories = some_histories(6)
+    rng = np.random.default_rng(1)
+    block = [rng.integers(0, NUM_ITEMS, n) for n in (0, 3, 20, 1, 9, 2)]
+    allow = [None, np.array([4, 9, 9, 21]), None, np.arange(15), np.array([7]), np.array([], int)]
+    whole, _ = Recommender(
+        *nnx.split(randomised(small_model((6, 5), NUM_ITEMS, dropout=0.5)), nnx.Param),
+        Catalogue(CODES),
+        max_history=8,
+        options=Options(NUM_ITEMS, 4),
+    )(histories, NUM_ITEMS, exclude_history=False)
+    items, scores = recommender()(histories, 12, exclude_history=True, block=block, allow=allow)
+    for row in range(6):
+        out = {*histories[row].tolist(), *block[row].tolist()}
+        only = set(range(NUM_ITEMS)) if allow[row] is None else set(allow[row].tolist())
+        expected = [item for item in whole[row].tolist() if item in only - out][:12]
+        found = items[row][items[row] >= 0].tolist()
+        assert len(found) == len(expected)
+        if len(only - out) <= 12:  # then the beam is as wide as brute force
+            assert found == expected
+        assert set(found) <= only - out
+        assert np.isneginf(scores[row, len(found) :]).all()
+
+
+def test_a_part_of_the_catalogue_is_searched_by_what_was_compiled_for_all_of_it():
+    recommend = recommender()
+    histories = some_histories(4)
+    recommend(histories, 5, exclude_history=True)
+    compiled = search._cache_size()
+    part = recommend.only(np.arange(0, NUM_ITEMS, 2))
+    items, _ = part(histories, 5, exclude_history=True)
+    assert (items % 2 == 0).all()
+    block = [np.array([1, 2]), np.array([], int), np.array([3]), np.array([4])]
+    recommend(histories, 3, exclude_history=True, block=block)
+    recommend(histories, 3, exclude_history=False)
+    assert search._cache_size() == compiled
+    again, _ = recommend(histories, 5, exclude_history=True)
+    assert (again % 2 == 1).any()
+
+
+def test_samples_repeat_by_seed_and_differ_by_history_and_temperature():
+    histories = Histories.of([[3, 1]] * 5)
+
+    def draw(seed, temperature):
+        model = randomised(small_model((6, 5), NUM_ITEMS))
+        recommend = Recommender(
+            *nnx.split(model, nnx.Param),
+            Catalogue(CODES),
+            max_history=8,
+            options=Options(12, 4, temperature=temperature, seed=seed),
+        )
+        return recommend(histories, 6, exclude_history=False)[0]
+
+    first = draw(0, (2.0,))
+    assert np.array_equal(first, draw(0, (2.0, 2.0)))
+    assert not np.array_equal(first, draw(1, (2.0,)))
+    assert len(np.unique(first, axis=0)) > 1
+    # Next to no temperature takes the best, as the search without one does.
+    cold = draw(0, (1e-4,))
+    assert (cold == cold[0]).all()
+    assert np.array_equal(cold[0], recommender_of_all(6))
+
+
+def recommender_of_all(k):
+    model = randomised(small_model((6, 5), NUM_ITEMS))
+    recommend = Recommender(
+        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(12, 4)
+    )
+    return recommend(Histories.of([[3, 1]]), k, exclude_history=False)[0][0]
 
 
 def test_a_model_without_a_dense_head_does_not_pretend_to_have_one():

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.decoding import Resolver
+from genrec.decoding import Resolver, order_within
+from genrec.decoding.resolver import EXACT_BELOW
 
 RNG = np.random.default_rng(0)
 BOOKS = [RNG.normal(size=(4, 3)).astype(np.float32), 0.3 * RNG.normal(size=(4, 3))]
@@ -46,3 +47,39 @@ def test_the_index_is_the_one_asked_for():
     resolver = Resolver(codes, vectors, lambda codes: vectors[codes[:, 0]], index="IVF4,Flat")
     items, exact = resolver(np.array([[17, 3]]))
     assert (items[0], exact[0]) == (17, False)
+
+
+def test_items_that_share_their_codes_are_ordered_by_how_near_they_are_to_what_these_describe():
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, 3, (40, 2)).astype(np.int32)
+    vectors = rng.normal(size=(40, 3)).astype(np.float32)
+    vectors[7] = vectors[3]
+    codes[7] = codes[3]
+    places = order_within(codes, vectors, rebuild)
+    for tuple_ in np.unique(codes, axis=0):
+        group = np.flatnonzero((codes == tuple_).all(axis=1))
+        distance = ((vectors[group] - rebuild(tuple_[None])) ** 2).sum(axis=1)
+        by_distance = group[np.lexsort((group, distance))]
+        assert by_distance[places[by_distance]].tolist() == by_distance.tolist()
+        assert sorted(places[group]) == list(range(len(group)))
+    items, exact = Resolver(codes, vectors, rebuild)(codes)
+    assert exact.all()
+    assert (places[items] == 0).all()
+
+
+def test_a_large_catalogue_gets_an_approximate_index_whose_recall_is_measured():
+    rng = np.random.default_rng(2)
+    count = EXACT_BELOW
+    codes = np.stack([np.arange(count) // 400, np.arange(count) % 400], axis=1)
+    vectors = rng.normal(size=(count, 2)).astype(np.float32)
+    books = [rng.normal(size=(400, 2)), 0.1 * rng.normal(size=(400, 2))]
+
+    def describe(codes):
+        return (books[0][codes[:, 0]] + books[1][codes[:, 1]]).astype(np.float32)
+
+    resolver = Resolver(codes, vectors, describe)
+    assert resolver.index_name.startswith("IVF")
+    assert 0.9 <= resolver.recall() <= 1.0
+    assert Resolver(codes[:1000], vectors[:1000], describe).index_name == "Flat"
+    coarse = Resolver(codes[:5000], vectors[:5000], describe, index="PQ1x4")
+    assert coarse.recall() < 0.9

@@ -57,3 +57,33 @@ def test_items_with_the_same_codes_are_refused():
 def test_a_catalogue_without_items_or_levels_is_refused(shape):
     with pytest.raises(ValueError, match="codes of shape"):
         build_trie(np.zeros(shape, np.int32))
+
+
+@given(catalogues(), st.data())
+def test_a_trie_of_some_items_spells_those_in_the_shapes_of_the_whole_one(codes, data):
+    some = data.draw(st.sets(st.integers(0, len(codes) - 1), min_size=1))
+    whole = build_trie(codes)
+    part = build_trie(codes, np.array(sorted(some)), like=whole)
+    assert spelt(part) == {tuple(codes[item]): item for item in some}
+    kinds = [[(x.shape, x.dtype) for x in jax.tree.leaves(trie)] for trie in (whole, part)]
+    assert kinds[0] == kinds[1]
+    assert jax.tree.structure(whole) == jax.tree.structure(part)
+    leaves = np.asarray(part.leaf)
+    left_out = sorted(set(range(len(codes))) - some)
+    assert (leaves[left_out] == part.item.shape[0]).all()
+
+
+def test_a_code_takes_as_many_bytes_as_its_codebook_needs():
+    codes = np.stack([np.arange(300), np.arange(300) % 256], axis=1)
+    assert [column.dtype for column in build_trie(codes).codes] == [np.uint16, np.uint8]
+
+
+def test_tuples_too_long_for_one_number_are_sorted_too():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 60_000, (50, 5))
+    assert spelt(build_trie(codes)) == {tuple(row): i for i, row in enumerate(codes.tolist())}
+
+
+def test_a_trie_of_no_item_is_refused():
+    with pytest.raises(ValueError, match="at least one item"):
+        build_trie(np.array([[1, 2]]), np.array([], np.int64))

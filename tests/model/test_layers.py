@@ -79,8 +79,8 @@ def test_attention_has_the_gradients_that_differences_show():
     bias = rng.normal(size=(1, 2, 4, 4)).astype(np.float32)
     mask = jnp.asarray(np.tril(np.ones((3, 1, 4, 4), bool)))
     check_grads(
-        lambda *arrays: attend(*arrays[:3], mask, arrays[3]),
-        tuple(map(jnp.asarray, (query, key, value, bias))),
+        lambda *arrays: attend(*map(jnp.asarray, arrays[:3]), mask, jnp.asarray(arrays[3])),
+        (query, key, value, bias),
         order=1,
         modes=["rev"],
     )
