@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genrec.config import Config, DecodingConfig
@@ -78,8 +79,8 @@ class Recommend:
 
     run: tyro.conf.Positional[Path]
     """Folder of a trained run."""
-    history: tuple[str, ...] = ()
-    """Item ids or titles, oldest first."""
+    history: tuple[str, ...] | None = None
+    """Item ids or titles, oldest first; none of them for somebody of whom nothing is known."""
     histories: Path | None = None
     """File of histories, JSON lines or Parquet: user_id; items, a list of ids or titles; and, if
     wanted, timestamps, a list of seconds since 1970; block and allow, lists of items for this
@@ -136,7 +137,9 @@ def _dispatch(arguments: list[str]) -> None:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     says = logging.StreamHandler()
     says.setFormatter(logging.Formatter("genrec: %(message)s"))
-    logging.getLogger("genrec").addHandler(says)
+    logger = logging.getLogger("genrec")
+    logger.addHandler(says)
+    logger.propagate = False  # or what other libraries give the root logger says it again
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("--help", "-h"):
         tyro.extras.subcommand_cli_from_dict(
@@ -191,9 +194,8 @@ def _over(settings: list[str], target: Path, arguments: list[str]) -> list[str]:
 
     The target goes first, lest the last list of the file swallows it; flags go last and win.
     """
-    flags = arguments.copy()
-    flags.remove(str(target))
-    return [str(target), *settings, *flags]
+    place = next(n for n, argument in enumerate(arguments) if Path(argument) == target)
+    return [str(target), *settings, *arguments[:place], *arguments[place + 1 :]]
 
 
 def _places(target: Path, out: Path | None) -> tuple[Path, Path]:
@@ -207,10 +209,13 @@ def _places(target: Path, out: Path | None) -> tuple[Path, Path]:
 
 def _recommend(arguments: list[str]) -> None:
     command: Recommend = parse(Recommend, arguments, "recommend")
-    if (command.history != ()) + (command.histories is not None) + command.all > 1:
+    given = (command.history is not None, command.histories is not None, command.all)
+    if sum(given) > 1:
         raise UserError("give one of --history, --histories and --all")
     if command.all and command.out is None:
         raise UserError("lists for all users go to a file: name it with --out")
+    if command.out is not None and command.out.is_dir():
+        raise UserError(f"{command.out} is a folder: name a file with --out")
     if command.unconstrained and (command.block or command.allow):
         raise UserError("--unconstrained goes without --block and --allow")
     if not (command.run / "config.yaml").exists():
@@ -224,7 +229,7 @@ def _recommend(arguments: list[str]) -> None:
     from genrec.requests import Requests, count_requests, read_names, read_requests
 
     console = Console(highlight=False)
-    if not (command.history or command.histories or command.all):
+    if not any(given):
         _print_examples(console, examples(command.run, k=command.k))
         return
     run = load_run(command.run, command.decoding)
@@ -238,7 +243,7 @@ def _recommend(arguments: list[str]) -> None:
         total = count_requests(command.histories)
         requests = map(run.known, read_requests(command.histories, _AT_ONCE))
     else:
-        total, requests = 1, [run.known(Requests(None, [command.history]))]
+        total, requests = 1, [run.known(Requests(None, [command.history or ()]))]
 
     options = {"k": command.k, "exclude_history": not command.include_history}
     codes = run.codes if command.codes else None
@@ -253,7 +258,7 @@ def _recommend(arguments: list[str]) -> None:
                 items, scores, share = run.recommend_freely(some, **options)
                 invalid += share * len(items)
             else:
-                items, scores = run.recommend_items(some, **options)
+                items, scores = run.recommend_items(some, partial=total > _AT_ONCE, **options)
             users = [""] * len(items) if some.user_ids is None else some.user_ids
             if writer is not None and bar is not None:
                 writer.write(users, items, scores)
@@ -262,11 +267,11 @@ def _recommend(arguments: list[str]) -> None:
             lists = zip(*named_lists(run.item_ids, items, scores), strict=True)
             for user, row, (ids, points) in zip(users, items, lists, strict=True):
                 if user:
-                    console.print(f"[bold]{user}[/]")
+                    console.print(f"[bold]{escape(user)}[/]")
                 spelt = None if codes is None else codes[row[row >= 0]].tolist()
                 console.print(_list_table([run.titles[item] for item in ids], ids, points, spelt))
     if command.unconstrained:
-        console.print(f"{invalid / total:.1%} of the codes found are no item's")
+        console.print(f"{invalid / max(total, 1):.1%} of the codes found are no item's")
         console.print(f"for them the nearest item stands in (Faiss {run.resolver_index})")
     if command.out:
         console.print(f"{total:,} lists are in {command.out}")
@@ -274,7 +279,7 @@ def _recommend(arguments: list[str]) -> None:
 
 def _print_examples(console: Console, examples: "Sequence[Example]") -> None:
     for example in examples:
-        console.print(f"[bold]User {example.user_id}[/] last had", soft_wrap=True)
+        console.print(f"[bold]User {escape(example.user_id)}[/] last had", soft_wrap=True)
         for title in example.recent:
             console.print(f"  {title}", soft_wrap=True, markup=False)
         console.print("then, held out", soft_wrap=True)
@@ -298,5 +303,5 @@ def _list_table(
         table.add_column("codes")
     for place, (title, item_id, score) in enumerate(zip(titles, item_ids, scores, strict=True), 1):
         spelt = [] if codes is None else [" ".join(map(str, codes[place - 1]))]
-        table.add_row(str(place), title, item_id, f"{score:.3f}", *spelt)
+        table.add_row(str(place), escape(title), escape(item_id), f"{score:.3f}", *spelt)
     return table

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.config import Config, DecodingConfig, check
+from genrec.config import Config, DecodingConfig, EvaluationConfig, check
 from genrec.data import Dataset, Histories, ItemNames, hash_user_ids, load_dataset
 from genrec.decoding import Recommender, named_lists
 from genrec.errors import UserError
@@ -48,9 +48,7 @@ class Known:
 
     def whose(self, rows: np.ndarray) -> str:
         """Names the requests in some rows to people."""
-        if self.user_ids is None:
-            return f"history {_some([str(row + 1) for row in rows.tolist()])}"
-        return f"user {_some([str(self.user_ids[row]) for row in rows.tolist()])}"
+        return _whose(self.user_ids, rows)
 
 
 @dataclass(frozen=True)
@@ -130,9 +128,17 @@ class LoadedRun:
         return named_lists(self.item_ids, items, scores)
 
     def recommend_items(
-        self, requests: Known, k: int = 10, *, exclude_history: bool = True
+        self,
+        requests: Known,
+        k: int = 10,
+        *,
+        exclude_history: bool = True,
+        partial: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The same by item index: int32 (B, k) items, -1 for none, and float32 (B, k) scores."""
+        """The same by item index: int32 (B, k) items, -1 for none, and float32 (B, k) scores.
+
+        Where these are but a part of the requests, no item need be left for any of them.
+        """
         self._check_k(k)
         lengths = requests.histories.lengths
         empty = np.flatnonzero(lengths == 0)
@@ -153,7 +159,9 @@ class LoadedRun:
                 block=some.block,
                 allow=some.allow,
             )
-        _check_lengths(requests, items, k)
+        if not partial and len(items) and (items < 0).all():
+            raise UserError("no item is left to recommend: allow more or block fewer")
+        _warn_of_short_lists(requests, items, k)
         return items, scores
 
     def recommend_freely(
@@ -167,9 +175,12 @@ class LoadedRun:
             Items, scores, and the share of the tuples found that no item has.
 
         Raises:
-            UserError: k exceeds the beam width, or a history is empty.
+            UserError: k exceeds the beam width, a history is empty, or items are blocked or only
+                some allowed.
         """
         self._check_k(k)
+        if self.allowed is not None or requests.block is not None or requests.allow is not None:
+            raise UserError("a search of all codes goes without items to block or to allow")
         histories = requests.histories
         empty = np.flatnonzero(histories.lengths == 0)
         if len(empty):
@@ -188,21 +199,19 @@ class LoadedRun:
         for part, given in vars(requests).items():
             if given is not None and len(given) != len(histories):
                 raise UserError(f"{len(histories)} histories do not fit {len(given)} {part}")
-        owner = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+        counts = np.array([len(history) for history in histories], np.int64)
+        owner = np.repeat(np.arange(len(histories)), counts)
         items = self._find([name for history in histories for name in history], "histories")
         found = items >= 0
         lengths = np.bincount(owner[found], minlength=len(histories))
         ends = np.cumsum([0, *lengths], dtype=np.int64)
         seconds = None
         if times is not None:
-            wrong = [
-                row for row, history in enumerate(histories) if len(history) != len(times[row])
-            ]
-            if wrong:
-                row = wrong[0]
+            wrong = np.flatnonzero(counts != [len(row) for row in times])[:1]
+            if len(wrong):
                 raise UserError(
-                    f"history {row + 1} has {len(histories[row])} items, but {len(times[row])} "
-                    "timestamps"
+                    f"{_whose(requests.user_ids, wrong)} has {counts[wrong[0]]} items, but "
+                    f"{len(times[wrong[0]])} timestamps"
                 )
             seconds = np.array([second for row in times for second in row], np.int64)[found]
         users = None if requests.user_ids is None else hash_user_ids(requests.user_ids)
@@ -320,16 +329,14 @@ def load_run(folder: str | Path, decoding: DecodingConfig | None = None) -> Load
     require(folder, config, "train")
     if decoding is not None:
         config = dataclasses.replace(config, decoding=decoding)
-        check(config)
+        # A beam may be narrower here than an evaluation needs.
+        check(dataclasses.replace(config, evaluation=EvaluationConfig(top_k=(1,))))
     dataset = load_dataset(folder / "dataset")
     return LoadedRun(folder, config, dataset, best_recommender(config, folder, dataset))
 
 
-def _check_lengths(requests: Known, items: np.ndarray, k: int) -> None:
-    """Says which lists are short; UserError where all are empty."""
+def _warn_of_short_lists(requests: Known, items: np.ndarray, k: int) -> None:
     found = (items >= 0).sum(axis=1)
-    if len(found) and found.max() == 0:
-        raise UserError("no item is left to recommend: allow more or block fewer")
     short = np.flatnonzero(found < k)
     if len(short):
         logger.warning(
@@ -338,6 +345,13 @@ def _check_lengths(requests: Known, items: np.ndarray, k: int) -> None:
             found[short].min(),
             requests.whose(short),
         )
+
+
+def _whose(user_ids: Sequence[str] | np.ndarray | None, rows: np.ndarray) -> str:
+    """Names some of the requests to people."""
+    if user_ids is None:
+        return f"history {_some([str(row + 1) for row in rows.tolist()])}"
+    return f"user {_some([str(user_ids[row]) for row in rows.tolist()])}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ _COLUMNS = {
     "allow": pa.list_(pa.string()),
 }
 
+_NEEDED = ("user_id", "items")
 _WANTED = "should be JSON lines or Parquet with user_id and items, a list"
 
 
@@ -60,10 +61,8 @@ def read_requests(path: Path, at_once: int) -> Iterator[Requests]:
                     yield _requests(batch.to_pylist(), known)
         else:
             with path.open(encoding="utf-8") as file:
-                lines = (line for line in file if line.strip())
-                while rows := [json.loads(line) for line in itertools.islice(lines, at_once)]:
-                    if not all(isinstance(row, dict) for row in rows):
-                        raise ValueError("a line is not an object")
+                lines = ((n, line) for n, line in enumerate(file, 1) if line.strip())
+                while rows := [_object(*line) for line in itertools.islice(lines, at_once)]:
                     known = [name for name in _COLUMNS if any(name in row for row in rows)]
                     yield _requests(rows, known)
 
@@ -85,27 +84,47 @@ def read_names(path: Path) -> list[str]:
     """
     with _complaining(path, "should name an item on each line, or be Parquet with item_id"):
         if path.suffix == ".parquet":
-            column = pq.read_table(path, columns=["item_id"])["item_id"]
+            with pq.ParquetFile(path) as file:
+                column = file.read(columns=["item_id"])["item_id"]
+            if column.null_count:
+                raise ValueError("item_id has gaps")
             return column.cast(pa.string()).to_pylist()
         lines = path.read_text(encoding="utf-8").splitlines()
         return [line.strip() for line in lines if line.strip()]
 
 
+def _object(number: int, line: str) -> dict[str, Any]:
+    """What line `number` of a file says."""
+    try:
+        row = json.loads(line, parse_int=str)  # ids that are numbers may stand among titles
+    except ValueError as error:
+        raise ValueError(f"line {number} is no JSON") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number} is no object")
+    for name in _NEEDED:
+        if name not in row:
+            raise ValueError(f"line {number} has no {name}")
+    return row
+
+
 def _requests(rows: list[dict[str, Any]], known: list[str]) -> Requests:
-    for name in ("user_id", "items"):
+    for name in _NEEDED:
         if name not in known:
             raise ValueError(f"there is no {name}")
-    # Arrow checks the types, and turns ids that are numbers into text.
+    # Arrow checks the types, and turns numbers into text and back.
     columns: dict[str, Any] = {}
     for name in known:
-        values = pa.array([row.get(name) for row in rows])
-        columns[name] = values.cast(_COLUMNS[name]).to_pylist()
-    for name in ("timestamps", "block"):
+        values = pa.array([row.get(name) for row in rows]).cast(_COLUMNS[name])
+        inner = values if name == "user_id" else values.flatten()
+        if inner.null_count:
+            raise ValueError(f"{name} has gaps")
+        columns[name] = values.to_pylist()
+    for name in ("items", "timestamps", "block"):
         if name in columns:
             columns[name] = [values or [] for values in columns[name]]
     return Requests(
-        [str(user) for user in columns["user_id"]],
-        [items or [] for items in columns["items"]],
+        columns["user_id"],
+        columns["items"],
         columns.get("timestamps"),
         columns.get("block"),
         columns.get("allow"),

@@ -13,7 +13,7 @@ from flax import nnx
 from genrec.config import Config, DataConfig, ModelConfig
 from genrec.data import Dataset, Source, load_dataset, movielens_100k, prepare
 from genrec.decoding import ListsWriter, Options, Recommender, Resolver, order_within
-from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse
+from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse, lend
 from genrec.evaluation import (
     Evaluation,
     Recommend,
@@ -109,7 +109,7 @@ def make_checkpoints(task: Task) -> str:
     """Writes checkpoints/ and metrics.jsonl."""
     config, folder = task.config, task.folder
     dataset, ids = load_dataset(folder / "dataset"), semantic_ids(folder)
-    catalogue, histories = catalogue_of(config, folder, ids), dataset.training()
+    catalogue, histories = catalogue_of(config, folder, dataset, ids), dataset.training()
     build = builder(config.model, catalogue, ids.codebook_sizes)
     steps = train(
         build,
@@ -184,15 +184,12 @@ def best_recommender(
         UserError: nothing has been trained here.
     """
     ids = semantic_ids(folder)
-    catalogue = catalogue_of(config, folder, ids)
+    catalogue = catalogue_of(config, folder, dataset, ids)
     build = builder(config.model, catalogue, ids.codebook_sizes)
     part = "average" if config.training.average else "params"
     with Checkpoints(folder / "checkpoints") as checkpoints:
         like = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
         state, _ = checkpoints.restore(checkpoints.best, {part: like})
-    unseen = None
-    if config.decoding.unseen_share:
-        unseen = np.flatnonzero(dataset.training().counts(dataset.num_items) == 0)
     return recommender(
         config,
         catalogue,
@@ -200,7 +197,6 @@ def best_recommender(
         state[part],
         options(config),
         places=places(config, folder, ids),
-        unseen=unseen,
         progress_name=progress_name,
     )
 
@@ -266,14 +262,14 @@ def _item_vectors(config: Config, folder: Path) -> np.ndarray:
     other = embed_cooccurrence(
         dataset.training(), dataset.num_items, dim=COOCCURRENCE_DIM, seed=config.seed
     )
-    return fuse(content, other, config.tokenizer.cooccurrence)
+    return fuse(content, lend(other, content), config.tokenizer.cooccurrence)
 
 
 def semantic_ids(folder: Path) -> SemanticIds:
     return load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet")
 
 
-def catalogue_of(config: Config, folder: Path, ids: SemanticIds) -> Catalogue:
+def catalogue_of(config: Config, folder: Path, dataset: Dataset, ids: SemanticIds) -> Catalogue:
     """What the model knows of every item."""
     content = None
     if config.model.content:
@@ -281,7 +277,8 @@ def catalogue_of(config: Config, folder: Path, ids: SemanticIds) -> Catalogue:
         vectors = vectors - vectors.mean(axis=0)
         norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
         content = (vectors / norms * vectors.shape[1] ** 0.5).astype(np.float32)
-    return Catalogue(ids.codes, content)
+    seen = dataset.training().counts(dataset.num_items) > 0
+    return Catalogue(ids.codes, content, None if seen.all() else seen)
 
 
 def builder(

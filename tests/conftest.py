@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +27,19 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("genrec", deadline=None)
     settings.load_profile("genrec")
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained for one epoch, and evaluated; log.csv and items.csv lie beside it."""
+    from small_run import SETTINGS, write_log
+
+    import genrec
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_log(folder)
+    (folder / "tiny.yaml").write_text(SETTINGS)
+    paths = f"data.interactions={folder / 'log.csv'}", f"data.items={folder / 'items.csv'}"
+    config = genrec.load_config(folder / "tiny.yaml", *paths, "training.epochs=1")
+    genrec.run(config, folder / "run")
+    return folder / "run"

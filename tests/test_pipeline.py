@@ -14,38 +14,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from small_run import SETTINGS, USERS, write_log
 
 import genrec
 from genrec.errors import UserError
 from genrec.evaluation import recall_at, target_ranks
-
-USERS, ITEMS = 150, 40
-SETTINGS = """
-data: {interactions: log.csv, items: items.csv, text: "{title}, {genre}", k_core: 2}
-embedding: {dim: 16}
-tokenizer: {codebook_sizes: [8, 8], latent_dim: 8, hidden: [16], steps: 150, batch_size: 64}
-model: {d_model: 32, heads: 2, d_ff: 64, encoder_layers: 1, dropout: 0.1, max_history: 12}
-training: {epochs: 12, rows: 8, row_length: 24, learning_rate: 5e-3, validate_every: 4}
-decoding: {beam: 20, batch_size: 64}
-"""
-
-
-def write_log(folder: Path) -> None:
-    """Users go round the items in a fixed order; now and then they jump."""
-    rng = np.random.default_rng(0)
-    after = rng.permutation(ITEMS)
-    with (folder / "items.csv").open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["item_id", "title", "genre"])
-        rows.writerows([f"i{n:03}", f"Film {n}", f"genre{n % 5}"] for n in range(ITEMS))
-    with (folder / "log.csv").open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["user_id", "item_id", "timestamp"])
-        for user in range(USERS):
-            item = int(rng.integers(ITEMS))
-            for step in range(int(rng.integers(6, 14))):
-                rows.writerow([f"u{user}", f"i{item:03}", 1000 * user + step])
-                item = int(after[item]) if rng.random() < 0.9 else int(rng.integers(ITEMS))
 
 
 def command(folder: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:

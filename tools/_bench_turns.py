@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 Answer = dict[str, Any]
-Measure = Callable[[float], Answer]
-"""Works for about that many seconds; what came of it."""
+Measure = Callable[[Any], Answer]
+"""Does what it is asked, such as to work for about so many seconds; what came of it."""
 
 ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # page faults are dear, to every framework
@@ -63,11 +63,11 @@ class Side:
         """Waits until it is ready to be asked; what it says of its preparation."""
         return self._receive()
 
-    def measure(self, seconds: float) -> Answer:
-        """Has it work for about so many seconds, and waits for the answer."""
+    def measure(self, request: Any) -> Answer:
+        """Has it do something that JSON can tell, and waits for the answer."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(seconds) + "\n")
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it is gone, which the missing answer tells

@@ -273,13 +273,13 @@ def take_turns(
     return ready, rounds
 
 
-def undisturbed(side: Side, seconds: float, patience: float) -> dict[str, Any]:
+def undisturbed(side: Side, request: Any, patience: float) -> dict[str, Any]:
     """A side's turn while no other program works, or whatever it comes to when patience ends."""
     deadline, limit = time.monotonic() + patience, DISTURBED * (os.cpu_count() or 1)
     while True:
         while time.monotonic() < deadline and busy() > limit:
             pass
-        answer = side.measure(seconds)
+        answer = side.measure(request)
         if answer["others"] <= limit or time.monotonic() >= deadline:
             return answer
 

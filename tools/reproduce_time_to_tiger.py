@@ -64,7 +64,7 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         for stage in ("prepare", "embed", "tokenize")
     )
     dataset, ids = load_dataset(folder / "dataset"), stages.semantic_ids(folder)
-    catalogue = stages.catalogue_of(config, folder, ids)
+    catalogue = stages.catalogue_of(config, folder, dataset, ids)
     build = stages.builder(config.model, catalogue, ids.codebook_sizes)
     recommend = stages.recommender(config, catalogue, build, None, stages.options(config))
     ways: dict[str, Callable[..., Any]] = {"beam search": recommend}

@@ -64,7 +64,6 @@ class Recommender:
         options: how lists are made.
         places: int (N,), the rank of each item among those of the same codes; needed where codes
             are shared.
-        unseen: the items without a training interaction; needed for `Options.unseen_share`.
         progress_name: shows progress under this name; None shows none.
     """
 
@@ -77,7 +76,6 @@ class Recommender:
         max_history: int,
         options: Options,
         places: np.ndarray | None = None,
-        unseen: np.ndarray | None = None,
         progress_name: str | None = None,
     ):
         self.graph, self.params, self.options = graph, params, options
@@ -88,7 +86,9 @@ class Recommender:
         self._codes = codes
         if places is not None and places.any():
             self._codes = np.column_stack([codes, places])
-        self._unseen = np.zeros(0, np.int64) if unseen is None else unseen
+        self._unseen = np.zeros(0, np.int64)
+        if catalogue.seen is not None:
+            self._unseen = np.flatnonzero(~np.asarray(catalogue.seen))
         self.trie, self._unseen_trie = build_trie(self._codes), None
         self._spell(np.arange(len(codes)))
 

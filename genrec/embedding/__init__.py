@@ -1,7 +1,7 @@
 """Item text, and what items are consumed with, to vectors."""
 
-from genrec.embedding.cooccurrence import embed_cooccurrence, fuse
+from genrec.embedding.cooccurrence import embed_cooccurrence, fuse, lend
 from genrec.embedding.from_file import embed_file
 from genrec.embedding.tfidf import embed_tfidf
 
-__all__ = ["embed_cooccurrence", "embed_file", "embed_tfidf", "fuse"]
+__all__ = ["embed_cooccurrence", "embed_file", "embed_tfidf", "fuse", "lend"]

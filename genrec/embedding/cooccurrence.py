@@ -4,6 +4,7 @@ Item text tells what an item is; histories tell what it is chosen with. Only tra
 may be used, or the codes made from these vectors would know the held-out items.
 """
 
+import faiss
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.extmath import randomized_svd
@@ -38,6 +39,36 @@ def embed_cooccurrence(training: Histories, num_items: int, *, dim: int, seed: i
     return np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 1e-6).astype(
         np.float32
     )
+
+
+def lend(other: np.ndarray, content: np.ndarray, neighbours: int = 10) -> np.ndarray:
+    """Gives items that stand near no other those of the items that they are like.
+
+    Without it all new items would be alike in what they are consumed with, and their codes with
+    them.
+
+    Args:
+        other: float32 (N, D), what `embed_cooccurrence` returned.
+        content: float32 (N, E).
+        neighbours: the items most similar in content whose mean, of unit norm, is lent.
+
+    Returns:
+        float32 (N, D), no row of it zero if any was not.
+    """
+    missing = ~other.any(axis=1)
+    if not missing.any() or missing.all():
+        return other
+    centred = (content - content.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    faiss.normalize_L2(centred)
+    index = faiss.IndexFlatIP(centred.shape[1])
+    index.add(centred[~missing])  # pyright: ignore[reportCallIssue]
+    count = min(neighbours, int((~missing).sum()))
+    near = index.search(centred[missing], count)[1]  # pyright: ignore[reportCallIssue]
+    lent = other.copy()
+    lent[missing] = other[~missing][near].mean(axis=1)
+    norm = np.linalg.norm(lent[missing], axis=1, keepdims=True)
+    lent[missing] /= np.maximum(norm, 1e-6)
+    return lent
 
 
 def fuse(content: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:

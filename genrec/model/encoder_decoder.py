@@ -194,7 +194,10 @@ class EncoderDecoder(nnx.Module):
         codes = jnp.asarray(catalogue.codes)[items]
         x = sum(table(codes[..., level]) for level, table in enumerate(self.codes))
         if self.item is not None:
-            x = x + self.item(items)
+            alone = self.item(items)
+            if catalogue.seen is not None:
+                alone = jnp.where(jnp.asarray(catalogue.seen)[items][..., None], alone, 0.0)
+            x = x + alone
         if self.content is not None:
             x = x + self.content(jnp.asarray(catalogue.content)[items])
         return jnp.asarray(x)

@@ -34,10 +34,13 @@ class Catalogue(NamedTuple):
         codes: int32 (N, L), the semantic IDs.
         content: float32 (N, E), the embeddings of their content, of about unit entries; None where
             the model does not read them.
+        seen: bool (N,), whether an item has a training interaction; None where all have one. What
+            is learned of each item alone can say nothing of the others.
     """
 
     codes: np.ndarray | jax.Array
     content: np.ndarray | jax.Array | None = None
+    seen: np.ndarray | jax.Array | None = None
 
 
 GAP_BUCKETS = 33

@@ -57,7 +57,7 @@ def next_item_loss(
     target_codes = jnp.asarray(catalogue.codes)[targets]
     dense, shares = jnp.zeros(targets.shape), None
     if item_loss and order is not None:
-        scores = _all_scores(model, catalogue, encoded, order)
+        scores = _scores(model, catalogue, encoded, jnp.asarray(order.items))
         rank = jnp.asarray(order.rank)[targets]
         dense = optax.softmax_cross_entropy_with_integer_labels(scores, rank)
         shares = next_code_shares(jax.lax.stop_gradient(scores), targets, order)
@@ -76,14 +76,6 @@ def next_item_loss(
     return Loss(_sum(total, wanted), _sum(codes, wanted), wanted.sum().astype(jnp.float32))
 
 
-def _all_scores(
-    model: EncoderDecoder, catalogue: Catalogue, encoded: Encoded, order: CodeOrder
-) -> Float[Array, "R Q N"]:
-    """The dense head's logits of all items, in the order of their codes."""
-    assert encoded.start is not None
-    return model.score_items(encoded.start, jnp.asarray(order.items), catalogue)
-
-
 def _item_loss(
     model: EncoderDecoder,
     catalogue: Catalogue,
@@ -95,13 +87,27 @@ def _item_loss(
     assert encoded.start is not None
     if negatives is None:
         every = jnp.arange(catalogue.codes.shape[0])
-        scores = model.score_items(encoded.start, every, catalogue)
+        scores = _scores(model, catalogue, encoded, every)
         return optax.softmax_cross_entropy_with_integer_labels(scores, targets)
-    scores = model.score_items(encoded.start, negatives, catalogue)
+    scores = _scores(model, catalogue, encoded, negatives)
     target = model.score_targets(encoded.start, targets, catalogue)
     # A negative that is the target by chance would be pushed down and pulled up at once.
     scores = jnp.where(negatives[None, None] == targets[..., None], -jnp.inf, scores)
     return jax.nn.logsumexp(jnp.concatenate([target[..., None], scores], -1), axis=-1) - target
+
+
+def _scores(
+    model: EncoderDecoder, catalogue: Catalogue, encoded: Encoded, items: Int[Array, " M"]
+) -> Float[Array, "R Q M"]:
+    """The dense head's logits of some items; -inf for those that were never seen.
+
+    An item that is never a target would only ever be pushed down, and with it all that is new.
+    """
+    assert encoded.start is not None
+    scores = model.score_items(encoded.start, items, catalogue)
+    if catalogue.seen is None:
+        return scores
+    return jnp.where(jnp.asarray(catalogue.seen)[items][None, None], scores, -jnp.inf)
 
 
 def _sum(values: Float[Array, "R Q"], wanted: Bool[Array, "R Q"]) -> Float[Array, ""]:

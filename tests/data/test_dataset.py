@@ -1,8 +1,7 @@
-"""Loading a prepared folder, the leave-one-out split, and finding items by name."""
+"""Loading a prepared folder, and the leave-one-out split."""
 
 import itertools
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.data import Dataset, Histories, Source, find_items, load_dataset, prepare
+from genrec.data import Source, load_dataset, prepare
 from genrec.data import dataset as module
 from genrec.errors import UserError
 
@@ -61,11 +60,6 @@ def written(folder, items, users, arrays):
     for name, array in arrays.items():
         np.save(folder / "histories" / f"{name}.npy", array)
     return folder
-
-
-@pytest.fixture
-def titled():
-    return Dataset(catalogue(TITLES), Histories.of([]), Path("sequences.parquet"))
 
 
 def test_load_gives_back_what_was_prepared(tmp_path):
@@ -231,33 +225,3 @@ def test_a_folder_of_an_older_genrec_asks_for_prepare(tmp_path):
     shutil.rmtree(tmp_path / "histories")
     with pytest.raises(UserError, match="older genrec wrote it; delete it and run genrec prepare"):
         load_dataset(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "item"),
-    [("id2", 2), ("star wars (1977)", 0), (" STAR WARS (1977) ", 0), ("STRASSE", 3), ("1", 4)],
-)
-def test_items_are_found_by_id_or_title(titled, name, item):
-    assert find_items(titled, [name]) == [item]
-
-
-def test_an_id_goes_before_a_title():
-    table = catalogue(["id1", "other"])
-    dataset = Dataset(table, Histories.of([]), Path("sequences.parquet"))
-    assert find_items(dataset, ["id1", "other", "id1"]) == [1, 1, 1]
-
-
-def test_a_title_of_several_items_lists_their_ids(titled):
-    with pytest.raises(UserError, match=r"2 items are called 'Chasing Amy \(1997\)'.*: id1, id2$"):
-        find_items(titled, ["Chasing Amy (1997)"])
-
-
-@pytest.mark.parametrize("name", ["star wars", "Star Wras (1977)"])
-def test_an_unknown_name_brings_the_nearest_titles(titled, name):
-    with pytest.raises(UserError, match=r"nearest titles are 'Star Wars \(1977\)'"):
-        find_items(titled, ["id0", name])
-
-
-def test_a_name_like_no_title_says_so(titled):
-    with pytest.raises(UserError, match="title 'qqqqqq'; nor one like it"):
-        find_items(titled, ["qqqqqq"])

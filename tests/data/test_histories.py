@@ -1,5 +1,7 @@
 """Ragged histories against the same operations on plain lists."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -110,6 +112,18 @@ def test_csr_of_what_lies_end_to_end_is_no_copy():
     middle = histories.select(np.array([1, 2, 3]))
     assert middle.csr()[1].tolist() == [2, 3, 4, 5]
     assert np.shares_memory(middle.csr()[1], histories.items)
+
+
+@given(st.data(), rows_of_items, st.integers(1, 6), st.integers(0, 2))
+def test_counts_are_those_of_the_items_of_these_histories(data, rows, at_once, count):
+    chosen = data.draw(st.lists(st.integers(0, max(len(rows) - 1, 0)), max_size=10 * bool(rows)))
+    histories = made(rows).select(np.array(chosen, np.int64)).without_last(count)
+    found = Counter(item for b in chosen for item in rows[b][: max(0, len(rows[b]) - count)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_AT_ONCE", at_once)
+        counts = histories.counts(12)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [found[item] for item in range(12)]
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 20))

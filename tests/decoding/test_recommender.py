@@ -165,16 +165,26 @@ def dense_recommender(**options):
 
 def both_scores(model, history):
     """float (N,) twice: the log-probability of every item by its codes and by the dense head."""
+    read = reading(model, history)
+    dense = model.score_items(read.start, jnp.arange(NUM_ITEMS), Catalogue(CODES))[0, 0]
+    return by_codes(model, history), np.array(jax.nn.log_softmax(dense))
+
+
+def reading(model, history):
     recent = history[-8:]
     inputs = Inputs(recent[None], np.zeros((1, len(recent)), np.int32))
-    read = model.encode(inputs, Catalogue(CODES), every_position=False)
-    dense = model.score_items(read.start, jnp.arange(NUM_ITEMS), Catalogue(CODES))[0, 0]
-    by_codes = []
+    return model.encode(inputs, Catalogue(CODES), every_position=False)
+
+
+def by_codes(model, history):
+    """float (N,): the log-probability of every item's codes."""
+    read = reading(model, history)
+    scores = []
     for codes in CODES:
         logits = model.decode(jnp.asarray(codes)[None, None], read)
         parts = [jax.nn.log_softmax(x)[0, 0, code] for x, code in zip(logits, codes, strict=True)]
-        by_codes.append(float(sum(parts)))
-    return np.array(by_codes), np.array(jax.nn.log_softmax(dense))
+        scores.append(float(sum(parts)))
+    return np.array(scores)
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
@@ -184,12 +194,12 @@ def test_a_fused_score_is_the_weighted_sum_over_the_candidates_of_both(share):
     items, scores = recommend(histories, 5, exclude_history=True)
     plain, _ = dense_recommender(beam=5, batch_size=4)[1](histories, 5, exclude_history=True)
     for history, row, points, beams in zip(histories, items, scores, plain, strict=True):
-        by_codes, dense = both_scores(model, history)
+        decoder, dense = both_scores(model, history)
         dense_alone = dense.copy()
         dense_alone[history] = -np.inf
         dense_alone[beams] = -np.inf
         candidates = np.concatenate([beams, np.argsort(-dense_alone)[:5]])
-        total = (1 - share) * by_codes + share * dense
+        total = (1 - share) * decoder + share * dense
         best = candidates[np.argsort(-total[candidates])][:5]
         assert row.tolist() == best.tolist()
         assert np.allclose(points, total[best], atol=1e-4)
@@ -206,25 +216,24 @@ def test_with_a_share_of_one_the_dense_head_alone_ranks():
 
 
 NEW = np.array([2, 3, 11, 17, 23, 28])
+SEEN = ~np.isin(np.arange(NUM_ITEMS), NEW)
 
 
 @pytest.mark.parametrize(
     ("share", "k", "most"), [(0.2, 10, 2), (0.5, 5, 2), (1.0, 4, 4), (0.01, 9, 0)]
 )
 def test_new_items_get_at_most_their_share_by_the_codes_that_describe_them(share, k, most):
-    model, _ = dense_recommender(beam=10)
+    model = randomised(small_model((6, 5), NUM_ITEMS, item_embedding=False))
     recommend = Recommender(
         *nnx.split(model, nnx.Param),
-        Catalogue(CODES),
+        Catalogue(CODES, seen=SEEN),
         max_history=8,
         options=Options(10, 4, unseen_share=share),
-        unseen=NEW,
     )
     histories = some_histories(6)
     items, scores = recommend(histories, k, exclude_history=False)
     for history, row, points in zip(histories, items, scores, strict=True):
-        by_codes, _ = both_scores(model, history)
-        total = by_codes.copy()
+        total = by_codes(model, history)
         for item in NEW:  # the last code only tells an item from others
             first_code = np.unique(CODES[:, 0]) == CODES[item, 0]
             total[item] = prefix_score(model, history)[first_code][0]
@@ -240,21 +249,17 @@ def test_new_items_get_at_most_their_share_by_the_codes_that_describe_them(share
 
 def prefix_score(model, history):
     """float (K,): the log-probability of every first code."""
-    recent = history[-8:]
-    inputs = Inputs(recent[None], np.zeros((1, len(recent)), np.int32))
-    read = model.encode(inputs, Catalogue(CODES), every_position=False)
-    logits = model.decode(jnp.zeros((1, 1, 2), jnp.int32), read)[0]
+    logits = model.decode(jnp.zeros((1, 1, 2), jnp.int32), reading(model, history))[0]
     return np.array(jax.nn.log_softmax(logits)[0, 0])
 
 
 def test_new_items_fill_a_list_that_the_others_leave_short():
-    model, _ = dense_recommender(beam=10)
+    model = randomised(small_model((6, 5), NUM_ITEMS, item_embedding=False))
     recommend = Recommender(
         *nnx.split(model, nnx.Param),
-        Catalogue(CODES),
+        Catalogue(CODES, seen=SEEN),
         max_history=8,
         options=Options(10, 4, unseen_share=0.1),
-        unseen=NEW,
     )
     some = recommend.only(np.array([0, 1, 2, 3, 11, 17]))
     items, _ = some(some_histories(3), 6, exclude_history=False)

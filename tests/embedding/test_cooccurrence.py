@@ -10,6 +10,7 @@ from genrec.embedding.cooccurrence import (
     _positive_information,
     embed_cooccurrence,
     fuse,
+    lend,
 )
 
 NUM_ITEMS = 6
@@ -81,3 +82,21 @@ def test_fusing_weighs_both_parts_whatever_their_scale_and_offset():
     assert math.isclose(squared[:3].sum(), 40, rel_tol=1e-4)
     assert math.isclose(squared[3:].sum(), 10, rel_tol=1e-4)
     assert np.isfinite(fuse(np.ones((4, 2)), np.zeros((4, 2)), 1.0)).all()
+
+
+def test_an_item_that_stands_near_no_other_is_lent_the_mean_of_those_it_is_like():
+    rng = np.random.default_rng(4)
+    content = rng.normal(size=(30, 6)).astype(np.float32) + 5
+    other = rng.normal(size=(30, 4)).astype(np.float32)
+    other /= np.linalg.norm(other, axis=1, keepdims=True)
+    other[[3, 8]] = 0
+    lent = lend(other, content, neighbours=5)
+    kept = np.setdiff1d(np.arange(30), [3, 8])
+    assert np.array_equal(lent[kept], other[kept])
+    centred = content - content.mean(axis=0)
+    for item in (3, 8):
+        cosine = centred[kept] @ centred[item] / np.linalg.norm(centred[kept], axis=1)
+        mean = other[kept[np.argsort(-cosine)[:5]]].mean(axis=0)
+        assert np.allclose(lent[item], mean / np.linalg.norm(mean), atol=1e-5)
+    nothing = np.zeros((30, 4), np.float32)
+    assert not lend(nothing, content).any()

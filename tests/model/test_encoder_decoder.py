@@ -304,6 +304,17 @@ def test_the_dense_head_scores_items_by_their_vectors(batch):
     assert np.allclose(model.score_targets(start, targets, CATALOGUE), got[..., 2], atol=1e-4)
 
 
+def test_an_item_never_seen_has_no_vector_of_its_own():
+    model = randomised(small_model(SIZES, NUM_ITEMS, item_embedding=True))
+    without = randomised(small_model(SIZES, NUM_ITEMS, item_embedding=True))
+    without.item.embedding[...] = jnp.zeros_like(without.item.embedding[...])
+    seen = np.arange(NUM_ITEMS) % 3 > 0
+    every = jnp.arange(NUM_ITEMS)
+    got = model.item_vectors(every, CATALOGUE._replace(seen=seen))
+    own, bare = (m.item_vectors(every, CATALOGUE) for m in (model, without))
+    assert np.allclose(got, np.where(seen[:, None], own, bare))
+
+
 def test_slots_without_an_item_stay_finite(model, batch):
     states, logits = forward(model, *batch)
     assert all(bool(jnp.isfinite(x).all()) for x in (states, *logits))

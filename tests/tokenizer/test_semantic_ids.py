@@ -82,7 +82,16 @@ def test_parquet_round_trip(tmp_path_factory, codes):
     save_semantic_ids(path, ids)
     loaded = load_semantic_ids(path)
     assert np.array_equal(loaded.codes, ids.codes) and loaded.codes.dtype == np.int32
-    assert loaded.codebook_sizes == ids.codebook_sizes
+    assert loaded.codebook_sizes == ids.codebook_sizes and loaded.unique
+
+
+@given(tuples())
+def test_shared_tuples_are_kept_as_they_are(tmp_path_factory, codes):
+    path = tmp_path_factory.mktemp("ids") / "semantic_ids.parquet"
+    save_semantic_ids(path, SemanticIds(codes, SIZES, unique=False))
+    loaded = load_semantic_ids(path)
+    assert not loaded.unique and loaded.codebook_sizes == SIZES
+    assert np.array_equal(loaded.codes, codes)
 
 
 def test_the_file_is_plain_parquet(tmp_path):

@@ -152,6 +152,23 @@ def test_sampled_items_give_the_full_loss_when_they_are_all_the_others():
     assert total(jnp.array([0, 1])) < total(None)
 
 
+@pytest.mark.parametrize("negatives", [None, jnp.arange(NUM_ITEMS)])
+def test_items_never_seen_are_not_what_a_target_is_told_from(negatives):
+    model = randomised(small_model(SIZES, NUM_ITEMS, item_head=True, item_embedding=False))
+    batch = packed_batch()
+    batch = batch._replace(targets=batch.targets % 5)
+    seen = np.arange(NUM_ITEMS) % 7 < 5
+
+    def total(catalogue, negatives):
+        return next_item_loss(
+            model, catalogue, batch, None, every_prefix=True, item_loss=1.0, negatives=negatives
+        ).total
+
+    expected = total(CATALOGUE, jnp.flatnonzero(seen))
+    assert np.isclose(total(CATALOGUE._replace(seen=seen), negatives), expected, rtol=1e-5)
+    assert not np.isclose(total(CATALOGUE, negatives), expected, rtol=1e-3)
+
+
 def test_a_batch_without_targets_costs_nothing():
     batch = packed_batch()
     batch = batch._replace(wanted=np.zeros_like(batch.wanted))

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from genrec.data import Dataset, Histories, ItemNames
+from genrec.errors import UserError
+
+
+def names(*titles):
+    """Of items id0, id1, …"""
+    table = pa.table({"item_id": [f"id{n}" for n in range(len(titles))], "title": titles})
+    return ItemNames(Dataset(table, Histories.of([]), Path("sequences.parquet")))
+
+
+FILMS = names("Star Wars (1977)", "Chasing Amy (1997)", "chasing amy (1997)", "Straße", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [("id2", 2), ("star wars (1977)", 0), (" STAR WARS (1977) ", 0), ("STRASSE", 3), ("1", 4)],
+)
+def test_items_are_found_by_id_or_title(name, item):
+    assert FILMS.find([name]) == [item]
+
+
+def test_every_name_has_its_place_and_unknown_ones_are_below_0():
+    assert FILMS.find(["id1", "nothing", "1", "id1", ""]) == [1, -1, 4, 1, -1]
+    assert FILMS.find([]) == []
+
+
+def test_an_id_goes_before_a_title():
+    assert names("id1", "other").find(["id1", "other", "id1"]) == [1, 1, 1]
+
+
+def test_a_title_of_several_items_lists_their_ids():
+    with pytest.raises(UserError, match=r"2 items are called 'Chasing Amy \(1997\)'.*: id1, id2$"):
+        FILMS.find(["Chasing Amy (1997)"])
+
+
+@pytest.mark.parametrize("name", ["star wars", "Star Wras (1977)"])
+def test_an_unknown_name_brings_the_nearest_titles(name):
+    complaint = str(FILMS.unknown(name))
+    assert complaint.startswith(f"no item has the id or title {name!r}; the nearest titles are ")
+    assert "'Star Wars (1977)'" in complaint
+
+
+def test_of_many_titles_that_contain_a_name_the_three_shortest_are_brought():
+    several = names("Alien", "Aliens", "Alien: Covenant", "Alien 3", "Alien")
+    complaint = str(several.unknown("alie"))
+    assert complaint.endswith("the nearest titles are 'Alien', 'Aliens', 'Alien 3'")
+
+
+def test_a_name_like_no_title_says_so():
+    assert str(FILMS.unknown("qqqqqq")).endswith("title 'qqqqqq'; nor one like it")

@@ -1,0 +1,165 @@
+"""Decoding speed: users per second and latency of beam search over the items, taking turns.
+
+    pip install -e '.[bench]'          # torch and transformers beside genrec
+    python tools/bench_decoding.py --json decoding.json
+
+Part "recommend", with Beauty's catalogue and histories of 20 items:
+
+- TIGER in PyTorch: Hugging Face's T5ForConditionalGeneration, `generate` with a prefix function,
+  with the attention that is faster here;
+- TIGER in genrec: the same weights by `genrec.decoding.Recommender`, host work included. Before
+  anything is timed, both must give the same items with the same scores;
+- genrec's recipe: the model of configs/beauty.yaml, likewise.
+
+The weights are random, so the lists mean nothing; the time does not depend on them. Each side has
+a process of its own with all cores; they work in turns, for several rounds.
+
+Part "constraint": a model's beam search over the items against its beam search over any codes,
+after histories that are encoded already, for Beauty's items and for 10 million random ones.
+
+Part "search": the same without a model, under random logits, beside STATIC (arXiv 2602.22647, see
+_bench_static.py). Here the ways to search are called in turns within one process.
+
+Printed are medians of the rounds, lowest and highest; ratios are taken within each round, and once
+more between the best rounds, which work by other programs disturbs least. Let the machine be idle.
+About 12 minutes on 2 cores. It ends with status 1 if the lists of both TIGERs differ.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _bench_decoding_report import (
+    compare_lists,
+    print_check,
+    print_recommend,
+    print_search,
+    recommend_figures,
+    search_figures,
+)
+from _bench_decoding_work import Task, flops_of_user, outline, random_weights
+from _bench_turns import Side
+from bench_training import machine, open_side, t5_size, undisturbed
+from rich.console import Console
+
+from genrec import pipeline
+from genrec.config import Config
+from genrec.data import Histories, load_dataset
+from genrec.errors import UserError
+from genrec.files import write_json
+from genrec.settings import dump_config, load_config
+from genrec.tokenizer import SemanticIds, disambiguate, load_semantic_ids
+
+HERE = Path(__file__).parent
+SCRIPTS = {
+    "transformers": HERE / "_bench_torch_generate.py",
+    "tiger": HERE / "_bench_recommend.py",
+    "genrec": HERE / "_bench_recommend.py",
+    "search": HERE / "_bench_search.py",
+}
+PARTS = ("recommend", "constraint", "search")
+ITEMS, USERS = 12_101, 1_000
+SEED = 0
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    figures: dict[str, Any] = {"machine": machine("cpu"), "settings": vars_of(arguments)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            task, figures["task"] = read_task(arguments, folder)
+            configs = write_configs(arguments, folder)
+        except UserError as error:
+            console.print(f"error: {error}", style="red", soft_wrap=True)
+            sys.exit(2)
+        task.save(folder / "task.npz")
+        console.print("{items:,} items, codes {codes}, histories of {history} items of {users:,} "
+                      "users: {source}".format(**figures["task"]), soft_wrap=True)  # fmt: skip
+        agree = True
+        if "recommend" in arguments.parts:
+            found = recommend(arguments, task, configs, folder, console)
+            figures |= found
+            agree = all(row["agree"] for row in found["check"])
+        if agree and {"constraint", "search"} & set(arguments.parts):
+            figures |= search(arguments, task, folder, console)
+    if arguments.json:
+        write_json(arguments.json, figures)
+    if not agree:
+        sys.exit(1)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, default=Path("configs/beauty.yaml"))
+    parser.add_argument(
+        "--tiger", type=Path, default=Path("configs/beauty-tiger.yaml"), help="TIGER's sizes"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--data",
+        type=Path,
+        default=Path("../shared/data/beauty"),
+        help="folder with Beauty; without it, codes and histories are random",
+    )
+    source.add_argument("--run", type=Path, help="a run, for its histories and semantic IDs")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--beams", type=int, nargs="+", default=[10, 20, 50])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, or one call")
+    parser.add_argument(
+        "--slow-rounds",
+        type=int,
+        default=1,
+        help="rounds in which Hugging Face has its turn with batches above 64",
+    )
+    parser.add_argument("--check-users", type=int, default=64)
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        help="seconds to wait at each turn for other programs to end, and to repeat disturbed ones",
+    )
+    parser.add_argument("--search-batch", type=int, default=32, help="of the two other parts")
+    parser.add_argument("--search-beam", type=int, default=50)
+    parser.add_argument(
+        "--items", type=int, nargs="+", default=[1_000_000, 10_000_000], help="random ones"
+    )
+    return parser.parse_args()
+
+
+def read_task(arguments: argparse.Namespace, folder: Path) -> tuple[Task, dict[str, Any]]:
+    """Real codes and histories where there are any, and where they come from."""
+    history, source = load_config(arguments.tiger).model.max_history, str(arguments.run)
+    run = arguments.run
+    if run is None and arguments.data.exists():
+        run, source = folder / "run", str(arguments.data)
+        tokenize(arguments, run)
+    if run is None:
+        source = "random"
+        generator = np.random.default_rng(SEED)
+        sizes = load_config(arguments.tiger).tokenizer.codebook_sizes
+        ids = disambiguate(generator.integers(0, sizes, (ITEMS, len(sizes))), sizes)
+        latest = generator.integers(0, ITEMS, (USERS, history)).astype(np.int32)
+    else:
+        ids = load_semantic_ids(run / "tokenizer" / "semantic_ids.parquet")
+        latest = latest_items(load_dataset(run / "dataset").held_out("test").histories, history)
+    facts = {
+        "items": len(ids.codes),
+        "codes": "x".join(map(str, ids.codebook_sizes)),
+        "users": len(latest),
+        "history": history,
+        "source": source,
+    }
+    return Task(ids.codes, np.array(ids.codebook_sizes, np.int64), latest), facts
