@@ -307,22 +307,24 @@ def validation(
     build: Callable[[nnx.Rngs], EncoderDecoder],
     *,
     places: np.ndarray | None = None,
-    by_dense_head: bool = False,
+    dense_share: float = 0.0,
 ) -> Callable[[Any], dict[str, float]]:
-    """Parameters → metrics, by decoding for a fixed sample of users and their validation items."""
+    """Parameters → metrics, by decoding for a fixed sample of users and their validation items.
+
+    `dense_share` is the dense head's share of the score, as in the settings of the decoding.
+    """
     held_out = dataset.held_out("validation")
     count = min(len(held_out.targets), config.training.validation_users)
     generator = np.random.default_rng(config.seed)
     users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
     histories, targets = held_out.histories.select(users), held_out.targets[users]
     beam = config.training.validation_beam
-    how = Options(beam, config.decoding.batch_size)
+    how = Options(beam, config.decoding.batch_size, dense_share=dense_share)
     model = recommender(config, catalogue, build, None, how, places=places)
-    recommend = model.rank if by_dense_head else model
 
     def validate(params: Any) -> dict[str, float]:
         model.params = jax.device_put(params)
-        items, _ = recommend(histories, beam, exclude_history=True)
+        items, _ = model(histories, beam, exclude_history=True)
         return summarise(target_ranks(items, targets), (10,), beam)
 
     return validate

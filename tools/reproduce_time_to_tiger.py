@@ -8,8 +8,8 @@ all test users afterwards (full catalogue, unfiltered, lists as long as the conf
 answer is the training time of the first of them that has Recall@10 >= .0648 and NDCG@10 >= .0384
 (Rajput et al. 2023, table 1, Beauty). Test figures decide nothing but what is printed.
 
-It is answered for both ways in which the model recommends, each with validations of its own: beam
-search over the codes, and the dense head that scores all items.
+It is answered for each way in which the model recommends, all with validations of their own: beam
+search over the codes; the dense head that scores all items; and both together, as configured.
 
 Training time is all that passes between the start of the training and that moment, compiling
 included, but for validations, which are counted apart. Data and semantic IDs come before it, and
@@ -22,7 +22,6 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +66,14 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     catalogue = stages.catalogue_of(config, folder, dataset, ids)
     build = stages.builder(config.model, catalogue, ids.codebook_sizes)
     recommend = stages.recommender(config, catalogue, build, None, stages.options(config))
-    ways: dict[str, Callable[..., Any]] = {"beam search": recommend}
+    ways = {"beam search": 0.0}
     if config.model.item_head:
-        ways["dense head"] = recommend.rank
+        ways["dense head"] = 1.0
+        if 0 < config.decoding.dense_share < 1:
+            ways["both"] = config.decoding.dense_share
     validations = {
-        way: stages.validation(config, dataset, catalogue, build, by_dense_head=way == "dense head")
-        for way in ways
+        way: stages.validation(config, dataset, catalogue, build, dense_share=share)
+        for way, share in ways.items()
     }
     better: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     started, validating = time.perf_counter(), 0.0
@@ -106,10 +107,11 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     )
     whole = time.perf_counter() - started - validating
     test, k = dataset.held_out("test"), config.decoding.beam
-    for way, ranked in ways.items():
+    for way, share in ways.items():
+        recommend.options = dataclasses.replace(recommend.options, dense_share=share)
         for checkpoint in better[way]:
             recommend.params = jax.device_put(checkpoint.pop("params"))
-            items, _ = ranked(test.histories, k, exclude_history=False)
+            items, _ = recommend(test.histories, k, exclude_history=False)
             found = summarise(target_ranks(items, test.targets), (10,), k)
             checkpoint |= {f"test_{name}": value for name, value in found.items()}
             checkpoint["reached"] = found["recall@10"] >= RECALL and found["ndcg@10"] >= NDCG

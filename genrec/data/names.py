@@ -49,4 +49,5 @@ class ItemNames:
     def _similar(self, name: str) -> list[str]:
         """Titles that contain the name, or else those spelt most like it."""
         within = [title for title in self._titles if name.strip().casefold() in title.casefold()]
-        return sorted(set(within), key=len)[:3] or nearest(name, self._titles, 3, cutoff=0.6)
+        shortest = sorted(sorted(set(within)), key=len)[:3]
+        return shortest or nearest(name, self._titles, 3, cutoff=0.6)

@@ -19,7 +19,6 @@ from genrec.decoding.search import (
     Lists,
     Unseen,
     item_vectors,
-    rank_items,
     search,
     search_freely,
 )
@@ -164,30 +163,6 @@ class Recommender:
             )
 
         return self._lists(find, histories, k, exclude_history, block, allow)
-
-    def rank(
-        self, histories: Histories, k: int, *, exclude_history: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same by the model's dense head, which scores every item and searches nothing.
-
-        Scores are log-probabilities over all items. Raises ValueError as above, and where the model
-        has no dense head.
-        """
-        vectors = item_vectors(self.graph, self.params, self.catalogue)
-
-        def find(read: Inputs, filters: Filters, rows: np.ndarray) -> Lists:
-            return rank_items(
-                self.graph,
-                self.params,
-                self.trie,
-                self.catalogue,
-                read,
-                filters,
-                vectors,
-                count=self.options.beam,
-            )
-
-        return self._lists(find, histories, k, exclude_history, None, None)
 
     def _lists(
         self,

@@ -110,27 +110,6 @@ def search(
     return items, scores
 
 
-@functools.partial(jax.jit, static_argnames=("graph", "count"))
-def rank_items(
-    graph: nnx.GraphDef[EncoderDecoder],
-    params,
-    trie: Trie,
-    catalogue: Catalogue,
-    histories: Inputs,
-    filters: Filters,
-    vectors: Float[Array, "N D"],
-    *,
-    count: int,
-) -> Lists:
-    """Encodes histories and ranks all items of the trie by the dense head alone."""
-    model = nnx.merge(graph, params)
-    encoded = model.encode(histories, catalogue, every_position=False)
-    scores = dense_scores(model, encoded, vectors)
-    scores = jnp.where(permitted_items(filters, trie, scores.shape[1]), scores, -jnp.inf)
-    scores, best = jax.lax.top_k(scores, min(count, scores.shape[1]))
-    return jnp.where(jnp.isneginf(scores), -1, best), scores
-
-
 @functools.partial(jax.jit, static_argnames=("graph", "sizes", "beam"))
 def search_freely(
     graph: nnx.GraphDef[EncoderDecoder],

@@ -133,29 +133,6 @@ def test_times_reach_a_model_with_time_gaps():
     assert not np.allclose(soon, scores(None))
 
 
-def test_the_dense_head_ranks_all_items_but_those_excluded():
-    model = randomised(small_model((6, 5), NUM_ITEMS, item_head=True))
-    recommend = Recommender(
-        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(12, 4)
-    )
-    histories = some_histories(6)
-    for exclude_history in (False, True):
-        items, scores = recommend.rank(histories, 12, exclude_history=exclude_history)
-        for history, row, points in zip(histories, items, scores, strict=True):
-            recent = history[-8:]
-            inputs = Inputs(recent[None], np.zeros((1, len(recent)), np.int32))
-            start = model.encode(inputs, Catalogue(CODES), every_position=False).start
-            assert start is not None
-            logits = model.score_items(start, jnp.arange(NUM_ITEMS), Catalogue(CODES))[0, 0]
-            expected = np.array(logits - jax.nn.logsumexp(logits))
-            if exclude_history:
-                expected[history] = -np.inf
-            best = np.argsort(-expected, kind="stable")[:12]
-            found = row[row >= 0]
-            assert np.array_equal(found, best[np.isfinite(expected[best])])
-            assert np.allclose(points[: len(found)], expected[found], atol=1e-4)
-
-
 def dense_recommender(**options):
     model = randomised(small_model((6, 5), NUM_ITEMS, item_head=True))
     return model, Recommender(
@@ -206,13 +183,17 @@ def test_a_fused_score_is_the_weighted_sum_over_the_candidates_of_both(share):
 
 
 def test_with_a_share_of_one_the_dense_head_alone_ranks():
-    _, fused = dense_recommender(beam=6, batch_size=4, dense_share=1.0)
-    histories = some_histories(7)
+    model, recommend = dense_recommender(beam=12, batch_size=4, dense_share=1.0)
+    histories = some_histories(6)
     for exclude_history in (False, True):
-        items, scores = fused(histories, 6, exclude_history=exclude_history)
-        alone, points = fused.rank(histories, 6, exclude_history=exclude_history)
-        assert np.array_equal(items, alone)
-        assert np.allclose(scores, points, atol=1e-5)
+        items, scores = recommend(histories, 12, exclude_history=exclude_history)
+        for history, row, points in zip(histories, items, scores, strict=True):
+            _, expected = both_scores(model, history)
+            if exclude_history:
+                expected[history] = -np.inf
+            best = np.argsort(-expected, kind="stable")[:12]
+            assert row.tolist() == best.tolist()
+            assert np.allclose(points, expected[best], atol=1e-4)
 
 
 NEW = np.array([2, 3, 11, 17, 23, 28])
@@ -342,5 +323,6 @@ def recommender_of_all(k):
 
 def test_a_model_without_a_dense_head_does_not_pretend_to_have_one():
     for without in (recommender(), tiger_recommender()):
+        without.options = Options(12, 4, dense_share=0.5)
         with pytest.raises(ValueError, match="no dense head"):
-            without.rank(some_histories(2), 5, exclude_history=False)
+            without(some_histories(2), 5, exclude_history=False)
