@@ -5,7 +5,8 @@
 Each user's list is drawn at one temperature for all levels, by the codes alone; Entropy@K is the
 entropy (natural logarithm) of the categories of its first K items, averaged over the test users
 (Rajput et al. 2023, section 4.3, "Recommendation Diversity", which has an Entropy@10 of 0.76 at
-T = 1 and 1.38 at T = 2 on Beauty, and does not say which level of the categories it takes). Recall@10 on the test items, filtered, says what the diversity costs.
+T = 1 and 1.38 at T = 2 on Beauty, and does not say which level of the categories it takes).
+Recall@10 on the test items, filtered, says what the diversity costs.
 """
 
 import argparse
