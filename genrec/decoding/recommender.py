@@ -241,7 +241,7 @@ class Recommender:
         with progress(name, len(order), "user") if shown else contextlib.nullcontext() as bar:
             for first in range(0, len(order), size):
                 rows = order[first : first + size]
-                width = _round_up(int(lengths[rows].max()))
+                width = min(_round_up(int(lengths[rows].max())), self.max_history)
                 yield rows, self._read(histories, rows, (size, width))
                 if bar is not None:
                     bar.advance(len(rows))
