@@ -96,7 +96,8 @@ class Recommend:
     allow: Path | None = None
     """File of the only items that anybody may get."""
     unconstrained: bool = False
-    """Search all codes, also those that no item has; the nearest item stands in for them."""
+    """Search all codes, also those that no item has, and rank by them alone; the nearest item
+    stands in for codes that no item has."""
     codes: bool = False
     """Give the items' codes too."""
     out: Path | None = None
@@ -218,10 +219,14 @@ def _recommend(arguments: list[str]) -> None:
         raise UserError(f"{command.out} is a folder: name a file with --out")
     if command.unconstrained and (command.block or command.allow):
         raise UserError("--unconstrained goes without --block and --allow")
+    if not any(given) and (command.out or command.block or command.allow or command.codes):
+        raise UserError("recommend to whom? give --history, --histories or --all")
     if not (command.run / "config.yaml").exists():
         raise UserError(f"{command.run} is not a run: make one with `genrec run CONFIG`")
     settings = file_arguments(command.run / "config.yaml", "decoding")
     command = parse(Recommend, _over(settings, command.run, arguments), "recommend")
+    if command.unconstrained and command.decoding.temperature is not None:
+        raise UserError("--unconstrained goes without decoding.temperature")
 
     from genrec.decoding import ListsWriter, named_lists
     from genrec.examples import examples

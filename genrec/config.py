@@ -180,7 +180,7 @@ class DecodingConfig:
     dense_share: float = 0.0
     """Share of model.item_head in the score: 0 ranks by the codes alone, 1 by the head alone."""
     unseen_share: float = 0.0
-    """Share of a list that may go to items without a training interaction, found by the codes that
+    """Share of a list that goes to items without a training interaction, found by the codes that
     describe them (TIGER's epsilon); 0: they compete like all others."""
     temperature: tuple[float, ...] | None = None
     """Draw items at random, at this temperature: one for all levels, or one for each; without it,
@@ -263,14 +263,12 @@ def check(config: Config) -> None:
         ),
         "training.validation_beam must be at least 10": training.validation_beam >= 10,
         "tokenizer.cooccurrence must not be below 0": tokenizer.cooccurrence >= 0,
-        "decoding.dense_share and unseen_share must lie in 0…1": (
-            0 <= decoding.dense_share <= 1 and 0 <= decoding.unseen_share <= 1
-        ),
+        "decoding.dense_share must lie in 0…1": 0 <= decoding.dense_share <= 1,
         "decoding.dense_share goes with model.item_head": (
             decoding.dense_share == 0 or model.item_head
         ),
-        "decoding.dense_share and unseen_share go with decoding.normalise codes": (
-            decoding.normalise == "codes" or decoding.dense_share == decoding.unseen_share == 0
+        "decoding.dense_share goes with decoding.normalise codes": (
+            decoding.normalise == "codes" or decoding.dense_share == 0
         ),
         "decoding.temperature must name one temperature, or one for each level, all above 0": (
             decoding.temperature is None
@@ -294,6 +292,7 @@ def check(config: Config) -> None:
         "model.decoder_dropout": model.decoder_dropout or 0.0,
         "training.label_smoothing": training.label_smoothing,
         "training.average": training.average,
+        "decoding.unseen_share": decoding.unseen_share,
     }
     distilled = training.distillation + training.label_smoothing
     rules |= {

@@ -114,7 +114,11 @@ def _requests(rows: list[dict[str, Any]], known: list[str]) -> Requests:
     # Arrow checks the types, and turns numbers into text and back.
     columns: dict[str, Any] = {}
     for name in known:
-        values = pa.array([row.get(name) for row in rows]).cast(_COLUMNS[name])
+        values = pa.array([row.get(name) for row in rows])
+        inner = getattr(values.type, "value_type", None)
+        if inner is not None and pa.types.is_timestamp(inner):
+            values = values.cast(pa.list_(pa.timestamp("s", inner.tz)), safe=False)
+        values = values.cast(_COLUMNS[name])
         inner = values if name == "user_id" else values.flatten()
         if inner.null_count:
             raise ValueError(f"{name} has gaps")

@@ -1,5 +1,6 @@
 """Settings of every test: arrays are checked by shape and type, and nothing broadcasts by rank."""
 
+import fcntl
 import logging
 import os
 from pathlib import Path
@@ -19,10 +20,13 @@ def pytest_configure(config: pytest.Config) -> None:
     from hypothesis import settings
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    # Tests compile the same small programs again and again; workers share what was compiled.
+    # Tests compile the same small programs again and again; workers, and the commands that they
+    # start, share what was compiled.
     cache = config.cache.mkdir("jax")
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     # How long a test takes depends on what else the machine does; it is not what is tested.
     settings.register_profile("genrec", deadline=None)
     settings.load_profile("genrec")
@@ -31,15 +35,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was trained for one epoch, and evaluated; log.csv and items.csv lie beside it."""
+    """A run that was trained for one epoch, and evaluated; log.csv and items.csv lie beside it.
+
+    The first worker that asks for it makes it for all of them, so nobody may change it.
+    """
     from small_run import SETTINGS, write_log
 
     import genrec
 
-    folder = tmp_path_factory.mktemp("tiny")
-    write_log(folder)
-    (folder / "tiny.yaml").write_text(SETTINGS)
-    paths = f"data.interactions={folder / 'log.csv'}", f"data.items={folder / 'items.csv'}"
-    config = genrec.load_config(folder / "tiny.yaml", *paths, "training.epochs=1")
-    genrec.run(config, folder / "run")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "tiny"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "run/metrics.json").exists():
+            write_log(folder)
+            (folder / "tiny.yaml").write_text(SETTINGS)
+            paths = f"data.interactions={folder / 'log.csv'}", f"data.items={folder / 'items.csv'}"
+            config = genrec.load_config(folder / "tiny.yaml", *paths, "training.epochs=1")
+            genrec.run(config, folder / "run")
     return folder / "run"

@@ -1,12 +1,21 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.config import Config, DataConfig, ModelConfig, TokenizerConfig, TrainingConfig, check
+from genrec.config import (
+    Config,
+    DataConfig,
+    DecodingConfig,
+    ModelConfig,
+    TokenizerConfig,
+    TrainingConfig,
+    check,
+)
 from genrec.errors import UserError
-from genrec.settings import dump_config, load_config
+from genrec.settings import dump_config, file_arguments, load_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -87,6 +96,21 @@ def test_a_wrong_setting_is_one_line_that_names_file_and_setting(tmp_path, text,
     assert "\n" not in message
 
 
+def test_one_section_of_a_file_is_had_alone_and_the_rest_is_checked_all_the_same(tmp_path):
+    path = write(tmp_path, "decoding: {beam: 7, temperature: [0.5, 2]}\nmodel: {d_model: 96}\n")
+    assert file_arguments(path, "decoding") == [
+        "--decoding.beam=7",
+        "--decoding.temperature",
+        "0.5",
+        "2",
+    ]
+    assert file_arguments(path, "model") == ["--model.d_model=96"]
+    assert file_arguments(path, "data") == []
+    assert file_arguments(write(tmp_path, ""), "decoding") == []
+    with pytest.raises(UserError, match=r"unknown setting model\.d_modle"):
+        file_arguments(write(tmp_path, "model: {d_modle: 96}"), "decoding")
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(UserError, match=r"nowhere\.yaml does not exist"):
         load_config("nowhere.yaml")
@@ -108,8 +132,44 @@ def test_a_missing_file_is_named():
         ("training.accumulate=3", "training.accumulate must divide training.rows"),
         ("training.average=1.0", "training.average must lie in 0…1"),
         ("training.patience=0", "training.patience must be above 0"),
+        ("decoding.batch_size=0", "decoding.batch_size must be above 0"),
+        ("decoding.dense_share=1.1", "decoding.dense_share must lie in 0…1"),
+        ("decoding.unseen_share=-0.1", "decoding.unseen_share must lie in 0…1, 1 excluded"),
+        (
+            "decoding.dense_share=0.5 model.item_head=false",
+            "decoding.dense_share goes with model.item_head",
+        ),
+        (
+            "decoding.dense_share=0.5 decoding.normalise=allowed",
+            "decoding.dense_share goes with decoding.normalise codes",
+        ),
+        ("decoding.dense_share=0.5 decoding.temperature=1.0", "goes without decoding.dense_share"),
+        ("decoding.temperature=0.0", "decoding.temperature must name one temperature"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(override, complaint):
     with pytest.raises(UserError, match=complaint):
-        check(load_config(CONFIGS / "quickstart.yaml", override))
+        check(load_config(CONFIGS / "quickstart.yaml", *override.split()))
+
+
+@pytest.mark.parametrize(
+    ("collisions", "count", "sound"),
+    [
+        ("code", 1, True),
+        ("code", 3, False),
+        ("code", 4, True),
+        ("none", 3, True),
+        ("none", 4, False),
+    ],
+)
+def test_there_is_one_temperature_or_one_for_each_level(collisions, count, sound):
+    """Of three codebooks; the code that tells items apart makes a fourth level."""
+    config = replace(
+        load_config(CONFIGS / "quickstart.yaml", f"tokenizer.collisions={collisions}"),
+        decoding=DecodingConfig(temperature=(0.7,) * count),
+    )
+    if sound:
+        check(config)
+    else:
+        with pytest.raises(UserError, match="one for each level"):
+            check(config)

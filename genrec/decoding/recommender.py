@@ -36,7 +36,7 @@ class Options:
         batch_size: the most histories searched at once.
         normalise: over what the probabilities of a level's codes sum to one.
         dense_share: the dense head's share of the score, in 0…1; 0 asks the decoder alone.
-        unseen_share: the share of a list that may go to items without a training interaction,
+        unseen_share: the share of a list that goes to items without a training interaction,
             searched apart; 0 lets them compete like all others.
         temperature: one for each level, or a single one for all: draws items at random; None takes
             the best.
@@ -81,6 +81,7 @@ class Recommender:
         self.catalogue = jax.tree.map(jnp.asarray, catalogue)
         self.max_history = max_history
         self.progress_name = progress_name
+        self._drawn = 0
         codes = np.asarray(catalogue.codes)
         self._codes = codes
         if places is not None and places.any():
@@ -144,8 +145,9 @@ class Recommender:
             fusion = Fusion(jnp.float32(options.dense_share), vectors)
         if self._unseen_trie is not None:
             # The rounding guards against shares such as 0.3 of 10, which is 3 but for a bit.
-            most = math.floor(options.unseen_share * k + 1e-9)
-            unseen = Unseen(self._unseen_trie, most, k)
+            count = math.floor(options.unseen_share * k + 1e-9)
+            share = jnp.float32(options.unseen_share)
+            unseen = Unseen(self._unseen_trie, share, count, k)
 
         def find(read: Inputs, filters: Filters, rows: np.ndarray) -> Lists:
             return search(
@@ -185,6 +187,7 @@ class Recommender:
             width = min(k, best.shape[1])
             items[rows, :width] = np.asarray(best)[: len(rows), :width]
             scores[rows, :width] = np.asarray(score)[: len(rows), :width]
+        self._drawn += len(histories)
         return items, scores
 
     def write(
@@ -215,7 +218,7 @@ class Recommender:
         return codes, scores
 
     def _sampling(self, rows: np.ndarray, size: int) -> Sampling | None:
-        """Every history has a seed of its own, whatever batch it is in."""
+        """Every history has a seed of its own: its number among all that were ever asked for."""
         temperature = self.options.temperature
         if temperature is None:
             return None
@@ -223,7 +226,7 @@ class Recommender:
         each = temperature * levels if len(temperature) == 1 else temperature
         seeds = np.zeros(size, np.uint32)
         seeds[: len(rows)] = np.random.SeedSequence(self.options.seed).generate_state(1)
-        seeds[: len(rows)] += rows.astype(np.uint32)
+        seeds[: len(rows)] += (self._drawn + rows).astype(np.uint32)
         return Sampling(np.array(each, np.float32), seeds)
 
     def _batches(self, histories: Histories) -> Iterator[tuple[np.ndarray, Inputs]]:

@@ -43,13 +43,15 @@ class Unseen(NamedTuple):
 
     Attributes:
         trie: spells those items; the other trie must not.
-        most: int32 scalar, how many of them a list of `length` may hold.
+        share: float32 scalar in 0…1, the probability that the next item is one of them.
+        count: int32 scalar, how many of them a list of `length` holds.
         length: int32 scalar, of the lists that are asked for.
     """
 
     trie: Trie
-    most: int | Int[Array, ""]
-    length: Int[Array, ""] | int
+    share: Float[Array, ""]
+    count: int | Int[Array, ""]
+    length: int | Int[Array, ""]
 
 
 Lists = tuple[Int[Array, "B M"], Float[Array, "B M"]]
@@ -78,16 +80,16 @@ def search(
     of both distributions. (LIGER, Yang et al. 2024, ranks the beams' candidates by the dense score
     alone, which is a share of 1.)
 
-    With `unseen`, the items without a training interaction are searched apart, and scored by the
-    codes that describe them: the last one only tells them from others, and the model has never seen
-    it (Rajput et al. 2023, section 4.3).
+    With `unseen`, the items without a training interaction are searched apart, among themselves:
+    their codes' probabilities sum to one over those that lead to such an item, and the last code is
+    left out, for it describes nothing (Rajput et al. 2023, section 4.3). Both lists' scores are
+    those of a mixture, in which such an item comes next with probability `share`.
     """
     model = nnx.merge(graph, params)
     encoded = model.encode(histories, catalogue, every_position=False)
-    find = functools.partial(
-        beam_search, model, encoded=encoded, filters=filters, beam=beam, normalise=normalise
+    items, scores = beam_search(
+        model, trie, encoded, filters, beam=beam, normalise=normalise, sampling=sampling
     )
-    items, scores = find(trie, sampling=sampling)
     dense = None
     if fusion is not None:
         dense = dense_scores(model, encoded, fusion.vectors)
@@ -103,7 +105,15 @@ def search(
         scores = _fused(items, scores, dense, fusion.share)
         items, scores = _best(items, scores, beam)
     if unseen is not None:
-        new, its_scores = find(unseen.trie, scored=trie.levels - 1)
+        new, its_scores = beam_search(
+            model,
+            unseen.trie,
+            encoded,
+            filters,
+            beam=beam,
+            normalise="allowed",
+            scored=trie.levels - 1,
+        )
         if fusion is not None and dense is not None:
             its_scores = _fused(new, its_scores, dense, fusion.share)
         items, scores = _best(*_joined(items, scores, new, its_scores, unseen), beam)
@@ -183,12 +193,20 @@ def _joined(
     its_scores: Float[Array, "B C"],
     unseen: Unseen,
 ) -> tuple[Int[Array, "B _"], Float[Array, "B _"]]:
-    """Both lists, the second one cut to its part: more only where the first one is too short."""
-    missing = unseen.length - (items >= 0).sum(axis=1, keepdims=True)
-    most = jnp.maximum(unseen.most, missing)
+    """Both lists, each cut to its part; where one is too short, the other may be longer."""
     new, its_scores = _best(new, its_scores, new.shape[1])
-    kept = jnp.arange(new.shape[1])[None] < most
-    new, its_scores = jnp.where(kept, new, -1), jnp.where(kept, its_scores, -jnp.inf)
+    usual, there = ((found >= 0).sum(axis=1, keepdims=True) for found in (items, new))
+    count = jnp.minimum(jnp.maximum(unseen.count, unseen.length - usual), there)
+    lists = (
+        (items, scores + jnp.log1p(-unseen.share), unseen.length - count),
+        (new, its_scores + jnp.log(unseen.share), count),
+    )
+    cut = [
+        (jnp.where(kept, found, -1), jnp.where(kept, points, -jnp.inf))
+        for found, points, part in lists
+        for kept in [jnp.arange(found.shape[1])[None] < part]
+    ]
+    (items, scores), (new, its_scores) = cut
     return jnp.concatenate([items, new], axis=1), jnp.concatenate([scores, its_scores], axis=1)
 
 

@@ -200,10 +200,8 @@ NEW = np.array([2, 3, 11, 17, 23, 28])
 SEEN = ~np.isin(np.arange(NUM_ITEMS), NEW)
 
 
-@pytest.mark.parametrize(
-    ("share", "k", "most"), [(0.2, 10, 2), (0.5, 5, 2), (1.0, 4, 4), (0.01, 9, 0)]
-)
-def test_new_items_get_at_most_their_share_by_the_codes_that_describe_them(share, k, most):
+@pytest.mark.parametrize(("share", "k", "count"), [(0.2, 10, 2), (0.5, 5, 2), (0.01, 9, 0)])
+def test_new_items_get_their_share_of_a_list_by_the_codes_that_describe_them(share, k, count):
     model = randomised(small_model((6, 5), NUM_ITEMS, item_embedding=False))
     recommend = Recommender(
         *nnx.split(model, nnx.Param),
@@ -214,24 +212,23 @@ def test_new_items_get_at_most_their_share_by_the_codes_that_describe_them(share
     histories = some_histories(6)
     items, scores = recommend(histories, k, exclude_history=False)
     for history, row, points in zip(histories, items, scores, strict=True):
-        total = by_codes(model, history)
-        for item in NEW:  # the last code only tells an item from others
-            first_code = np.unique(CODES[:, 0]) == CODES[item, 0]
-            total[item] = prefix_score(model, history)[first_code][0]
-        new = NEW[np.argsort(-total[NEW], kind="stable")][:most]
-        others = np.setdiff1d(np.arange(NUM_ITEMS), NEW)
-        candidates = np.concatenate([others, new])
-        best = np.sort(total[candidates])[::-1][:k]
+        total = by_codes(model, history) + np.log(1 - share)
+        # The last code only tells an item from others, so that the first says all there is.
+        first = raw_first_codes(model, history)
+        rivals = np.exp(first[np.unique(CODES[NEW, 0])]).sum()
+        total[NEW] = first[CODES[NEW, 0]] - np.log(rivals) + np.log(share)
+        new, others = NEW, np.flatnonzero(SEEN)
+        best = [ids[np.argsort(-total[ids], kind="stable")] for ids in (new, others)]
+        chosen = np.concatenate([best[0][:count], best[1][: k - count]])
+        assert np.isin(row, NEW).sum() == count
         assert len(set(row.tolist())) == k
-        assert np.isin(row, NEW).sum() <= most
+        assert np.allclose(points, np.sort(total[chosen])[::-1], atol=1e-4)
         assert np.allclose(points, total[row], atol=1e-4)
-        assert np.allclose(points, best, atol=1e-4)
 
 
-def prefix_score(model, history):
-    """float (K,): the log-probability of every first code."""
-    logits = model.decode(jnp.zeros((1, 1, 2), jnp.int32), reading(model, history))[0]
-    return np.array(jax.nn.log_softmax(logits)[0, 0])
+def raw_first_codes(model, history):
+    """float (K,): the logit of every first code."""
+    return np.array(model.decode(jnp.zeros((1, 1, 2), jnp.int32), reading(model, history))[0][0, 0])
 
 
 def test_new_items_fill_a_list_that_the_others_leave_short():
@@ -307,6 +304,20 @@ def test_samples_repeat_by_seed_and_differ_by_history_and_temperature():
     assert np.array_equal(first, draw(0, (2.0, 2.0)))
     assert not np.array_equal(first, draw(1, (2.0,)))
     assert len(np.unique(first, axis=0)) > 1
+    model = randomised(small_model((6, 5), NUM_ITEMS))
+    whole, parts = (
+        Recommender(
+            *nnx.split(model, nnx.Param),
+            Catalogue(CODES),
+            max_history=8,
+            options=Options(12, 4, temperature=(2.0,)),
+        )
+        for _ in range(2)
+    )
+    once = whole(histories, 6, exclude_history=False)[0]
+    two, three = (histories.select(np.arange(*part)) for part in ((0, 2), (2, 5)))
+    again = [parts(some, 6, exclude_history=False)[0] for some in (two, three)]
+    assert np.array_equal(once, np.concatenate(again))
     # Next to no temperature takes the best, as the search without one does.
     cold = draw(0, (1e-4,))
     assert (cold == cold[0]).all()

@@ -1,0 +1,66 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_run import ITEMS
+
+import genrec
+from genrec.config import DecodingConfig
+from genrec.stages import semantic_ids
+from genrec.tokenizer import load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def sharing(tiny_run, tmp_path_factory):
+    """A run in which items of the same codes share their semantic ID."""
+    folder = tmp_path_factory.mktemp("sharing")
+    shutil.copytree(tiny_run / "dataset", folder / "run/dataset")
+    for name in ("config.yaml", "manifest.json"):
+        shutil.copy(tiny_run / name, folder / "run")
+    np.save(folder / "vectors.npy", np.random.default_rng(0).normal(size=(ITEMS, 6)))
+    config = genrec.load_config(
+        folder / "run/config.yaml",
+        "embedding.kind=file",
+        f"embedding.path={folder / 'vectors.npy'}",
+        "tokenizer.collisions=none",
+    )
+    config = replace(config, tokenizer=replace(config.tokenizer, codebook_sizes=(4, 3)))
+    for stage in ("prepare", "embed", "tokenize", "train"):
+        assert genrec.run_stage(stage, config, folder / "run").skipped == (stage == "prepare")
+    return folder / "run"
+
+
+def test_without_a_code_that_tells_them_apart_items_keep_the_tokenizers_codes(tiny_run, sharing):
+    ids = semantic_ids(sharing)
+    assert (ids.unique, ids.codebook_sizes) == (False, (4, 3))
+    codes = load_tokenizer(sharing / "tokenizer").encode(np.load(sharing / "embeddings.npy"))
+    assert np.array_equal(ids.codes, codes)
+    assert (semantic_ids(tiny_run).unique, semantic_ids(tiny_run).codes.shape) == (True, (ITEMS, 3))
+
+
+def test_every_item_of_shared_codes_is_recommended_the_nearest_to_them_first(sharing):
+    run = genrec.load_run(sharing, DecodingConfig(beam=ITEMS, batch_size=1))
+    (ids,), (scores,) = run.recommend([["i001"]], ITEMS, exclude_history=False)
+    assert sorted(ids) == sorted(run.item_ids)
+    codes, vectors = semantic_ids(sharing).codes, np.load(sharing / "embeddings.npy")
+    rebuilt = load_tokenizer(sharing / "tokenizer").decode(codes)
+    distance = np.square(vectors - rebuilt).sum(axis=1)
+    items = [run.item_ids.index(item_id) for item_id in ids]
+    # One run of places for each tuple, in the order of the distances.
+    tuples = [tuple(codes[item]) for item in items]
+    starts = [n for n in range(ITEMS) if n == 0 or tuples[n] != tuples[n - 1]]
+    assert len(starts) == len(set(tuples))
+    for first, last in zip(starts, [*starts[1:], ITEMS], strict=True):
+        assert (np.diff(distance[items[first:last]]) > 0).all()
+        assert np.allclose(scores[first:last], scores[first])
+
+
+def test_a_free_search_finds_shared_codes_too(sharing):
+    run = genrec.load_run(sharing, DecodingConfig(beam=12))
+    known = next(run.everybody(5))
+    items, _, invalid = run.recommend_freely(known, 5)
+    for row, history in zip(items, known.histories, strict=True):
+        found = row[row >= 0]
+        assert len(found) and not set(found.tolist()) & set(history.tolist())
+    assert invalid == pytest.approx(1 - len(np.unique(run.codes, axis=0)) / 12)
