@@ -67,7 +67,7 @@ class Model(NamedTuple):
     catalogue: Catalogue
 
 
-def random_weights(model: Model, seed: int) -> dict[str, np.ndarray]:
+def random_weights(model: Model, seed: int) -> dict[str, Any]:
     """Weights by name, none of them at its first value, and scores well apart from each other."""
     generator = np.random.default_rng(seed)
 

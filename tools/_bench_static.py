@@ -16,6 +16,7 @@ Array shapes: B histories, M beams, K tokens of the vocabulary, the same at ever
 
 import itertools
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,13 @@ DENSE = 2
 """Levels with tables in place of the matrix."""
 
 Lists = tuple[Int[Array, "B M L"], Float[Array, "B M"]]
+
+
+class Entries(NamedTuple):
+    """Tokens that may come next after each beam, and the states they lead to."""
+
+    tokens: Int[Array, "B M R"]
+    states: Int[Array, "B M R"]
 
 
 @jax.tree_util.register_dataclass
@@ -100,17 +108,21 @@ def static_search(
     for level in range(1, len(logits)):
         gained = jax.nn.log_softmax(logits[level][:, : token.shape[1]])
         if level < DENSE:
-            tokens, states, gained = _dense(matrix, token, gained, beam, scattered)
+            entries, gained = _dense(matrix, token, gained, beam, scattered)
         else:
-            tokens, states, gained = _sparse(matrix, state, gained, level, scattered)
+            entries, gained = _sparse(matrix, state, gained, level, scattered)
         total = (score[:, :, None] + gained).reshape(len(score), -1)
         score, chosen = jax.lax.top_k(total, min(beam, total.shape[1]))
         origin, place = chosen // gained.shape[2], chosen % gained.shape[2]
-        if scattered:
+        if entries is None:  # any token of the vocabulary, from the dense tables
+            state = matrix.state[jnp.take_along_axis(token, origin, axis=1), place]
             token = place
-            state = _next_state(matrix, level, tokens, states, written[-1], origin, token)
+        elif scattered:
+            entry = _entry(entries.tokens, origin, place)
+            state = _chosen(entries.states, origin * entries.states.shape[2] + entry)
+            token = place
         else:
-            token, state = (_chosen(x, chosen) for x in (tokens, states))
+            token, state = _chosen(entries.tokens, chosen), _chosen(entries.states, chosen)
         written = [jnp.take_along_axis(earlier, origin, axis=1) for earlier in written]
         written.append(token)
     return jnp.stack(written, axis=-1), score
@@ -122,13 +134,13 @@ def _dense(
     gained: Float[Array, "B M K"],
     beam: int,
     scattered: bool,
-) -> tuple[Array | None, Array | None, Float[Array, "B M _"]]:
-    """Candidates of the second level: tokens, states, what they gain."""
+) -> tuple[Entries | None, Float[Array, "B M _"]]:
+    """The second level's candidates and what they gain; None where those are all tokens."""
     gained = jnp.where(matrix.second[token], gained, -jnp.inf)
     if scattered:
-        return None, None, gained
+        return None, gained
     gained, tokens = jax.lax.top_k(gained, min(beam, gained.shape[2]))
-    return tokens, matrix.state[token[:, :, None], tokens], gained
+    return Entries(tokens, matrix.state[token[:, :, None], tokens]), gained
 
 
 def _sparse(
@@ -137,8 +149,8 @@ def _sparse(
     gained: Float[Array, "B M K"],
     level: int,
     scattered: bool,
-) -> tuple[Array, Array, Float[Array, "B M _"]]:
-    """The entries of each beam's state: tokens, next states, and what they or all tokens gain."""
+) -> tuple[Entries, Float[Array, "B M _"]]:
+    """The entries of each beam's state, and what they or all tokens gain."""
     offset = jnp.arange(matrix.bursts[level - DENSE], dtype=jnp.int32)[None, None]
     begin, end = matrix.begin[state], matrix.begin[state + 1]
     entries = matrix.entries.at[begin[:, :, None] + offset].get(mode="clip")
@@ -150,25 +162,16 @@ def _sparse(
         row, place = jnp.arange(len(state))[:, None, None], jnp.arange(state.shape[1])[:, None]
         nothing = jnp.full_like(gained, -jnp.inf)
         read = nothing.at[row, place[None], tokens].set(read, mode="drop", unique_indices=True)
-    return tokens, entries[..., 1], read
+    return Entries(tokens, entries[..., 1]), read
 
 
-def _next_state(
-    matrix: Matrix,
-    level: int,
-    tokens: Int[Array, "B M R"] | None,
-    states: Int[Array, "B M R"] | None,
-    before: Int[Array, "B M"],
-    origin: Int[Array, "B M"],
-    token: Int[Array, "B M"],
+def _entry(
+    tokens: Int[Array, "B M R"], origin: Int[Array, "B M"], token: Int[Array, "B M"]
 ) -> Int[Array, "B M"]:
-    """What the chosen token of the beam that a new beam comes from leads to."""
-    if tokens is None or states is None:
-        return matrix.state[jnp.take_along_axis(before, origin, axis=1), token]
+    """Which entry of the beam that it comes from holds a token."""
     theirs = jnp.take_along_axis(tokens, origin[:, :, None], axis=1)
-    entry = (theirs == token[:, :, None]).argmax(axis=2)
-    return _chosen(states, origin * states.shape[2] + entry)
+    return (theirs == token[:, :, None]).argmax(axis=2)
 
 
-def _chosen(values: Int[Array, "B M R"], chosen: Int[Array, "B M"]) -> Int[Array, "B M"]:
+def _chosen(values: Array, chosen: Int[Array, "B M"]) -> Int[Array, "B M"]:
     return jnp.take_along_axis(values.reshape(len(values), -1), chosen, axis=1)

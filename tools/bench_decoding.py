@@ -54,7 +54,7 @@ from genrec.data import Histories, load_dataset
 from genrec.errors import UserError
 from genrec.files import write_json
 from genrec.settings import dump_config, load_config
-from genrec.tokenizer import SemanticIds, disambiguate, load_semantic_ids
+from genrec.tokenizer import disambiguate, load_semantic_ids
 
 HERE = Path(__file__).parent
 SCRIPTS = {
@@ -81,8 +81,8 @@ def main() -> None:
             console.print(f"error: {error}", style="red", soft_wrap=True)
             sys.exit(2)
         task.save(folder / "task.npz")
-        console.print("{items:,} items, codes {codes}, histories of {history} items of {users:,} "
-                      "users: {source}".format(**figures["task"]), soft_wrap=True)  # fmt: skip
+        facts = "{items:,} items, codes {codes}; {users:,} users with {history} items: {source}"
+        console.print(facts.format(**figures["task"]), soft_wrap=True)
         agree = True
         if "recommend" in arguments.parts:
             found = recommend(arguments, task, configs, folder, console)
@@ -163,3 +163,192 @@ def read_task(arguments: argparse.Namespace, folder: Path) -> tuple[Task, dict[s
         "source": source,
     }
     return Task(ids.codes, np.array(ids.codebook_sizes, np.int64), latest), facts
+
+
+def tokenize(arguments: argparse.Namespace, folder: Path) -> None:
+    """Prepares Beauty's data and makes its semantic IDs, as `genrec run` does."""
+    data = arguments.data
+    config = load_config(
+        arguments.tiger,
+        f"data.interactions={data / 'interactions.parquet'}",
+        f"data.items={data / 'items.parquet'}",
+        f"embedding.path={data / 'embeddings_all-MiniLM-L6-v2.npy'}",
+    )
+    for stage in ("prepare", "embed", "tokenize"):
+        pipeline.run_stage(stage, config, folder)
+
+
+def latest_items(histories: Histories, count: int) -> np.ndarray:
+    """int32 (U, count), the latest items of all who have that many."""
+    stops = histories.stops[histories.lengths >= count]
+    return histories.items[stops[:, None] + np.arange(-count, 0)].astype(np.int32)
+
+
+def write_configs(arguments: argparse.Namespace, folder: Path) -> dict[str, Config]:
+    """The models' settings, for all processes; TIGER goes without a user token."""
+    tiger, config = load_config(arguments.tiger), load_config(arguments.config)
+    tiger = dataclasses.replace(tiger, model=dataclasses.replace(tiger.model, user_tokens=0))
+    configs = {"tiger": tiger, "genrec": config}
+    for name, each in configs.items():
+        (folder / f"{name}.yaml").write_text(dump_config(each), encoding="utf-8")
+    return configs
+
+
+def recommend(
+    arguments: argparse.Namespace,
+    task: Task,
+    configs: dict[str, Config],
+    folder: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """Checks the lists, then has all sides take turns; stops after the check if lists differ."""
+    names, settings = sides(arguments, task, configs, folder, console)
+    peaks = ["jax-matmul"] + (["torch-matmul"] if "transformers" in names else [])
+    flops = {
+        (name, beam): flops_of_user(
+            configs["genrec" if name == "genrec" else "tiger"].model,
+            task.histories.shape[1],
+            beam,
+            task.sizes,
+        )
+        for name in names
+        for beam in arguments.beams
+    }
+    with contextlib.ExitStack() as stack:
+        opened, ready = {}, {}
+        for name in names:
+            # One after the other, so that none disturbs another's choice or compiling.
+            opened[name] = stack.enter_context(open_process(name, settings[name]))
+            ready[name] = opened[name].prepared()
+        check = check_lists(arguments, opened) if "transformers" in names else []
+        print_check(check, console)
+        if not all(row["agree"] for row in check):
+            return {"check": check}
+        for name in peaks:
+            how = {"work": "matmul", "device": "cpu", "threads": machine("cpu")["cores"]}
+            opened[name] = stack.enter_context(open_side(name, how))
+            opened[name].prepared()
+        rounds = []
+        for number in range(arguments.rounds):
+            rounds.append(one_round(number, arguments, names, peaks, opened, flops))
+            console.print(f"round {number + 1} of {arguments.rounds}")
+    found = recommend_figures(names, arguments.beams, arguments.batches, rounds)
+    print_recommend(found, console)
+    return {"prepared": ready, "check": check, "rounds": rounds, "recommend": found}
+
+
+def sides(
+    arguments: argparse.Namespace,
+    task: Task,
+    configs: dict[str, Config],
+    folder: Path,
+    console: Console,
+) -> tuple[list[str], dict[str, Any]]:
+    """The sides that there are, and what each process is told."""
+    names = ["tiger", "genrec"]
+    missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
+    if missing:
+        what = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
+        console.print(f"Hugging Face is not measured: {what}", markup=False, soft_wrap=True)
+    else:
+        names = ["transformers", *names]
+    shared = {
+        "task": str(folder / "task.npz"),
+        "beams": arguments.beams,
+        "batches": arguments.batches,
+    }
+    settings = {}
+    for name, config in configs.items():
+        weights = folder / f"{name}.npz"
+        np.savez(weights, **random_weights(outline(config, task), SEED))
+        settings[name] = shared | {
+            "weights": str(weights),
+            "config": str(folder / f"{name}.yaml"),
+            # Hugging Face can only normalise over the allowed tokens or over all levels' tokens.
+            "normalise": "allowed" if name == "tiger" else "codes",
+        }
+    settings["transformers"] = shared | {
+        "weights": settings["tiger"]["weights"],
+        "size": t5_size(configs["tiger"].model),
+        "threads": machine("cpu")["cores"],
+    }
+    return names, settings
+
+
+def open_process(name: str, settings: dict[str, Any]) -> Side:
+    return Side(name, SCRIPTS[name], settings, {"JAX_PLATFORMS": "cpu"})
+
+
+def check_lists(arguments: argparse.Namespace, opened: dict[str, Side]) -> list[dict[str, Any]]:
+    """Whether both TIGERs give the same users the same lists, at every beam."""
+    batch, found = min(arguments.batches, key=lambda batch: abs(batch - 32)), []
+    for beam in arguments.beams:
+        request = {"beam": beam, "batch": batch, "users": arguments.check_users}
+        mine, theirs = (opened[name].measure(request) for name in ("tiger", "transformers"))
+        found.append({"beam": beam} | compare_lists(mine, theirs))
+    return found
+
+
+def one_round(
+    number: int,
+    arguments: argparse.Namespace,
+    names: list[str],
+    peaks: list[str],
+    opened: dict[str, Side],
+    flops: dict[tuple[str, int], int],
+) -> dict[str, dict[str, Any]]:
+    """Every side's turn at every beam and batch, by "side/beam/batch"; and matrix products."""
+    order = names[number % len(names) :] + names[: number % len(names)]
+    found = {name: undisturbed(opened[name], 1.0, arguments.patience) for name in peaks}
+    for beam in arguments.beams:
+        for batch in arguments.batches:
+            request = {"beam": beam, "batch": batch, "seconds": arguments.seconds}
+            for name in order:
+                if name == "transformers" and batch > 64 and number >= arguments.slow_rounds:
+                    continue
+                answer = undisturbed(opened[name], request, arguments.patience)
+                answer["flops"] = answer["targets"] * flops[name, beam]
+                found[f"{name}/{beam}/{batch}"] = answer
+    return found
+
+
+def search(
+    arguments: argparse.Namespace, task: Task, folder: Path, console: Console
+) -> dict[str, Any]:
+    """The two parts that compare searches within one process."""
+    own, large = len(task.codes), max(arguments.items)
+    settings = {
+        "task": str(folder / "task.npz"),
+        "configs": {name: str(folder / f"{name}.yaml") for name in ("tiger", "genrec")},
+        "batch": arguments.search_batch,
+        "beam": arguments.search_beam,
+        "constraint": [own, large] if "constraint" in arguments.parts else [],
+        "search": [own, *arguments.items] if "search" in arguments.parts else [],
+    }
+    with open_process("search", settings) as side:
+        ready = side.prepared()
+        rounds = []
+        for _ in range(arguments.rounds):
+            requests = {
+                name: {"case": name, "seconds": arguments.seconds} for name in ready["cases"]
+            }
+            rounds.append(
+                {
+                    name: undisturbed(side, request, arguments.patience)
+                    for name, request in requests.items()
+                }
+            )
+    found = search_figures(ready["cases"], rounds)
+    print_search(found, ready["tries"], settings, console)
+    return {"search_prepared": ready, "search_rounds": rounds, "search": found}
+
+
+def vars_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(arguments).items()
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -71,7 +71,7 @@ def beam_search(
         child, code, allowed = _children(trie, level, node, marks[level], filters)
         chosen = search.advance(code, allowed) if level < scored else search.spread(allowed)
         # A beam without a code to go on with must not come back to life one level below.
-        child = jnp.take_along_axis(child.reshape(len(child), -1), chosen, axis=1)
+        child = jnp.take_along_axis(child.reshape(len(child), -1), chosen, axis=1, mode="clip")
         node = jnp.where(jnp.isneginf(search.rank), -1, child)
     items, scores = jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1), search.score
     if sampling is not None:
@@ -156,7 +156,7 @@ class _Search:
             self._memory,
             read.mask,
         )
-        gained = jnp.take_along_axis(logits, code, axis=2)
+        gained = jnp.take_along_axis(logits, code, axis=2, mode="clip")
         counted = logits if self._normalise == "codes" else jnp.where(allowed, gained, -jnp.inf)
         gained = gained - jax.nn.logsumexp(counted, axis=2, keepdims=True)
         gained = jnp.where(allowed, gained, -jnp.inf)
@@ -190,16 +190,21 @@ class _Search:
         flat = rank.reshape(batch, -1)
         self.rank, chosen = jax.lax.top_k(flat, min(self._beam, flat.shape[1]))
 
+        # All indices are in range; without "clip" each gather is followed by a check of that.
         def of_chosen(values: Array) -> Array:
-            return jnp.take_along_axis(values.reshape(batch, -1), chosen, axis=1)
+            return jnp.take_along_axis(values.reshape(batch, -1), chosen, axis=1, mode="clip")
 
         self.score = self.rank if score is rank else of_chosen(score)
         self._tempered = self.score if tempered is score else of_chosen(tempered)
         origin = chosen // width
-        self._past = jax.tree.map(
-            lambda x: jnp.take_along_axis(x, origin[:, :, None], axis=1), past
-        )
-        self.codes = [jnp.take_along_axis(codes, origin, axis=1) for codes in self.codes]
+
+        def of_origin(values: Array) -> Array:
+            places = origin.reshape(*origin.shape, *[1] * (values.ndim - 2))
+            return jnp.take_along_axis(values, places, axis=1, mode="clip")
+
+        # What the single query of the first level left behind serves every beam as it is.
+        self._past = jax.tree.map(lambda x: x if x.shape[1] == 1 else of_origin(x), past)
+        self.codes = [of_origin(codes) for codes in self.codes]
         if code is not None:
             self.codes.append(of_chosen(code))
         return chosen

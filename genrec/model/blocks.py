@@ -121,13 +121,18 @@ class DecoderLayer(nnx.Module):
     ) -> Array:
         """Attention over at most L keys of a query's own, as sums of products.
 
-        Written out because matrix products this small cost a CPU more than the arithmetic in them.
+        A level of one query serves all queries. Written out because matrix products this small cost
+        a CPU more than the arithmetic in them; the sums within heads are one product with ones.
         """
-        shape = (*query.shape[:2], self.heads, query.shape[2] // self.heads)
-        query = query.reshape(shape) * shape[-1] ** -0.5
-        scores = jnp.stack([(query * key.reshape(shape)).sum(-1) for key, _ in levels])
+        width = query.shape[2] // self.heads
+        of_head = jnp.repeat(jnp.eye(self.heads, dtype=query.dtype), width, axis=0)
+        query = query * width**-0.5
+        scores = jnp.stack([query * key for key, _ in levels]) @ of_head
         scores = scores.astype(jnp.float32) + bias[:, None, None]
         weights = dropout(nnx.softmax(scores, axis=0), self.attention_rate, noise)
         weights = weights[..., None].astype(query.dtype)
-        read = sum(w * value.reshape(shape) for w, (_, value) in zip(weights, levels, strict=True))
-        return jnp.reshape(read, (*query.shape[:2], -1))
+        read = sum(
+            weight * value.reshape(*value.shape[:2], self.heads, width)
+            for weight, (_, value) in zip(weights, levels, strict=True)
+        )
+        return jnp.reshape(read, query.shape)
