@@ -8,6 +8,7 @@ from _bench_decoding_work import Model, Task, calls, outline, with_weights
 from _bench_turns import Answer, Measure, serve
 from _bench_work import timed
 
+from genrec.config import DecodingConfig
 from genrec.data import Histories
 from genrec.decoding import Options, Recommender
 from genrec.settings import load_config
@@ -40,7 +41,9 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
 def recommender(model: Model, beam: int, batch: int, normalise: str) -> Recommend:
     """What a user of the library calls, from arrays of histories on."""
     options = Options(
-        beam=beam, batch_size=batch, normalise="allowed" if normalise == "allowed" else "codes"
+        beam=beam,
+        batch_size=min(batch, DecodingConfig().batch_size),  # so many are searched at once
+        normalise="allowed" if normalise == "allowed" else "codes",
     )
     recommend = Recommender(
         model.graph,

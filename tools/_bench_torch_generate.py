@@ -29,6 +29,8 @@ from transformers import (  # pyright: ignore[reportMissingImports]
 START, FIRST_CODE = 0, 1
 FEW = 32
 """Users of a call to warm up with: a large one takes too long to be thrown away."""
+BEAMS_AT_ONCE = 3_200
+"""More than these are split: each has keys and values of the history of its own, 1 MB of them."""
 BUCKETS = 32
 
 Weights = dict[str, np.ndarray]
@@ -56,11 +58,22 @@ class Generator:
         """The tokens that may come next. A prefix that nothing begins with has no chance anyway."""
         return self.children.get(tuple(prefix.tolist()[1:]), [START])
 
-    @torch.inference_mode()
     def __call__(
         self, histories: np.ndarray, beam: int, *, with_scores: bool = False
     ) -> tuple[list[list[int]], list[list[float]]]:
         """Items for each history, best first; and their scores if asked for, which takes longer."""
+        items, scores = [], []
+        size = max(1, BEAMS_AT_ONCE // beam)
+        for first in range(0, len(histories), size):
+            found = self._generate(histories[first : first + size], beam, with_scores)
+            items += found[0]
+            scores += found[1]
+        return items, scores
+
+    @torch.inference_mode()
+    def _generate(
+        self, histories: np.ndarray, beam: int, with_scores: bool
+    ) -> tuple[list[list[int]], list[list[float]]]:
         rows = len(histories)
         tokens = torch.from_numpy(self.tokens[histories].reshape(rows, -1))
         found: Any = self.model.generate(

@@ -6,7 +6,7 @@
 Part "recommend", with Beauty's catalogue and histories of 20 items:
 
 - TIGER in PyTorch: Hugging Face's T5ForConditionalGeneration, `generate` with a prefix function,
-  with the attention that is faster here;
+  with the attention that is faster here, large batches split for the memory they take;
 - TIGER in genrec: the same weights by `genrec.decoding.Recommender`, host work included. Before
   anything is timed, both must give the same items with the same scores;
 - genrec's recipe: the model of configs/beauty.yaml, likewise.

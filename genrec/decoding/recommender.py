@@ -17,6 +17,7 @@ from genrec.decoding.filters import Filters
 from genrec.decoding.search import (
     Fusion,
     Lists,
+    Structure,
     Unseen,
     item_vectors,
     search,
@@ -77,7 +78,7 @@ class Recommender:
         places: np.ndarray | None = None,
         progress_name: str | None = None,
     ):
-        self.graph, self.params, self.options = graph, params, options
+        self.structure, self.params, self.options = Structure(graph), params, options
         self.catalogue = jax.tree.map(jnp.asarray, catalogue)
         self.max_history = max_history
         self.progress_name = progress_name
@@ -141,7 +142,7 @@ class Recommender:
         options = self.options
         fusion, unseen = None, None
         if options.dense_share:
-            vectors = item_vectors(self.graph, self.params, self.catalogue)
+            vectors = item_vectors(self.structure, self.params, self.catalogue)
             fusion = Fusion(jnp.float32(options.dense_share), vectors)
         if self._unseen_trie is not None:
             # The rounding guards against shares such as 0.3 of 10, which is 3 but for a bit.
@@ -151,7 +152,7 @@ class Recommender:
 
         def find(read: Inputs, filters: Filters, rows: np.ndarray) -> Lists:
             return search(
-                self.graph,
+                self.structure,
                 self.params,
                 self.trie,
                 self.catalogue,
@@ -211,7 +212,7 @@ class Recommender:
         scores = np.zeros((len(histories), width), np.float32)
         for rows, read in self._batches(histories):
             written, score = search_freely(
-                self.graph, self.params, self.catalogue, read, sizes=codebook_sizes, beam=beam
+                self.structure, self.params, self.catalogue, read, sizes=codebook_sizes, beam=beam
             )
             codes[rows] = np.asarray(written)[: len(rows)]
             scores[rows] = np.asarray(score)[: len(rows)]

@@ -26,6 +26,23 @@ from genrec.decoding.trie import Trie
 from genrec.model import Catalogue, Encoded, EncoderDecoder, Inputs
 
 
+class Structure:
+    """A model's structure, hashed once: every call of a compiled function asks for the hash."""
+
+    def __init__(self, graph: nnx.GraphDef[EncoderDecoder]):
+        self.graph, self._hash = graph, hash(graph)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Structure) and self.graph == other.graph)
+
+    def model(self, params) -> EncoderDecoder:
+        """The model with these parameters."""
+        return nnx.merge(self.graph, params)
+
+
 class Fusion(NamedTuple):
     """Ranks by the decoder and the dense head together.
 
@@ -58,9 +75,9 @@ Lists = tuple[Int[Array, "B M"], Float[Array, "B M"]]
 """Item indices, best first, -1 where no item is left; and their scores, -inf there."""
 
 
-@functools.partial(jax.jit, static_argnames=("graph", "beam", "normalise"))
+@functools.partial(jax.jit, static_argnames=("structure", "beam", "normalise"))
 def search(
-    graph: nnx.GraphDef[EncoderDecoder],
+    structure: Structure,
     params,
     trie: Trie,
     catalogue: Catalogue,
@@ -85,7 +102,7 @@ def search(
     left out, for it describes nothing (Rajput et al. 2023, section 4.3). Both lists' scores are
     those of a mixture, in which such an item comes next with probability `share`.
     """
-    model = nnx.merge(graph, params)
+    model = structure.model(params)
     encoded = model.encode(histories, catalogue, every_position=False)
     items, scores = beam_search(
         model, trie, encoded, filters, beam=beam, normalise=normalise, sampling=sampling
@@ -120,9 +137,9 @@ def search(
     return items, scores
 
 
-@functools.partial(jax.jit, static_argnames=("graph", "sizes", "beam"))
+@functools.partial(jax.jit, static_argnames=("structure", "sizes", "beam"))
 def search_freely(
-    graph: nnx.GraphDef[EncoderDecoder],
+    structure: Structure,
     params,
     catalogue: Catalogue,
     histories: Inputs,
@@ -131,17 +148,15 @@ def search_freely(
     beam: int,
 ) -> tuple[Int[Array, "B M L"], Float[Array, "B M"]]:
     """Encodes histories and searches all tuples of codes."""
-    model = nnx.merge(graph, params)
+    model = structure.model(params)
     encoded = model.encode(histories, catalogue, every_position=False)
     return unconstrained_beam_search(model, sizes, encoded, beam=beam)
 
 
-@functools.partial(jax.jit, static_argnames="graph")
-def item_vectors(
-    graph: nnx.GraphDef[EncoderDecoder], params, catalogue: Catalogue
-) -> Float[Array, "N D"]:
+@functools.partial(jax.jit, static_argnames="structure")
+def item_vectors(structure: Structure, params, catalogue: Catalogue) -> Float[Array, "N D"]:
     """What the model makes of every item, for the dense head."""
-    return nnx.merge(graph, params).item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
+    return structure.model(params).item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
 
 
 def dense_scores(
