@@ -62,8 +62,8 @@ class Recommender:
         catalogue: what the model knows of every item.
         max_history: the most recent items of a history that are read.
         options: how lists are made.
-        places: int (N,), the rank of each item among those of the same codes; needed where codes
-            are shared.
+        places: int (N,), the rank of each item among those of the same codes, where codes may be
+            shared; else the last code is taken for one that tells items of the same codes apart.
         progress_name: shows progress under this name; None shows none.
     """
 
@@ -85,7 +85,7 @@ class Recommender:
         self._drawn = 0
         codes = np.asarray(catalogue.codes)
         self._codes = codes
-        if places is not None and places.any():
+        if places is not None:
             self._codes = np.column_stack([codes, places])
         self._unseen = np.zeros(0, np.int64)
         if catalogue.seen is not None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import randomised, small_model
 
-from genrec.decoding.beam import Sampling, beam_search
+from genrec.decoding.beam import Normalise, Sampling, beam_search
 from genrec.decoding.filters import Filters
 from genrec.decoding.trie import build_trie
 from genrec.model import Catalogue, Encoded, Inputs
@@ -59,7 +59,17 @@ def blocking(items):
 
 
 @functools.partial(jax.jit, static_argnames=("beam", "recipe", "normalise", "scored"))
-def jitted(trie, read, filters, *, beam, recipe, normalise="codes", scored=None, sampling=None):
+def jitted(
+    trie,
+    read,
+    filters,
+    *,
+    beam,
+    recipe,
+    normalise: Normalise = "codes",
+    scored=None,
+    sampling=None,
+):
     return beam_search(
         MODELS[recipe],
         trie,

@@ -271,18 +271,22 @@ def test_lists_to_block_and_to_allow_are_each_historys_own():
         assert np.isneginf(scores[row, len(found) :]).all()
 
 
+def compilations():
+    return search._cache_size()  # pyright: ignore[reportAttributeAccessIssue, reportFunctionMemberAccess]
+
+
 def test_a_part_of_the_catalogue_is_searched_by_what_was_compiled_for_all_of_it():
     recommend = recommender()
     histories = some_histories(4)
     recommend(histories, 5, exclude_history=True)
-    compiled = search._cache_size()
+    compiled = compilations()
     part = recommend.only(np.arange(0, NUM_ITEMS, 2))
     items, _ = part(histories, 5, exclude_history=True)
     assert (items % 2 == 0).all()
     block = [np.array([1, 2]), np.array([], int), np.array([3]), np.array([4])]
     recommend(histories, 3, exclude_history=True, block=block)
     recommend(histories, 3, exclude_history=False)
-    assert search._cache_size() == compiled
+    assert compilations() == compiled
     again, _ = recommend(histories, 5, exclude_history=True)
     assert (again % 2 == 1).any()
 

@@ -307,6 +307,7 @@ def test_the_dense_head_scores_items_by_their_vectors(batch):
 def test_an_item_never_seen_has_no_vector_of_its_own():
     model = randomised(small_model(SIZES, NUM_ITEMS, item_embedding=True))
     without = randomised(small_model(SIZES, NUM_ITEMS, item_embedding=True))
+    assert without.item is not None
     without.item.embedding[...] = jnp.zeros_like(without.item.embedding[...])
     seen = np.arange(NUM_ITEMS) % 3 > 0
     every = jnp.arange(NUM_ITEMS)
