@@ -256,7 +256,11 @@ FILES = {
         ("--histories nothing.jsonl", "no item is left to recommend"),
         ("--histories blocks.jsonl --unconstrained", "goes without items to block or to allow"),
         ("--histories empty.jsonl --unconstrained", "nothing is known of user a, to go on from"),
-        ("--k 21", "k is 21, but the lists of"),
+        ("--k 5", "recommend to whom? give --history, --histories or --all"),
+        (
+            "--history i001 --unconstrained --decoding.temperature 2",
+            "--unconstrained goes without decoding.temperature",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(recommend, tmp_path, arguments, complaint):
@@ -269,6 +273,11 @@ def test_a_mistake_is_one_line_and_writes_nothing(recommend, tmp_path, arguments
     assert complaint in complaints[0]
     assert shown == ""
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
+
+
+def test_the_lists_of_an_evaluation_are_no_longer_than_its_beam(recommend):
+    _, complaints = recommend("--k", "21", status=2)
+    assert "k is 21, but the lists of" in complaints[0]
 
 
 def test_what_is_no_run_is_refused(recommend, tmp_path):

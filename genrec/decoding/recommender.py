@@ -90,7 +90,7 @@ class Recommender:
         self._unseen = np.zeros(0, np.int64)
         if catalogue.seen is not None:
             self._unseen = np.flatnonzero(~np.asarray(catalogue.seen))
-        self.trie, self._unseen_trie = build_trie(self._codes), None
+        self._whole = build_trie(self._codes)
         self._spell(np.arange(len(codes)))
 
     def only(self, allowed: np.ndarray) -> "Recommender":
@@ -112,9 +112,11 @@ class Recommender:
             )
         if len(usual) == 0:  # with nothing but new items, they compete with nobody
             usual, new = new, usual
+        self.trie, self._unseen_trie = self._whole, None
         if len(usual) < len(self._codes):
-            self.trie = build_trie(self._codes, usual, like=self.trie)
-        self._unseen_trie = build_trie(self._codes, new, like=self.trie) if len(new) else None
+            self.trie = build_trie(self._codes, usual, like=self._whole)
+        if len(new):
+            self._unseen_trie = build_trie(self._codes, new, like=self._whole)
 
     def __call__(
         self,
