@@ -1,6 +1,7 @@
 """Beam search against brute force: every item scored by itself."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from small import randomised, small_model
 from genrec.decoding.beam import Normalise, Sampling, beam_search
 from genrec.decoding.filters import Filters
 from genrec.decoding.trie import build_trie
-from genrec.model import Catalogue, Encoded, Inputs
+from genrec.model import Catalogue, Encoded, EncoderDecoder, Inputs
 
 SIZES = (6, 5, 4)
 LENGTH, EXCLUDED = 4, 5
@@ -303,3 +304,69 @@ def test_empty_positions_behind_a_history_change_nothing(padding, recipe):
     again, same = search(codes, padded, [[-1]], 5, recipe)
     assert np.array_equal(items, again)
     assert np.allclose(scores, same, atol=1e-5)
+
+
+class Table(EncoderDecoder):
+    """Stands in for a model of any depth: the logits of a code depend on the one before it."""
+
+    def __init__(self, sizes, batch, seed):
+        rng = np.random.default_rng(seed)
+        before = (1, *sizes[:-1])
+        self.codes = nnx.List(
+            [
+                nnx.Param(jnp.asarray(rng.normal(0, 2, (batch, above, size)), jnp.float32))
+                for above, size in zip(before, sizes, strict=True)
+            ]
+        )
+
+    def remember(self, states):
+        return []
+
+    def decode_level(self, level, previous, start, past, memory, mask):
+        row = jnp.arange(len(mask))[:, None]
+        before = jnp.zeros(mask.shape[:2], jnp.int32) if previous is None else previous
+        return self.codes[level][...][row, before], []
+
+    def score(self, request, codes):
+        """The log-probability of some codes, one level after the other."""
+        total, before = 0.0, 0
+        for table, code in zip(self.codes, codes, strict=True):
+            row = np.asarray(table[...])[request, before].astype(float)
+            total += row[code] - np.log(np.exp(row).sum())
+            before = code
+        return total
+
+
+@settings(max_examples=8)  # every shape is compiled
+@given(data=st.data(), seed=st.integers(0, 10**6))
+def test_any_depth_filter_and_collision_is_ranked_as_brute_force_does(data, seed):
+    sizes = data.draw(st.lists(st.integers(2, 4), min_size=1, max_size=4))
+    count = data.draw(st.integers(1, 14))
+    rng = np.random.default_rng(seed)
+    codes = np.stack([rng.integers(0, size, count) for size in sizes], axis=1)
+    places = np.array(
+        [sum(np.array_equal(codes[i], codes[item]) for i in range(item)) for item in range(count)]
+    )
+    named = np.array(
+        data.draw(
+            st.lists(st.lists(st.integers(-1, count - 1), min_size=4, max_size=4), min_size=1)
+        )
+    )
+    batch = len(named)
+    allow = rng.random(batch) < 0.5
+    model = Table(tuple(sizes), batch, seed)
+    read = Encoded(jnp.zeros((batch, 1, 1)), jnp.ones((batch, 1, 1), bool), None)
+    trie = build_trie(np.column_stack([codes, places]))
+    find = jax.jit(functools.partial(beam_search, model, beam=16))
+    items, scores = find(trie, read, Filters(named, allow))
+    for request in range(batch):
+        exact = np.array([model.score(request, row) for row in codes.tolist()])
+        left = [item for item in range(count) if (item in named[request]) == allow[request]]
+        found = np.asarray(items)[request]
+        found = found[found >= 0]
+        assert sorted(found.tolist()) == left
+        assert np.allclose(np.asarray(scores)[request, : len(found)], exact[found], atol=1e-4)
+        assert (np.diff(exact[found]) <= 1e-4).all()
+        for a, b in itertools.pairwise(found):
+            if np.array_equal(codes[a], codes[b]):
+                assert places[a] < places[b]
