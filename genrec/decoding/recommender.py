@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -16,7 +16,6 @@ from genrec.decoding.beam import Normalise, Sampling
 from genrec.decoding.filters import Filters
 from genrec.decoding.search import (
     Fusion,
-    Lists,
     Structure,
     Unseen,
     item_vectors,
@@ -142,6 +141,8 @@ class Recommender:
             ValueError: k is larger than the beam, or a history is empty.
         """
         options = self.options
+        if not 1 <= k <= options.beam:
+            raise ValueError(f"k must lie between 1 and the beam width {options.beam}, got {k}")
         fusion, unseen = None, None
         if options.dense_share:
             vectors = item_vectors(self.structure, self.params, self.catalogue)
@@ -151,42 +152,23 @@ class Recommender:
             count = math.floor(options.unseen_share * k + 1e-9)
             share = jnp.float32(options.unseen_share)
             unseen = Unseen(self._unseen_trie, share, count, k)
-
-        def find(read: Inputs, filters: Filters, rows: np.ndarray) -> Lists:
-            return search(
+        items = np.full((len(histories), k), -1, np.int32)
+        scores = np.full((len(histories), k), -np.inf, np.float32)
+        for rows, read in self._batches(histories):
+            size = len(read.items)
+            best, score = search(
                 self.structure,
                 self.params,
                 self.trie,
                 self.catalogue,
                 read,
-                filters,
-                self._sampling(rows, len(filters.items)),
+                _filters(histories, rows, size, exclude_history, block, allow),
+                self._sampling(rows, size),
                 fusion,
                 unseen,
                 beam=options.beam,
                 normalise=options.normalise,
             )
-
-        return self._lists(find, histories, k, exclude_history, block, allow)
-
-    def _lists(
-        self,
-        find: Callable[[Inputs, Filters, np.ndarray], Lists],
-        histories: Histories,
-        k: int,
-        exclude_history: bool,
-        block: Sequence[np.ndarray] | None,
-        allow: Sequence[np.ndarray | None] | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if not 1 <= k <= self.options.beam:
-            raise ValueError(
-                f"k must lie between 1 and the beam width {self.options.beam}, got {k}"
-            )
-        items = np.full((len(histories), k), -1, np.int32)
-        scores = np.full((len(histories), k), -np.inf, np.float32)
-        for rows, read in self._batches(histories):
-            filters = _filters(histories, rows, len(read.items), exclude_history, block, allow)
-            best, score = find(read, filters, rows)
             width = min(k, best.shape[1])
             items[rows, :width] = np.asarray(best)[: len(rows), :width]
             scores[rows, :width] = np.asarray(score)[: len(rows), :width]
