@@ -24,6 +24,7 @@ from genrec.settings import file_arguments, parse
 
 if TYPE_CHECKING:
     from genrec.examples import Example
+    from genrec.tokenizer import Branch
 
 _DESCRIPTION = """A generative sequential recommender: raw log in, item ids with scores out.
 
@@ -55,8 +56,24 @@ class Embed(OfRun):
     """Stage 2: turn each item's text into a vector."""
 
 
+@dataclass(frozen=True)
 class Tokenize(OfRun):
-    """Stage 3: turn each item's vector into a semantic ID, by an RQ-VAE."""
+    """Stage 3: turn each item's vector into a semantic ID; or, in a run that has them, show them
+    (--show), and let items come (--append) and go (--remove) without changing one."""
+
+    show: bool = False
+    """Print the branches of the tree of semantic IDs, with their words and examples."""
+    prefix: str | None = None
+    """show: codes to begin with, such as 12,7."""
+    top: int = 20
+    """show: the largest branches, so many."""
+    append: Path | None = None
+    """File of new items, with the columns that the run's items have; they get codes, and are
+    recommended from now on. Items that are there already stay as they are."""
+    vectors: Path | None = None
+    """append: .npy file of their vectors, where those of the run came from a file too."""
+    remove: tuple[str, ...] = ()
+    """Ids or titles of items that are recommended no more; --append brings them back."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +167,8 @@ def _dispatch(arguments: list[str]) -> None:
         print(importlib.metadata.version("genrec"))
     elif name == "recommend":
         _recommend(rest)
+    elif name == "tokenize" and _changes_or_shows(given := parse(Tokenize, rest, name)):
+        _upkeep(given)
     elif name in _COMMANDS:
         _run(name, rest)
     else:
@@ -182,12 +201,60 @@ def _run(name: str, arguments: list[str]) -> None:
         took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
         console.print(f"[bold]{stage:<9}[/] {outcome.summary} [dim]({took})[/]", soft_wrap=True)
     if name == "tokenize":
-        console.print(health_table(read_json(folder / "tokenizer" / "health.json")))
+        health = read_json(folder / "tokenizer" / "health.json")
+        console.print(health_table(health), soft_wrap=True)
     if name in ("run", "evaluate"):
         console.print(results_table(read_json(folder / "metrics.json"), "test"))
     if name == "run":
         _print_examples(console, examples(folder))
         console.print(f"Everything is in {folder}: {', '.join(pipeline.files(folder))}")
+
+
+def _changes_or_shows(command: Tokenize) -> bool:
+    """Whether semantic IDs that are there already are wanted, not new ones."""
+    wanted = (command.show, command.append is not None, bool(command.remove))
+    if sum(wanted) > 1:
+        raise UserError("give one of --show, --append and --remove")
+    if command.prefix is not None and not command.show:
+        raise UserError("--prefix goes with --show")
+    if command.vectors is not None and command.append is None:
+        raise UserError("--vectors goes with --append")
+    if any(wanted) and command.config != Config():
+        raise UserError(
+            "--show, --append and --remove go without other settings: they are the run's"
+        )
+    return any(wanted)
+
+
+def _upkeep(command: Tokenize) -> None:
+    """Shows the semantic IDs of a run, or lets items come and go."""
+    from genrec.pipeline import config_of
+    from genrec.upkeep import append_items, remove_items, show_branches
+
+    _, folder = _places(command.target, command.out)
+    config, console = config_of(folder), Console(highlight=False)
+    if command.show:
+        codes = (command.prefix or "").replace(",", " ").split()
+        if not all(code.isdecimal() for code in codes):
+            raise UserError(f"--prefix is {command.prefix!r}, but should be codes such as 12,7")
+        found, titles = show_branches(config, folder, [int(code) for code in codes])
+        console.print(_branch_table(found[: command.top], titles))
+        if len(found) > command.top:
+            console.print(f"and {len(found) - command.top:,} smaller ones (--top)")
+        return
+    if command.append is not None:
+        change = append_items(config, folder, command.append, command.vectors)
+        was_there = f"; {change.known:,} were there already" if change.known else ""
+        back = f", of which {change.returned:,} had been removed and are back" * bool(
+            change.returned
+        )
+        console.print(f"{change.added:,} items added{was_there}{back}", soft_wrap=True)
+    else:
+        change = remove_items(config, folder, command.remove)
+        console.print(f"{change.removed:,} items removed")
+    console.print(f"{change.items:,} items may be recommended now")
+    if change.drift:
+        console.print(change.drift, soft_wrap=True)
 
 
 def _over(settings: list[str], target: Path, arguments: list[str]) -> list[str]:
@@ -291,6 +358,19 @@ def _print_examples(console: Console, examples: "Sequence[Example]") -> None:
         console.print(f"  {example.target}", soft_wrap=True, markup=False)
         console.print("and is recommended")
         console.print(_list_table(example.titles, example.item_ids, example.scores))
+
+
+def _branch_table(found: "Sequence[Branch]", titles: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("codes")
+    table.add_column("items", justify="right")
+    table.add_column("commonest words", overflow="fold")
+    table.add_column("such as", overflow="fold")
+    for branch in found:
+        examples = "\n".join(escape(titles[item]) for item in branch.items[:2])
+        spelt = ",".join(map(str, branch.prefix))
+        table.add_row(spelt, f"{len(branch.items):,}", escape(", ".join(branch.words)), examples)
+    return table
 
 
 def _list_table(

@@ -20,6 +20,10 @@ class Columns:
     """Interactions: the order among equal timestamps; without it, the order of the file."""
     title: str = "title"
     """Items: the name to show to people."""
+    category: str | None = None
+    """Items: what kind of thing it is, a text or a list that is compared as a whole; only to
+    measure how well semantic IDs gather like items. Without it, a column called category,
+    categories, genre or genres, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,42 @@ class EmbeddingConfig:
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """The RQ-VAE that turns an item's vector into its semantic ID."""
+    """What turns an item's vector into its semantic ID."""
 
+    kind: Literal["rqvae", "rqkmeans", "rvq", "opq"] = "rqvae"
+    """rqvae: residual quantization of what an encoder makes of the vector, trained with a decoder.
+    rqkmeans: residual k-means. rvq: residual codebooks trained on the vectors, without an encoder.
+    opq: optimised product quantization, one part of the rotated vector for each code."""
     codebook_sizes: tuple[int, ...] = (256, 256, 256)
     """Number of codes at each level."""
     latent_dim: int = 32
-    """Width of the latent vector that the codebooks quantize."""
+    """rqvae: width of the latent vector that the codebooks quantize."""
     hidden: tuple[int, ...] = (512, 256)
-    """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    """rqvae: widths of the encoder's hidden layers; the decoder mirrors them."""
     steps: int = 2000
-    """Optimiser steps."""
+    """rqvae, rvq: optimiser steps."""
     batch_size: int = 256
-    """Items in a step."""
+    """rqvae, rvq: items in a step."""
     learning_rate: float = 3e-3
-    """Peak learning rate of AdamW."""
+    """rqvae, rvq: peak learning rate of AdamW."""
     commitment: float = 0.25
-    """Weight of the loss that keeps the encoder near its codes."""
-    collisions: Literal["code", "none"] = "code"
-    """Items of the same codes. code: one more code tells them apart. none: they share their
-    semantic ID, and those nearest to what the codes describe come first."""
+    """rqvae: weight of the loss that keeps the encoder near its codes."""
+    gradient: Literal["straight-through", "rotation"] = "straight-through"
+    """rqvae: what the encoder learns of the decoder's gradient: all of it unchanged, or turned and
+    scaled as the quantizer turns and scales the latent."""
+    codebooks: Literal["gradient", "ema"] = "gradient"
+    """rqvae, rvq: whether codes follow the gradient or a moving average of what chose them."""
+    ema_decay: float = 0.99
+    """rqvae, rvq: decay of that moving average, per step."""
+    sinkhorn: float = 0.0
+    """rqvae, rvq: in training, shares the last level's codes out evenly within a batch, the more
+    evenly the larger (LC-Rec: 0.003); 0 gives each item its nearest code."""
+    collapse: float = 0.1
+    """Share of its codes; a level that uses fewer has collapsed, and tokenizing stops."""
+    collisions: Literal["code", "reassign", "none"] = "code"
+    """Items of the same codes. code: one more code tells them apart. reassign: all but the nearest
+    move to free codes of the last level. none: they share their semantic ID, and those nearest to
+    what the codes describe come first."""
     cooccurrence: float = 0.0
     """Weight of a vector of what an item is consumed with, from the training interactions, beside
     the vector of its content; 0 leaves it out."""
@@ -263,6 +284,17 @@ def check(config: Config) -> None:
         ),
         "training.validation_beam must be at least 10": training.validation_beam >= 10,
         "tokenizer.cooccurrence must not be below 0": tokenizer.cooccurrence >= 0,
+        "tokenizer.sinkhorn must not be below 0": tokenizer.sinkhorn >= 0,
+        "tokenizer.commitment must not be below 0": tokenizer.commitment >= 0,
+        "tokenizer.ema_decay must lie between 0 and 1": 0 < tokenizer.ema_decay < 1,
+        "tokenizer.collapse must lie in 0…1": 0 <= tokenizer.collapse <= 1,
+        "tokenizer.gradient rotation goes with tokenizer.kind rqvae": (
+            tokenizer.gradient == "straight-through" or tokenizer.kind == "rqvae"
+        ),
+        "tokenizer.codebooks ema and tokenizer.sinkhorn go with tokenizer.kind rqvae or rvq": (
+            (tokenizer.codebooks == "gradient" and tokenizer.sinkhorn == 0)
+            or tokenizer.kind in ("rqvae", "rvq")
+        ),
         "decoding.dense_share must lie in 0…1": 0 <= decoding.dense_share <= 1,
         "decoding.dense_share goes with model.item_head": (
             decoding.dense_share == 0 or model.item_head

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from genrec.config import Config, DecodingConfig, EvaluationConfig, check
-from genrec.data import Dataset, Histories, ItemNames, hash_user_ids, load_dataset
-from genrec.decoding import Recommender, named_lists
+from genrec.data import Dataset, Histories, ItemNames, hash_user_ids
+from genrec.decoding import Recommender, Resolver, named_lists
 from genrec.errors import UserError
 from genrec.pipeline import config_of, require
 from genrec.requests import Requests
-from genrec.stages import best_recommender, item_resolver
+from genrec.stages import Items, best_recommender, item_resolver
+from genrec.upkeep import current_items
 
 logger = logging.getLogger(__name__)
 """Says what a request could not have, and what it got instead."""
@@ -56,14 +57,21 @@ class LoadedRun:
     """A finished run, ready to recommend.
 
     Attributes:
-        allowed: the items that may be recommended at all, by index; None for every item.
+        items: those that it was trained on, and those that came later.
+        gone: int (R,), the items that were removed from the catalogue since.
+        allowed: the items that may be recommended at all, by index; None for all but those gone.
     """
 
     folder: Path
     config: Config
-    dataset: Dataset
+    items: Items
     recommender: Recommender
+    gone: np.ndarray
     allowed: np.ndarray | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.items.dataset
 
     def restricted(
         self, *, allow: Sequence[str] | None = None, block: Sequence[str] = ()
@@ -79,8 +87,7 @@ class LoadedRun:
         Raises:
             UserError: an item is unknown, or none is left.
         """
-        count = self.dataset.num_items
-        allowed = np.arange(count) if self.allowed is None else self.allowed
+        count, allowed = self.dataset.num_items, self._open
         if allow is not None:
             allowed = np.intersect1d(allowed, self._items(allow, "the list to allow"))
         allowed = np.setdiff1d(allowed, self._items(block, "the list to block"))
@@ -185,9 +192,12 @@ class LoadedRun:
         empty = np.flatnonzero(histories.lengths == 0)
         if len(empty):
             raise UserError(f"nothing is known of {requests.whose(empty)}, to go on from")
-        resolver, sizes = self._resolver
-        excluded = [set(items.tolist()) if exclude_history else set() for items in histories]
-        return resolver.lists(*self.recommender.write(histories, sizes), excluded, k)
+        gone = set(self.gone.tolist())
+        excluded = [
+            gone | (set(items.tolist()) if exclude_history else set()) for items in histories
+        ]
+        sizes = self.items.ids.codebook_sizes
+        return self._resolver.lists(*self.recommender.write(histories, sizes), excluded, k)
 
     def known(self, requests: Requests) -> Known:
         """Requests with item indices in place of names.
@@ -254,7 +264,7 @@ class LoadedRun:
     @functools.cached_property
     def resolver_index(self) -> str:
         """Which Faiss index stands in for codes that no item has, and how well."""
-        resolver, _ = self._resolver
+        resolver = self._resolver
         if resolver.index_name == "Flat":
             return "Flat, exact"
         return f"{resolver.index_name}, recall@1 {resolver.recall():.3f}"
@@ -264,8 +274,15 @@ class LoadedRun:
         return ItemNames(self.dataset)
 
     @functools.cached_property
-    def _resolver(self):
-        return item_resolver(self.config, self.folder)
+    def _resolver(self) -> Resolver:
+        return item_resolver(self.config, self.folder, self.items)
+
+    @property
+    def _open(self) -> np.ndarray:
+        """The items that may be recommended."""
+        if self.allowed is not None:
+            return self.allowed
+        return np.setdiff1d(np.arange(self.dataset.num_items), self.gone)
 
     @functools.cached_property
     def _popularity(self) -> np.ndarray:
@@ -300,8 +317,7 @@ class LoadedRun:
     def _most_popular(self, requests: Known, k: int) -> tuple[np.ndarray, np.ndarray]:
         """What the recommender would return, but the same for every history."""
         ranked = np.argsort(-self._popularity, kind="stable")
-        if self.allowed is not None:
-            ranked = ranked[np.isin(ranked, self.allowed)]
+        ranked = ranked[np.isin(ranked, self._open)]
         count = len(requests.histories)
         items = np.full((count, k), -1, np.int32)
         scores = np.full((count, k), -np.inf, np.float32)
@@ -331,8 +347,11 @@ def load_run(folder: str | Path, decoding: DecodingConfig | None = None) -> Load
         config = dataclasses.replace(config, decoding=decoding)
         # A beam may be narrower here than an evaluation needs.
         check(dataclasses.replace(config, evaluation=EvaluationConfig(top_k=(1,))))
-    dataset = load_dataset(folder / "dataset")
-    return LoadedRun(folder, config, dataset, best_recommender(config, folder, dataset))
+    items, gone = current_items(config, folder)
+    run = LoadedRun(folder, config, items, best_recommender(config, folder, items), gone)
+    if not len(gone):
+        return run
+    return dataclasses.replace(run, recommender=run.recommender.only(run._open))
 
 
 def _warn_of_short_lists(requests: Known, items: np.ndarray, k: int) -> None:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from genrec.config import Config, DataConfig, ModelConfig
+from genrec.config import Config, DataConfig, ModelConfig, TokenizerConfig
 from genrec.data import Dataset, Source, load_dataset, movielens_100k, prepare
 from genrec.decoding import ListsWriter, Options, Recommender, Resolver, order_within
 from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse, lend
@@ -26,14 +26,19 @@ from genrec.evaluation import (
 from genrec.files import read_json, replacing, write_json
 from genrec.model import Catalogue, EncoderDecoder
 from genrec.tokenizer import (
+    Objective,
     SemanticIds,
-    disambiguate,
+    Tokenizer,
+    fit_opq,
+    fit_rqkmeans,
     fit_rqvae,
     health,
     load_semantic_ids,
     load_tokenizer,
+    refuse_collapse,
     save_semantic_ids,
     save_tokenizer,
+    semantic_ids_of,
 )
 from genrec.training import Checkpoints, train
 
@@ -57,6 +62,23 @@ class Task:
     identity: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Items:
+    """The items of a run, with all that is known of each.
+
+    Attributes:
+        dataset: of N items; its histories know only the first `trained` of them.
+        ids: their semantic IDs.
+        content: float32 (N, E), the vectors of what they say of themselves.
+        trained: how many there were when tokenizer and model were trained; others came later.
+    """
+
+    dataset: Dataset
+    ids: SemanticIds
+    content: np.ndarray
+    trained: int
+
+
 def make_dataset(task: Task) -> str:
     """Writes dataset/. Like every stage, returns the line that sums up what came of it."""
     config = task.config
@@ -77,7 +99,7 @@ def make_embeddings(task: Task) -> str:
         rows = dataset.items["row"].to_numpy()
         vectors = embed_file(Path(settings.path), rows, counts["item_rows_read"])
     else:
-        vectors = embed_tfidf(dataset.texts, dim=settings.dim, seed=task.config.seed)
+        vectors, _ = embed_tfidf(dataset.texts, dim=settings.dim, seed=task.config.seed)
     with replacing(task.folder / "embeddings.npy") as temporary, temporary.open("wb") as stream:
         np.save(stream, vectors)
     return f"{len(vectors):,} vectors of width {vectors.shape[1]} ({settings.kind})"
@@ -85,32 +107,37 @@ def make_embeddings(task: Task) -> str:
 
 def make_semantic_ids(task: Task) -> str:
     """Writes tokenizer/."""
-    settings = dataclasses.asdict(task.config.tokenizer)
-    del settings["cooccurrence"], settings["collisions"]
-    vectors = _item_vectors(task.config, task.folder)
-    tokenizer, history = fit_rqvae(vectors, **settings, seed=task.config.seed)
-    codes = tokenizer.encode(vectors)
-    report = health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode(codes))
-    if task.config.tokenizer.collisions == "code":
-        ids = disambiguate(codes, tokenizer.codebook_sizes)
-    else:
-        ids = SemanticIds(codes.astype(np.int32), tokenizer.codebook_sizes, unique=False)
-    with replacing(task.folder / "tokenizer") as temporary:
+    config, folder, settings = task.config, task.folder, task.config.tokenizer
+    dataset = load_dataset(folder / "dataset")
+    content = np.load(folder / "embeddings.npy", mmap_mode="r")
+    vectors = tokenized_vectors(config, dataset, content)
+    tokenizer, history = fit_tokenizer(vectors, settings, seed=config.seed)
+    codes, sizes = tokenizer.encode(vectors), tokenizer.codebook_sizes
+    categories = dataset.categories(config.data.columns.category)
+    report = health(codes, sizes, vectors, tokenizer.decode, categories)
+    refuse_collapse(report, settings.collapse)
+
+    def distances(items: np.ndarray) -> np.ndarray:
+        return tokenizer.distances(vectors[items], codes[items])
+
+    ids = semantic_ids_of(codes, sizes, settings.collisions, distances)
+    report |= after_collisions(ids, codes)
+    with replacing(folder / "tokenizer") as temporary:
         save_tokenizer(temporary, tokenizer)
         save_semantic_ids(temporary / "semantic_ids.parquet", ids)
         write_json(temporary / "health.json", {**report, "training": history})
-    sizes = "x".join(map(str, ids.codebook_sizes))
-    return (
-        f"{sizes} codes; {report['distinct_share']:.1%} distinct{' without the last' * ids.unique}"
-    )
+    spelt = "x".join(map(str, ids.codebook_sizes))
+    last = " without the last" * (settings.collisions == "code")
+    return f"{settings.kind}, {spelt} codes; {report['distinct_share']:.1%} distinct{last}"
 
 
 def make_checkpoints(task: Task) -> str:
     """Writes checkpoints/ and metrics.jsonl."""
     config, folder = task.config, task.folder
-    dataset, ids = load_dataset(folder / "dataset"), semantic_ids(folder)
-    catalogue, histories = catalogue_of(config, folder, dataset, ids), dataset.training()
-    build = builder(config.model, catalogue, ids.codebook_sizes)
+    items = items_of(folder)
+    dataset, catalogue = items.dataset, catalogue_of(config, items)
+    build = builder(config.model, catalogue, items.ids.codebook_sizes)
+    histories, ranks = dataset.training(), places(config, folder, items)
     steps = train(
         build,
         catalogue,
@@ -120,7 +147,7 @@ def make_checkpoints(task: Task) -> str:
         seed=config.seed,
         folder=folder,
         identity=task.identity,
-        validate=validation(config, dataset, catalogue, build, places=places(config, folder, ids)),
+        validate=validation(config, dataset, catalogue, build, places=ranks),
     )
     single = int((histories.lengths < 2).sum())
     longer = int((histories.lengths > config.model.max_history + 1).sum())
@@ -137,7 +164,8 @@ def make_checkpoints(task: Task) -> str:
 def make_metrics(task: Task) -> str:
     """Writes metrics.json and the lists of all test users."""
     config, folder = task.config, task.folder
-    dataset = load_dataset(folder / "dataset")
+    items = items_of(folder)
+    dataset = items.dataset
     test, training = dataset.held_out("test"), dataset.training()
 
     def measured(recommend: Recommend) -> Evaluation:
@@ -154,7 +182,7 @@ def make_metrics(task: Task) -> str:
         "most_popular": most_popular(training, dataset.num_items),
         "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
     }
-    ours = measured(best_recommender(config, folder, dataset, progress_name="evaluate"))
+    ours = measured(best_recommender(config, folder, items, progress_name="evaluate"))
     theirs = {name: {"test": measured(each).to_json()} for name, each in baselines.items()}
     for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
         with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
@@ -172,20 +200,49 @@ def data_source(data: DataConfig) -> Source:
     return Source(Path(data.interactions), items, data.columns, data.text or "{title}")
 
 
+def fit_tokenizer(
+    vectors: np.ndarray, settings: TokenizerConfig, *, seed: int
+) -> tuple[Tokenizer, list[dict[str, Any]]]:
+    """A tokenizer of the kind wanted, and the history of its training, empty where there is none.
+
+    Raises:
+        UserError: see `fit_rqvae`, `fit_rqkmeans` and `fit_opq`.
+    """
+    sizes = settings.codebook_sizes
+    if settings.kind == "rqkmeans":
+        return fit_rqkmeans(vectors, codebook_sizes=sizes, seed=seed), []
+    if settings.kind == "opq":
+        return fit_opq(vectors, codebook_sizes=sizes, seed=seed), []
+    objective = Objective(
+        commitment=settings.commitment,
+        gradient=settings.gradient,
+        ema_decay=settings.ema_decay if settings.codebooks == "ema" else None,
+        sinkhorn=settings.sinkhorn,
+    )
+    return fit_rqvae(
+        vectors,
+        codebook_sizes=sizes,
+        latent_dim=settings.latent_dim,
+        hidden=settings.hidden if settings.kind == "rqvae" else None,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        objective=objective,
+        collapse=settings.collapse,
+        seed=seed,
+    )
+
+
 def best_recommender(
-    config: Config,
-    folder: Path,
-    dataset: Dataset,
-    progress_name: str | None = None,
+    config: Config, folder: Path, items: Items, progress_name: str | None = None
 ) -> Recommender:
     """The best checkpoint of a run, ready to recommend.
 
     Raises:
         UserError: nothing has been trained here.
     """
-    ids = semantic_ids(folder)
-    catalogue = catalogue_of(config, folder, dataset, ids)
-    build = builder(config.model, catalogue, ids.codebook_sizes)
+    catalogue = catalogue_of(config, items)
+    build = builder(config.model, catalogue, items.ids.codebook_sizes, trained=items.trained)
     part = "average" if config.training.average else "params"
     with Checkpoints(folder / "checkpoints") as checkpoints:
         like = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
@@ -196,7 +253,7 @@ def best_recommender(
         build,
         state[part],
         options(config),
-        places=places(config, folder, ids),
+        places=places(config, folder, items),
         progress_name=progress_name,
     )
 
@@ -227,70 +284,100 @@ def options(config: Config) -> Options:
     return Options(**settings, seed=config.seed)
 
 
-def places(config: Config, folder: Path, ids: SemanticIds) -> np.ndarray | None:
+def places(config: Config, folder: Path, items: Items) -> np.ndarray | None:
     """int32 (N,), the place of each item among those that share its codes; None if none do."""
-    if ids.unique:
+    if items.ids.unique:
         return None
     tokenizer = load_tokenizer(folder / "tokenizer")
-    return order_within(ids.codes, _item_vectors(config, folder), tokenizer.decode)
+    vectors = tokenized_vectors(config, items.dataset, items.content, items.trained)
+    return order_within(items.ids.codes, vectors, tokenizer.decode)
 
 
-def item_resolver(config: Config, folder: Path) -> tuple[Resolver, tuple[int, ...]]:
-    """What finds items for any codes, and the codebook sizes.
+def item_resolver(config: Config, folder: Path, items: Items) -> Resolver:
+    """What finds items for any codes.
 
     The disambiguation code says nothing of what an item is like, so it is left out of the way back
     from codes to a vector.
     """
-    ids, tokenizer = semantic_ids(folder), load_tokenizer(folder / "tokenizer")
+    tokenizer = load_tokenizer(folder / "tokenizer")
     levels = len(tokenizer.codebook_sizes)
-    resolver = Resolver(
-        ids.codes,
-        _item_vectors(config, folder),
+    return Resolver(
+        items.ids.codes,
+        tokenized_vectors(config, items.dataset, items.content, items.trained),
         lambda codes: tokenizer.decode(codes[:, :levels]),
         index=config.decoding.index,
         seed=config.seed,
     )
-    return resolver, ids.codebook_sizes
 
 
-def _item_vectors(config: Config, folder: Path) -> np.ndarray:
-    """What is tokenized: the content vectors, with those of co-occurrence beside them if wanted."""
-    content = np.load(folder / "embeddings.npy")
+def tokenized_vectors(
+    config: Config, dataset: Dataset, content: np.ndarray, trained: int | None = None
+) -> np.ndarray:
+    """What is tokenized: the content vectors, with those of co-occurrence beside them if wanted.
+
+    Args:
+        content: float32 (N, E).
+        trained: how many of the items there were at first; the vectors of these do not depend on
+            the others. None: all.
+    """
     if config.tokenizer.cooccurrence == 0:
         return content
+    trained = len(content) if trained is None else trained
+    other = embed_cooccurrence(dataset.training(), trained, dim=COOCCURRENCE_DIM, seed=config.seed)
+    other = np.pad(other, [(0, len(content) - trained), (0, 0)])
+    lent = lend(other, content, fitted=trained)
+    return fuse(content, lent, config.tokenizer.cooccurrence, fitted=trained)
+
+
+def after_collisions(ids: SemanticIds, codes: np.ndarray) -> dict[str, Any]:
+    """What became of items of the same codes: of those the tokenizer gave, and in the end."""
+    _, sizes = np.unique(ids.codes, axis=0, return_counts=True)
+    levels = codes.shape[1]
+    return {
+        "after": {
+            "colliding_items": int(sizes[sizes > 1].sum()),
+            "largest_group": int(sizes.max()),
+            "moved_items": int((ids.codes[:, :levels] != codes).any(axis=1).sum()),
+        }
+    }
+
+
+def items_of(folder: Path) -> Items:
+    """The items of a run as they were when it was trained."""
     dataset = load_dataset(folder / "dataset")
-    other = embed_cooccurrence(
-        dataset.training(), dataset.num_items, dim=COOCCURRENCE_DIM, seed=config.seed
-    )
-    return fuse(content, lend(other, content), config.tokenizer.cooccurrence)
+    ids = load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet")
+    content = np.load(folder / "embeddings.npy", mmap_mode="r")
+    return Items(dataset, ids, content, dataset.num_items)
 
 
-def semantic_ids(folder: Path) -> SemanticIds:
-    return load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet")
-
-
-def catalogue_of(config: Config, folder: Path, dataset: Dataset, ids: SemanticIds) -> Catalogue:
+def catalogue_of(config: Config, items: Items) -> Catalogue:
     """What the model knows of every item."""
     content = None
     if config.model.content:
-        vectors = np.load(folder / "embeddings.npy")
-        vectors = vectors - vectors.mean(axis=0)
+        vectors = items.content - items.content[: items.trained].mean(axis=0)
         norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
         content = (vectors / norms * vectors.shape[1] ** 0.5).astype(np.float32)
-    seen = dataset.training().counts(dataset.num_items) > 0
-    return Catalogue(ids.codes, content, None if seen.all() else seen)
+    seen = items.dataset.training().counts(items.dataset.num_items) > 0
+    return Catalogue(items.ids.codes, content, None if seen.all() else seen)
 
 
 def builder(
-    settings: ModelConfig, catalogue: Catalogue, codebook_sizes: tuple[int, ...]
+    settings: ModelConfig,
+    catalogue: Catalogue,
+    codebook_sizes: tuple[int, ...],
+    *,
+    trained: int | None = None,
 ) -> Callable[[nnx.Rngs], EncoderDecoder]:
-    """What makes the model from random streams."""
+    """What makes the model from random streams.
+
+    `trained` is how many items of the catalogue the model is trained on; None for all.
+    """
     options = dataclasses.asdict(settings)
     del options["max_history"], options["content"]
 
     def build(rngs: nnx.Rngs) -> EncoderDecoder:
         return EncoderDecoder(
-            num_items=len(catalogue.codes),
+            num_items=len(catalogue.codes) if trained is None else trained,
             codebook_sizes=codebook_sizes,
             content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
             **options,

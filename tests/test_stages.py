@@ -7,7 +7,7 @@ from small_run import ITEMS
 
 import genrec
 from genrec.config import DecodingConfig
-from genrec.stages import semantic_ids
+from genrec.stages import items_of
 from genrec.tokenizer import load_tokenizer
 
 
@@ -32,18 +32,19 @@ def sharing(tiny_run, tmp_path_factory):
 
 
 def test_without_a_code_that_tells_them_apart_items_keep_the_tokenizers_codes(tiny_run, sharing):
-    ids = semantic_ids(sharing)
+    ids = items_of(sharing).ids
     assert (ids.unique, ids.codebook_sizes) == (False, (4, 3))
     codes = load_tokenizer(sharing / "tokenizer").encode(np.load(sharing / "embeddings.npy"))
     assert np.array_equal(ids.codes, codes)
-    assert (semantic_ids(tiny_run).unique, semantic_ids(tiny_run).codes.shape) == (True, (ITEMS, 3))
+    usual = items_of(tiny_run).ids
+    assert (usual.unique, usual.codes.shape) == (True, (ITEMS, 3))
 
 
 def test_every_item_of_shared_codes_is_recommended_the_nearest_to_them_first(sharing):
     run = genrec.load_run(sharing, DecodingConfig(beam=ITEMS, batch_size=1))
     (ids,), (scores,) = run.recommend([["i001"]], ITEMS, exclude_history=False)
     assert sorted(ids) == sorted(run.item_ids)
-    codes, vectors = semantic_ids(sharing).codes, np.load(sharing / "embeddings.npy")
+    codes, vectors = items_of(sharing).ids.codes, np.load(sharing / "embeddings.npy")
     rebuilt = load_tokenizer(sharing / "tokenizer").decode(codes)
     distance = np.square(vectors - rebuilt).sum(axis=1)
     items = [run.item_ids.index(item_id) for item_id in ids]

@@ -100,7 +100,8 @@ def without(config: Config, dataset: Dataset, new: set[int], file: Path) -> Conf
 
 def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
     """Recall and NDCG of every way to recommend, by whether the test item is new."""
-    dataset = load_dataset(folder / "dataset")
+    catalogue = stages.items_of(folder)
+    dataset = catalogue.dataset
     test = dataset.held_out("test")
     counts = dataset.training().counts(dataset.num_items)
     is_new = counts[test.targets] == 0
@@ -118,7 +119,7 @@ def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
             config.decoding, dense_share=dense_share, unseen_share=unseen_share
         )
         settings = dataclasses.replace(config, decoding=decoding)
-        recommend = stages.best_recommender(settings, folder, dataset, progress_name=way[:10])
+        recommend = stages.best_recommender(settings, folder, catalogue, progress_name=way[:10])
         items, _ = recommend(test.histories, K, exclude_history=True)
         ranks = target_ranks(items, test.targets)
         found[way] = {

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genrec import stages
-from genrec.data import Dataset, load_dataset
+from genrec.data import Dataset
 from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.pipeline import config_of, require
@@ -47,14 +47,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """For the best items and for each temperature, entropies and recall."""
     folder, config = arguments.run, config_of(arguments.run)
     require(folder, config, "train")
-    dataset = load_dataset(folder / "dataset")
+    items = stages.items_of(folder)
+    dataset = items.dataset
     category, names = categories(dataset, arguments.column, arguments.depth)
     test = dataset.held_out("test")
     generator = np.random.default_rng(config.seed)
     count = min(arguments.users, len(test.targets))
     users = np.sort(generator.choice(len(test.targets), count, replace=False))
     histories, targets = test.histories.select(users), test.targets[users]
-    recommend = stages.best_recommender(config, folder, dataset, progress_name="draw")
+    recommend = stages.best_recommender(config, folder, items, progress_name="draw")
     usual = dataclasses.replace(
         recommend.options, beam=max(TOP_K), dense_share=0.0, unseen_share=0.0
     )

@@ -32,7 +32,6 @@ from rich.table import Table
 import genrec
 from genrec import stages
 from genrec.config import Config
-from genrec.data import load_dataset
 from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.training import train
@@ -62,9 +61,9 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         genrec.run_stage(stage, config, folder).seconds
         for stage in ("prepare", "embed", "tokenize")
     )
-    dataset, ids = load_dataset(folder / "dataset"), stages.semantic_ids(folder)
-    catalogue = stages.catalogue_of(config, folder, dataset, ids)
-    build = stages.builder(config.model, catalogue, ids.codebook_sizes)
+    items = stages.items_of(folder)
+    dataset, catalogue = items.dataset, stages.catalogue_of(config, items)
+    build = stages.builder(config.model, catalogue, items.ids.codebook_sizes)
     recommend = stages.recommender(config, catalogue, build, None, stages.options(config))
     ways = {"beam search": 0.0}
     if config.model.item_head:

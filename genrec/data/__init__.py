@@ -1,5 +1,6 @@
 """Interactions and items: read, cleaned, ordered and split."""
 
+from genrec.data.catalogue import read_new_items
 from genrec.data.dataset import Dataset, HeldOut, load_dataset
 from genrec.data.histories import Histories, hash_user_ids
 from genrec.data.movielens import movielens_100k
@@ -16,4 +17,5 @@ __all__ = [
     "load_dataset",
     "movielens_100k",
     "prepare",
+    "read_new_items",
 ]

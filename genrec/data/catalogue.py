@@ -12,6 +12,7 @@ from genrec.data.reading import (
     EMPTY,
     create,
     create_from,
+    database,
     fetch,
     nearest,
     open_table,
@@ -81,6 +82,24 @@ def read_items(
             f"{line + 1}{others}; keep one row per item"
         )
     return always | own
+
+
+def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
+    """The items of a file that come after the rest, as `prepare` describes those of the catalogue.
+
+    Returns:
+        The columns of items.parquet, rows in the order of the file, numbered from 0.
+
+    Raises:
+        UserError: the file, a column or a row is not as it should be, or no item is in it.
+    """
+    with database() as db:
+        names = read_items(db, path, columns, template, "events")
+        ids = fetch(db, "SELECT line AS item, id AS item_id FROM described ORDER BY line")
+        if not ids.num_rows:
+            raise UserError(f"{path} has no items")
+        create_from(db, "catalogue", ids)
+        return item_table(db, path, names, template)
 
 
 def number_items(db: duckdb.DuckDBPyConnection, events: str, seed: int) -> None:

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from genrec.data.flat import open_histories, read_run
 from genrec.data.histories import Histories, runs
 from genrec.data.prepare import MIN_HISTORY, SEQUENCES
+from genrec.data.reading import nearest
+from genrec.data.text import as_text
 from genrec.errors import UserError
 
 _ITEM_COLUMNS = {
@@ -23,6 +25,7 @@ _ITEM_COLUMNS = {
     "row": pa.int64(),
     "title": pa.string(),
 }
+_CATEGORIES = ("category", "categories", "genre", "genres")
 _LAST = {"validation": 2, "test": 1}
 _CHECKED_AT_ONCE = 1 << 20
 
@@ -82,6 +85,25 @@ class Dataset:
     def texts(self) -> list[str]:
         """The text of each item, by item index."""
         return self.items["text"].to_pylist()
+
+    def categories(self, column: str | None = None) -> list[str] | None:
+        """What kind of thing each item is, "" where nobody knows; None without such a column.
+
+        Args:
+            column: its name; without it, the first there is of category, categories, genre, genres.
+
+        Raises:
+            UserError: the items have no column of the name given.
+        """
+        names = self.items.column_names
+        if column is not None and column not in names:
+            raise UserError(
+                f"the items have no column {column!r} (data.columns.category); the nearest is "
+                f"{nearest(column, names)[0]!r}; they have: {', '.join(names)}"
+            )
+        usual = next((name for name in _CATEGORIES if name in names), None)
+        column = column or usual
+        return None if column is None else list(map(as_text, self.items[column].to_pylist()))
 
     def training(self) -> Histories:
         """Every sequence without its last two items: all that training may see."""

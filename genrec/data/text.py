@@ -31,7 +31,7 @@ def fill_template(template: str, columns: Mapping[str, Sequence[Any]], rows: int
     for literal, field in parts:
         pieces.append([literal] * rows)
         if field is not None:
-            pieces.append(map(_text, columns[field]))
+            pieces.append(map(as_text, columns[field]))
     return [" ".join("".join(row).split()) for row in zip(*pieces, strict=True)]
 
 
@@ -54,11 +54,12 @@ def _is_plain(field: str) -> bool:
     return field.strip() != "" and not any(sign in field for sign in ".[]")
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A cell of a table as it is shown: a null is empty, a list is joined with ", "."""
     if value is None or value != value:
         return ""
     if isinstance(value, list):
-        return ", ".join(filter(None, map(_text, value)))
+        return ", ".join(filter(None, map(as_text, value)))
     # Whole numbers with gaps are stored as floats by many tools; 1995.0 is the year 1995.
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

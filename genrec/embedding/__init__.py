@@ -2,6 +2,6 @@
 
 from genrec.embedding.cooccurrence import embed_cooccurrence, fuse, lend
 from genrec.embedding.from_file import embed_file
-from genrec.embedding.tfidf import embed_tfidf
+from genrec.embedding.tfidf import TextEmbedder, embed_tfidf
 
-__all__ = ["embed_cooccurrence", "embed_file", "embed_tfidf", "fuse", "lend"]
+__all__ = ["TextEmbedder", "embed_cooccurrence", "embed_file", "embed_tfidf", "fuse", "lend"]

@@ -41,16 +41,19 @@ def embed_cooccurrence(training: Histories, num_items: int, *, dim: int, seed: i
     )
 
 
-def lend(other: np.ndarray, content: np.ndarray, neighbours: int = 10) -> np.ndarray:
+def lend(
+    other: np.ndarray, content: np.ndarray, neighbours: int = 10, *, fitted: int | None = None
+) -> np.ndarray:
     """Gives items that stand near no other those of the items that they are like.
 
     Without it all new items would be alike in what they are consumed with, and their codes with
     them.
 
     Args:
-        other: float32 (N, D), what `embed_cooccurrence` returned.
+        other: float32 (N, D), what `embed_cooccurrence` returned; zero for items that came later.
         content: float32 (N, E).
         neighbours: the items most similar in content whose mean, of unit norm, is lent.
+        fitted: how many of the items were there first; what these get does not depend on the rest.
 
     Returns:
         float32 (N, D), no row of it zero if any was not.
@@ -58,7 +61,7 @@ def lend(other: np.ndarray, content: np.ndarray, neighbours: int = 10) -> np.nda
     missing = ~other.any(axis=1)
     if not missing.any() or missing.all():
         return other
-    centred = (content - content.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    centred = (content - content[:fitted].mean(axis=0, dtype=np.float64)).astype(np.float32)
     faiss.normalize_L2(centred)
     index = faiss.IndexFlatIP(centred.shape[1])
     index.add(centred[~missing])  # pyright: ignore[reportCallIssue]
@@ -71,19 +74,23 @@ def lend(other: np.ndarray, content: np.ndarray, neighbours: int = 10) -> np.nda
     return lent
 
 
-def fuse(content: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:
+def fuse(
+    content: np.ndarray, other: np.ndarray, weight: float, *, fitted: int | None = None
+) -> np.ndarray:
     """One vector for each item from two: float32 (N, D + D').
 
     Both are centred and brought to the same mean squared norm; then the second counts `weight`
-    times as much as the first in the distance between two items.
+    times as much as the first in the distance between two items. The first `fitted` items decide
+    the centres and the norms (None: all).
     """
-    parts = [_standardised(content), weight * _standardised(other)]
+    parts = [_standardised(content, fitted), weight * _standardised(other, fitted)]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _standardised(vectors: np.ndarray) -> np.ndarray:
-    centred = vectors - vectors.mean(axis=0, dtype=np.float64)
-    return centred / max(float(np.sqrt(np.mean(np.sum(centred**2, axis=1)))), 1e-12)
+def _standardised(vectors: np.ndarray, fitted: int | None) -> np.ndarray:
+    centred = vectors - vectors[:fitted].mean(axis=0, dtype=np.float64)
+    norm = float(np.sqrt(np.mean(np.sum(centred[:fitted] ** 2, axis=1))))
+    return centred / max(norm, 1e-12)
 
 
 def _counts(histories: Histories, num_items: int) -> sp.csr_array:

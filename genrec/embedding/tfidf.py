@@ -1,6 +1,7 @@
 """Item vectors from text alone: TF-IDF, then latent semantic analysis. Needs no download."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,30 @@ from sklearn.utils.extmath import randomized_svd
 
 from genrec.errors import UserError
 
+_NOTHING = 1e-6
+"""Norm below which a text's vector says nothing."""
 
-def embed_tfidf(texts: Sequence[str], *, dim: int, seed: int) -> np.ndarray:
+
+@dataclass(frozen=True)
+class TextEmbedder:
+    """What embeds texts that come later as a catalogue's own were.
+
+    Attributes:
+        terms: text → sparse TF-IDF weights of V terms.
+        directions: float (V, D).
+        unknown: float (D,), the vector of a text without any known term.
+    """
+
+    terms: FeatureUnion
+    directions: np.ndarray
+    unknown: np.ndarray
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (N, D), rows of unit norm."""
+        return _unit(self.terms.transform(texts) @ self.directions, self.unknown)
+
+
+def embed_tfidf(texts: Sequence[str], *, dim: int, seed: int) -> tuple[np.ndarray, TextEmbedder]:
     """Embeds texts by TF-IDF weights reduced by a truncated SVD (Deerwester et al. 1990).
 
     The terms are words, pairs of words, and runs of four characters within a word. The last find
@@ -24,40 +47,49 @@ def embed_tfidf(texts: Sequence[str], *, dim: int, seed: int) -> np.ndarray:
         seed: of the randomised SVD.
 
     Returns:
-        float32 (N, min(dim, N, number of terms)), rows of unit norm.
+        float32 (N, min(dim, N, number of terms)), rows of unit norm; and what does the same to
+        other texts.
 
     Raises:
         UserError: no text has a term.
     """
     # A term of one text makes no two texts similar; dropping those saves most of the time. In a
     # catalogue small enough to be represented exactly, every term may stay.
-    weights = _weights(texts, 2) if len(texts) > dim else None
-    weights = _weights(texts, 1) if weights is None else weights
-    if weights is None:
+    found = _weights(texts, 2) if len(texts) > dim else None
+    found = _weights(texts, 1) if found is None else found
+    if found is None:
         raise UserError(
             f"none of the {len(texts):,} items has any text: name the columns that describe them "
             'in data.text, such as "{title}. {brand}"'
         )
+    terms, weights = found
     rank = min(dim, *weights.shape)
-    directions = randomized_svd(weights, rank, random_state=seed)[2]
-    vectors = weights @ directions.T
-    norms = np.linalg.norm(vectors, axis=1)
-    known = norms > 1e-6
-    vectors[known] /= norms[known, None]
-    if not known.all():
-        mean = vectors[known].mean(axis=0)
-        vectors[~known] = mean / np.linalg.norm(mean)
+    directions = randomized_svd(weights, rank, random_state=seed)[2].T
+    vectors = weights @ directions
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    known = norms[:, 0] > _NOTHING
+    mean = (vectors[known] / norms[known]).mean(axis=0)
+    unknown = mean / np.linalg.norm(mean)
+    return _unit(vectors, unknown), TextEmbedder(terms, directions, unknown)
+
+
+def _unit(vectors: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    known = norms[:, 0] > _NOTHING
+    vectors[known] /= norms[known]
+    vectors[~known] = unknown
     return vectors.astype(np.float32)
 
 
-def _weights(texts: Sequence[str], smallest_count: int) -> Any:
+def _weights(texts: Sequence[str], smallest_count: int) -> tuple[FeatureUnion, Any] | None:
     """Sparse TF-IDF weights (N, V) of terms in at least so many texts; None without such terms."""
     # Both halves have unit rows, so words and characters count alike.
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=smallest_count)
     runs = TfidfVectorizer(
         analyzer="char_wb", ngram_range=(4, 4), sublinear_tf=True, min_df=smallest_count
     )
+    terms = FeatureUnion([("words", words), ("runs", runs)])
     try:
-        return FeatureUnion([("words", words), ("runs", runs)]).fit_transform(texts)
+        return terms, terms.fit_transform(texts)
     except ValueError:  # scikit-learn's only sign of an empty vocabulary
         return None

@@ -1,28 +1,35 @@
 """Vectors to semantic IDs."""
 
+from genrec.tokenizer.branches import Branch, branches
+from genrec.tokenizer.collisions import Collisions, disambiguate, semantic_ids_of
+from genrec.tokenizer.drift import gain_of_refitting
 from genrec.tokenizer.fit import fit_rqvae
-from genrec.tokenizer.health import health, health_table
-from genrec.tokenizer.kmeans import residual_kmeans
-from genrec.tokenizer.semantic_ids import (
-    SemanticIds,
-    add_items,
-    disambiguate,
-    load_semantic_ids,
-    save_semantic_ids,
-)
+from genrec.tokenizer.health import health, health_table, refuse_collapse
+from genrec.tokenizer.kmeans import fit_rqkmeans, residual_kmeans
+from genrec.tokenizer.product import fit_opq
+from genrec.tokenizer.rqvae import Objective
+from genrec.tokenizer.semantic_ids import SemanticIds, load_semantic_ids, save_semantic_ids
 from genrec.tokenizer.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 __all__ = [
+    "Branch",
+    "Collisions",
+    "Objective",
     "SemanticIds",
     "Tokenizer",
-    "add_items",
+    "branches",
     "disambiguate",
+    "fit_opq",
+    "fit_rqkmeans",
     "fit_rqvae",
+    "gain_of_refitting",
     "health",
     "health_table",
     "load_semantic_ids",
     "load_tokenizer",
+    "refuse_collapse",
     "residual_kmeans",
     "save_semantic_ids",
     "save_tokenizer",
+    "semantic_ids_of",
 ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from genrec.tokenizer.tokenizer import in_chunks
+from genrec.tokenizer.vectors import in_chunks
 
 
 def principal_components(vectors: np.ndarray, width: int) -> tuple[np.ndarray, float, np.ndarray]:

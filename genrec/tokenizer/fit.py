@@ -1,4 +1,7 @@
-"""Fitting the RQ-VAE: principal components, residual k-means, then training from there."""
+"""Fitting the RQ-VAE: principal components, residual k-means, then training from there.
+
+Without encoder and decoder the same fits a residual vector quantizer.
+"""
 
 import functools
 from collections.abc import Iterator
@@ -13,18 +16,25 @@ from jaxtyping import Array, Bool, Float
 
 from genrec.errors import UserError
 from genrec.progress import progress
+from genrec.tokenizer.collapse import collapse_error, collapsed
 from genrec.tokenizer.components import principal_components
 from genrec.tokenizer.kmeans import distinct_rows, residual_kmeans
-from genrec.tokenizer.rqvae import Losses, RqVae, losses, revive
-from genrec.tokenizer.tokenizer import Tokenizer, in_chunks
+from genrec.tokenizer.rqvae import (
+    Losses,
+    Objective,
+    RqVae,
+    averages,
+    codebook_of,
+    follow,
+    losses,
+    revive,
+)
+from genrec.tokenizer.tokenizer import Tokenizer
+from genrec.tokenizer.vectors import check_vectors, sample_rows
 
 _STEPS_PER_CALL = 50
 _SAMPLES_PER_CODE = 4
 """Vectors seen for each code of the largest codebook before an unused one is called dead."""
-_COLLAPSED = 0.1
-"""Share of the codes it could use below which a level counts as collapsed."""
-_NOTHING_LEFT = 0.01
-"""Share of the latents' energy below which a level's input holds nothing worth telling apart."""
 
 
 def fit_rqvae(
@@ -32,14 +42,15 @@ def fit_rqvae(
     *,
     codebook_sizes: tuple[int, ...],
     latent_dim: int,
-    hidden: tuple[int, ...],
+    hidden: tuple[int, ...] | None,
     steps: int,
     batch_size: int,
     learning_rate: float,
-    commitment: float,
+    objective: Objective,
+    collapse: float,
     seed: int,
 ) -> tuple[Tokenizer, list[dict[str, Any]]]:
-    """Fits an RQ-VAE to the vectors of a catalogue.
+    """Fits an RQ-VAE, or a residual vector quantizer, to the vectors of a catalogue.
 
     The input is centred and scaled to unit variance. Encoder and decoder start as the projection
     on the principal components and back, the codebooks as residual k-means of the projections;
@@ -47,14 +58,16 @@ def fit_rqvae(
     batches) codes that were not used are revived.
 
     Args:
-        vectors: float (N, D), finite.
+        vectors: float (N, D), finite; may be memory-mapped.
         codebook_sizes: K_l for each of the L levels.
         latent_dim: d, width of the latent vectors.
-        hidden: widths of the encoder's hidden layers; the decoder mirrors them.
+        hidden: widths of the encoder's hidden layers; the decoder mirrors them. None for a residual
+            vector quantizer, which quantizes the vectors themselves; d is then their width.
         steps: optimiser steps.
         batch_size: vectors in a step; all of them if they are fewer.
         learning_rate: peak learning rate, warmed up linearly, then decayed by a cosine.
-        commitment: β, weight of the loss that keeps the encoder near its codes.
+        objective: what is minimised, and how the codebooks follow.
+        collapse: share of its codes below which a level has collapsed.
         seed: of initial parameters, k-means and the order of the vectors.
 
     Returns:
@@ -68,24 +81,31 @@ def fit_rqvae(
             diverges, a level that collapses, or codes that say less than the mean vector does.
     """
     vectors = np.asarray(vectors)
-    _check(vectors, codebook_sizes, latent_dim, hidden, steps, batch_size)
+    check_vectors(vectors, codebook_sizes)
+    latent_dim = latent_dim if hidden is not None else vectors.shape[1]
+    if min(latent_dim, steps, batch_size, *(hidden or ())) < 1:
+        raise UserError(
+            "tokenizer.latent_dim, hidden, steps and batch_size must be at least 1; they are "
+            f"{latent_dim}, {hidden}, {steps} and {batch_size}"
+        )
     mean, scale, components = principal_components(vectors, latent_dim)
     make = functools.partial(RqVae, vectors.shape[1], latent_dim, hidden, codebook_sizes)
     graph = nnx.graphdef(jax.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
-    params: Any = nnx.as_pure(nnx.state(make(rngs=nnx.Rngs(seed)), nnx.Param))
-    params["encoder"]["linear"]["kernel"] = jnp.array(components)
-    params["decoder"]["linear"]["kernel"] = jnp.array(components.T)
-
-    latents = np.concatenate(
-        [((chunk - mean) / scale)[:count] @ components for chunk, count in in_chunks(vectors)]
-    )
-    distinct = len(distinct_rows(latents))
-    for level, codebook in enumerate(residual_kmeans(latents, codebook_sizes, seed=seed)):
+    params: Any = nnx.to_pure_dict(nnx.state(make(rngs=nnx.Rngs(seed)), nnx.Param))
+    sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
+    if hidden is not None:
+        params["encoder"]["linear"]["kernel"] = jnp.array(components)
+        params["decoder"]["linear"]["kernel"] = jnp.array(components.T)
+        sample = sample @ components
+    distinct = len(distinct_rows(sample))
+    for level, codebook in enumerate(residual_kmeans(sample, codebook_sizes, seed=seed)):
         params["codebooks"][level] = jnp.array(codebook)
 
     optimiser = _optimiser(learning_rate, steps)
-    state = {"params": params, "opt": optimiser.init(params)}
     batch_size = min(batch_size, len(vectors))
+    state = {"params": params, "opt": optimiser.init(params)}
+    if objective.ema_decay is not None:
+        state["average"] = averages(params["codebooks"], batch_size)
     batches = _batches(vectors, batch_size, seed)
     interval = max(_STEPS_PER_CALL, -(-_SAMPLES_PER_CODE * max(codebook_sizes) // batch_size))
     history: list[dict[str, Any]] = []
@@ -96,14 +116,14 @@ def fit_rqvae(
             state, logs = _train(
                 graph,
                 optimiser,
+                objective,
                 state,
                 (x - mean) / np.float32(scale),
-                commitment,
                 count == interval,  # in fewer steps a code can be unused without being dead
             )
             record = _record(bar.done + count, jax.device_get(logs), vectors.shape[1])
             history.append(record)
-            _stop_if_collapsed(history, codebook_sizes, min(distinct, count * batch_size))
+            _stop_if_collapsed(history, codebook_sizes, min(distinct, count * batch_size), collapse)
             bar.advance(count, error=record["relative_error"], used=min(record["used"]))
     if (error := history[-1]["relative_error"]) > 1:
         raise UserError(
@@ -113,28 +133,32 @@ def fit_rqvae(
     return Tokenizer(state["params"], mean, scale, hidden, latent_dim, codebook_sizes), history
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def _train(
     graph: Any,
     optimiser: optax.GradientTransformation,
+    objective: Objective,
     state: dict[str, Any],
     x: Float[Array, "S B D"],
-    commitment: Float[Array, ""],
     reviving: Bool[Array, ""],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """S optimiser steps, one per batch, then the revival of codes that none of them used."""
 
     def loss(params, batch):
-        terms, found = losses(nnx.merge(graph, params), batch, commitment)
+        terms, found = losses(nnx.merge(graph, params), batch, objective)
         return terms.loss, (terms, found)
 
     def step(carry, batch):
         state, counts, _ = carry
         (_, (terms, found)), grads = jax.value_and_grad(loss, has_aux=True)(state["params"], batch)
         updates, opt = optimiser.update(grads, state["opt"], state["params"])
-        params = optax.apply_updates(state["params"], updates)
+        state = {**state, "params": optax.apply_updates(state["params"], updates), "opt": opt}
+        if objective.ema_decay is not None:
+            average = follow(state["average"], found, objective.ema_decay)
+            books = {level: codebook_of(each) for level, each in average.items()}
+            state |= {"params": {**state["params"], "codebooks": books}, "average": average}
         counts = [count.at[found.codes[:, i]].add(1) for i, count in enumerate(counts)]
-        return ({"params": params, "opt": opt}, counts, found.residuals), terms
+        return (state, counts, found.residuals), terms
 
     codebooks = state["params"]["codebooks"]
     counts = [jnp.zeros(len(codebooks[level]), jnp.int32) for level in codebooks]
@@ -142,14 +166,26 @@ def _train(
     residuals = jnp.zeros((len(codebooks) + 1, x.shape[1], width))
     (state, counts, residuals), terms = jax.lax.scan(step, (state, counts, residuals), x)
     # Adam's moments of a revived code stay: without gradients they have faded already.
+    before = state["params"]["codebooks"]
     state["params"]["codebooks"] = {
         level: jnp.where(
             reviving,
             revive(codebook, counts[level], residuals[level], residuals[level + 1]),
             codebook,
         )
-        for level, codebook in state["params"]["codebooks"].items()
+        for level, codebook in before.items()
     }
+    if objective.ema_decay is not None:
+        fresh = averages(state["params"]["codebooks"], x.shape[1])
+        for level, average in state["average"].items():
+            moved = (state["params"]["codebooks"][level] != before[level]).any(axis=1)
+            state["average"][level] = jax.tree.map(
+                lambda new, old, moved=moved: jnp.where(
+                    moved.reshape(-1, *[1] * (old.ndim - 1)), new, old
+                ),
+                fresh[level],
+                average,
+            )
     logs = {name: jnp.mean(values) for name, values in terms._asdict().items()}
     energy = jnp.mean(jnp.sum(residuals[:-1] ** 2, axis=2), axis=1)
     return state, {**logs, "counts": counts, "energy": energy}
@@ -195,55 +231,22 @@ def _record(step: int, logs: dict[str, Any], dim: int) -> dict[str, Any]:
 
 
 def _stop_if_collapsed(
-    history: list[dict[str, Any]], codebook_sizes: tuple[int, ...], distinct: int
+    history: list[dict[str, Any]], codebook_sizes: tuple[int, ...], distinct: int, collapse: float
 ) -> None:
     """Raises UserError if the loss is not finite or a level keeps using hardly any of its codes.
 
-    A level is not blamed for codes that the data cannot fill (`distinct` vectors were seen), nor
-    for having nothing to do because the levels before it caught everything, nor before revival had
-    its chance: twice in a row is a collapse.
+    A level is not blamed before revival had its chance: twice in a row is a collapse.
     """
     now = history[-1]
     if not np.isfinite(now["loss"]):
         raise UserError(
             f"the tokenizer's loss diverged by step {now['step']}: lower tokenizer.learning_rate"
         )
-    for level, size in enumerate(codebook_sizes):
-        fewest = _COLLAPSED * min(size, distinct)
-        if len(history) > 1 and all(
-            record["used"][level] * size < fewest
-            and (level == 0 or record["energy"][level] > _NOTHING_LEFT)
-            for record in history[-2:]
-        ):
-            raise UserError(
-                f"the tokenizer collapsed: by step {now['step']} level {level} uses "
-                f"{round(now['used'][level] * size)} of {size} codes: lower "
-                "tokenizer.learning_rate or tokenizer.codebook_sizes"
-            )
-
-
-def _check(
-    vectors: np.ndarray,
-    codebook_sizes: tuple[int, ...],
-    latent_dim: int,
-    hidden: tuple[int, ...],
-    steps: int,
-    batch_size: int,
-) -> None:
-    """Raises UserError unless there are finite vectors and every size is positive."""
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        raise UserError(
-            f"vectors of shape {vectors.shape} cannot be tokenized: need (items, width)"
-        )
-    if not codebook_sizes or min(codebook_sizes) < 2:
-        raise UserError(f"tokenizer.codebook_sizes is {codebook_sizes}: each must be at least 2")
-    if min(latent_dim, steps, batch_size, *hidden) < 1:
-        raise UserError(
-            "tokenizer.latent_dim, hidden, steps and batch_size must be at least 1; they are "
-            f"{latent_dim}, {hidden}, {steps} and {batch_size}"
-        )
-    finite = [np.isfinite(chunk[:count]).all(axis=1) for chunk, count in in_chunks(vectors)]
-    bad = np.flatnonzero(~np.concatenate(finite))
-    if len(bad):
-        names = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
-        raise UserError(f"the vectors of {len(bad):,} items are not finite: items {names}")
+    found = [
+        collapsed(record["used"], codebook_sizes, record["energy"], distinct, collapse)
+        for record in history[-2:]
+    ]
+    twice = [level for level in found[-1] if len(history) > 1 and level in found[0]]
+    if twice:
+        when = f"by step {now['step']}"
+        raise collapse_error(twice[0], now["used"][twice[0]], codebook_sizes, when)

@@ -1,23 +1,29 @@
-"""How good a tokenizer is: use of its codes, what they preserve, and collisions."""
+"""How good a tokenizer is: use of its codes, what they preserve, collisions, and what they mean."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from genrec.tokenizer.collapse import collapse_error, collapsed
+from genrec.tokenizer.vectors import in_chunks
 
 
 def health(
     codes: np.ndarray,
     codebook_sizes: tuple[int, ...],
     vectors: np.ndarray,
-    reconstructed: np.ndarray,
+    decode: Callable[[np.ndarray], np.ndarray],
+    categories: Sequence[str | None] | None = None,
 ) -> dict[str, Any]:
-    """Measures codes before disambiguation.
+    """Measures codes before collisions are dealt with, in bounded memory.
 
     Args:
         codes: integers (N, L), N ≥ 1.
         codebook_sizes: K_l for each of the L levels.
-        vectors: float (N, D), what was tokenized.
-        reconstructed: float (N, D), what the codes decode to.
+        vectors: float (N, D), what was tokenized; may be memory-mapped.
+        decode: codes (B, 1…L) → float (B, D), what the codes of the first levels stand for.
+        categories: for each item, what kind of thing it is; None for an item where nobody knows.
 
     Returns:
         Plain numbers, ready for JSON:
@@ -25,55 +31,76 @@ def health(
         - `relative_error`: ‖x − x̂‖² / ‖x − mean‖², summed over the items; 0 is perfect, 1 is what
           the mean alone achieves. None if all vectors are equal.
         - `distinct_tuples`, and `distinct_share` of N.
-        - `colliding_items`: items that share their tuple with another; `largest_group` of them.
+        - `unique_share`: of N, items that share their tuple with none; `colliding_items`: the
+          others; `largest_group` of the same tuple.
+        - `same_category`, where there are categories: how probable it is for an item that another
+          is of its category; what prefixes without meaning would have.
         - `levels`: per level `size`, `used` (share of its codes), `entropy` in bits, `perplexity`
           (2^entropy: so many codes, used evenly, would tell as much), `prefixes` (distinct ones
-          up to this level), and `variance_within`: the variance among items that share such a
-          prefix, relative to that among all items, both unbiased. It says whether prefixes mean
-          something: near 0 they gather like items, near 1 any. None if no two items share one.
+          up to this level), `relative_error` of what the codes up to this level decode to, and
+          `variance_within`: the variance among items that share such a prefix, relative to that
+          among all items, both unbiased. It says whether prefixes mean something: near 0 they
+          gather like items, near 1 any. None if no two items share one. `same_category`, where
+          there are categories: for items that share such a prefix with others, the mean share of
+          these others that are of the same category (None if there are none).
     """
     count, levels = codes.shape
+    mean = np.zeros(vectors.shape[1])
+    for chunk, size in in_chunks(vectors):
+        mean += chunk[:size].sum(axis=0, dtype=np.float64) / count
     order = np.lexsort(codes.T[::-1])
-    ordered = codes[order]
-    centred = np.asarray(vectors, np.float32) - vectors.mean(axis=0, dtype=np.float64)
-    total = float(np.sum(centred**2))
-    error = float(np.sum((np.asarray(vectors, np.float64) - reconstructed) ** 2))
-    centred = centred[order]
+    total, errors, within = _squares(codes, order, vectors, mean, decode)
+    numbers = None if categories is None else _numbers(categories)
     first = np.zeros(count, bool)
     first[0] = True
-    rows = []
+    rows, ordered = [], codes[order]
     for level in range(levels):
         # In lexicographic order the items of a prefix stand together, whatever its length.
         first[1:] |= ordered[1:, level] != ordered[:-1, level]
         starts = np.flatnonzero(first)
         sizes = np.diff(np.r_[starts, count])
-        sums = np.add.reduceat(centred, starts, axis=0)
-        within = max(0.0, total - float(np.sum(sums**2 / sizes[:, None])))
         shared = count - len(starts)
         share = np.bincount(codes[:, level]) / count
         share = share[share > 0]
         entropy = float(-(share * np.log2(share)).sum())
-        rows.append(
-            {
-                "size": int(codebook_sizes[level]),
-                "used": len(share) / codebook_sizes[level],
-                "entropy": abs(entropy),
-                "perplexity": 2**entropy,
-                "prefixes": len(starts),
-                "variance_within": within / shared / (total / (count - 1))
-                if shared and total
-                else None,
-            }
-        )
-    return {
+        row = {
+            "size": int(codebook_sizes[level]),
+            "used": len(share) / codebook_sizes[level],
+            "entropy": abs(entropy),
+            "perplexity": 2**entropy,
+            "prefixes": len(starts),
+            "relative_error": errors[level] / total if total else None,
+            "variance_within": max(0.0, within[level]) / shared / (total / (count - 1))
+            if shared and total
+            else None,
+        }
+        if numbers is not None:
+            row["same_category"] = _same(np.cumsum(first) - 1, numbers[order])
+        rows.append(row)
+    measured = {
         "items": count,
-        "relative_error": error / total if total else None,
+        "relative_error": rows[-1]["relative_error"],
         "distinct_tuples": len(starts),
         "distinct_share": len(starts) / count,
+        "unique_share": int(np.count_nonzero(sizes == 1)) / count,
         "colliding_items": int(sizes[sizes > 1].sum()),
         "largest_group": int(sizes.max()),
         "levels": rows,
     }
+    if numbers is not None:
+        measured["same_category"] = _same(np.zeros(count, int), numbers)
+    return measured
+
+
+def refuse_collapse(measured: dict[str, Any], threshold: float) -> None:
+    """Raises UserError if a level uses less than this share of the codes that it could use."""
+    rows = measured["levels"]
+    sizes = [row["size"] for row in rows]
+    used = [row["used"] for row in rows]
+    errors = [row["relative_error"] or 0.0 for row in rows]
+    distinct = measured["distinct_tuples"]
+    if found := collapsed(used, sizes, [1.0, *errors], distinct, threshold):
+        raise collapse_error(found[0], used[found[0]], sizes, "in the end")
 
 
 def health_table(measured: dict[str, Any]) -> str:
@@ -84,15 +111,88 @@ def health_table(measured: dict[str, Any]) -> str:
 
     lines = [
         f"{measured['items']:,} items, {measured['distinct_tuples']:,} distinct tuples "
-        f"({measured['distinct_share']:.1%}); {measured['colliding_items']:,} items share one, "
-        f"at most {measured['largest_group']:,} the same",
-        f"relative reconstruction error {number(measured['relative_error'], '.3f')}",
-        "level  codes    used  perplexity  entropy  prefixes  variance within",
+        f"({measured['distinct_share']:.1%})",
+        f"{measured['colliding_items']:,} items share one, at most "
+        f"{measured['largest_group']:,} the same",
     ]
+    if after := measured.get("after"):
+        moved = f"; {after['moved_items']:,} items were moved" * bool(after["moved_items"])
+        lines.append(
+            f"in the end {after['colliding_items']:,} share one, at most "
+            f"{after['largest_group']:,} the same{moved}"
+        )
+    categories = "same_category" in measured
+    lines.append(
+        "level  codes    used  perplexity  entropy  prefixes  error  within"
+        + "  category" * categories
+    )
+    for level, row in enumerate(measured["levels"]):
+        line = (
+            f"{level:>5}  {row['size']:>5,}  {row['used']:>6.1%}  {row['perplexity']:>10,.1f}  "
+            f"{row['entropy']:>7.2f}  {row['prefixes']:>8,}  "
+            f"{number(row['relative_error'], '.3f'):>5}  "
+            f"{number(row['variance_within'], '.3f'):>6}"
+        )
+        lines.append(line + f"  {number(row.get('same_category'), '.3f'):>8}" * categories)
     lines += [
-        f"{level:>5}  {row['size']:>5,}  {row['used']:>6.1%}  {row['perplexity']:>10,.1f}  "
-        f"{row['entropy']:>7.2f}  {row['prefixes']:>8,}  "
-        f"{number(row['variance_within'], '.3f'):>15}"
-        for level, row in enumerate(measured["levels"])
+        "error: what the codes so far lose of the vectors' variance",
+        "within: variance of items of one prefix, of that of all",
     ]
+    if categories:
+        lines.append(
+            "category: share of the others of a prefix that are of an item's category "
+            f"(of all items: {number(measured['same_category'], '.3f')})"
+        )
     return "\n".join(lines)
+
+
+def _squares(
+    codes: np.ndarray,
+    order: np.ndarray,
+    vectors: np.ndarray,
+    mean: np.ndarray,
+    decode: Callable[[np.ndarray], np.ndarray],
+) -> tuple[float, list[float], list[float]]:
+    """Sums of squares: about the mean; of each level's errors; of each level's within prefixes.
+
+    The items of one first code are in memory at once.
+    """
+    levels = codes.shape[1]
+    total, errors, within = 0.0, [0.0] * levels, [0.0] * levels
+    starts = np.flatnonzero(np.diff(codes[order, 0])) + 1
+    for items in np.split(order, starts):
+        own = codes[items]
+        centred = np.asarray(vectors[items], np.float32) - mean
+        squares = float(np.sum(centred**2))
+        total += squares
+        first = np.zeros(len(items), bool)
+        first[0] = True
+        for level in range(levels):
+            first[1:] |= own[1:, level] != own[:-1, level]
+            begins = np.flatnonzero(first)
+            sizes = np.diff(np.r_[begins, len(items)])
+            sums = np.add.reduceat(centred, begins, axis=0)
+            within[level] += squares - float(np.sum(sums**2 / sizes[:, None]))
+            rebuilt = decode(own[:, : level + 1]) - mean
+            errors[level] += float(np.sum((centred - rebuilt) ** 2))
+    return total, errors, within
+
+
+def _numbers(categories: Sequence[str | None]) -> np.ndarray:
+    """int (N,): a number for each category, -1 for none."""
+    known = sorted({name for name in categories if name})
+    number = {name: place for place, name in enumerate(known)}
+    return np.array([number.get(name or "", -1) for name in categories])
+
+
+def _same(groups: np.ndarray, numbers: np.ndarray) -> float | None:
+    """The mean, over items with company, of the share of the others in their group like them."""
+    groups, numbers = groups[numbers >= 0], numbers[numbers >= 0]
+    if not len(groups):
+        return None
+    others = np.bincount(groups)[groups] - 1
+    if others.max() < 1:
+        return None
+    pairs, which = np.unique(np.stack([groups, numbers]), axis=1, return_inverse=True)
+    alike = np.bincount(which.reshape(-1), minlength=pairs.shape[1])[which.reshape(-1)] - 1
+    return float((alike[others > 0] / others[others > 0]).mean())

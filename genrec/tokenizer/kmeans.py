@@ -1,7 +1,32 @@
 """Residual k-means: codebooks fitted level by level to what the levels before left over."""
 
 import faiss
+import jax.numpy as jnp
 import numpy as np
+
+from genrec.tokenizer.components import principal_components
+from genrec.tokenizer.tokenizer import Tokenizer
+from genrec.tokenizer.vectors import check_vectors, sample_rows
+
+
+def fit_rqkmeans(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: int) -> Tokenizer:
+    """Fits residual k-means to the vectors themselves, centred and scaled; no encoder, no training.
+
+    Args:
+        vectors: float (N, D), finite; of more than 1,024 for each code, a sample is used.
+        codebook_sizes: K_l for each of the L levels.
+        seed: of the sample and the initial centroids.
+
+    Raises:
+        UserError: vectors of the wrong shape or not finite.
+    """
+    vectors = np.asarray(vectors)
+    check_vectors(vectors, codebook_sizes)
+    mean, scale, _ = principal_components(vectors, 1)
+    sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
+    codebooks = residual_kmeans(sample, codebook_sizes, seed=seed)
+    params = {"codebooks": {level: jnp.array(book) for level, book in enumerate(codebooks)}}
+    return Tokenizer(params, mean, scale, None, vectors.shape[1], codebook_sizes)
 
 
 def residual_kmeans(
@@ -29,7 +54,7 @@ def residual_kmeans(
     residuals = np.array(vectors, dtype=np.float32, order="C")
     codebooks = []
     for level, size in enumerate(codebook_sizes):
-        codebook = _kmeans(residuals, size, seed + level, iterations)
+        codebook = kmeans(residuals, size, seed + level, iterations)
         residuals -= codebook[nearest(codebook, residuals)]
         codebooks.append(codebook)
     return codebooks
@@ -51,8 +76,8 @@ def distinct_rows(vectors: np.ndarray) -> np.ndarray:
     return rows[np.sort(np.unique(keys, return_index=True)[1])]
 
 
-def _kmeans(vectors: np.ndarray, size: int, seed: int, iterations: int) -> np.ndarray:
-    """float32 (size, D): the centroids of `vectors` (N, D)."""
+def kmeans(vectors: np.ndarray, size: int, seed: int, iterations: int = 20) -> np.ndarray:
+    """float32 (size, D): the centroids of `vectors` (N, D); see `residual_kmeans`."""
     rng = np.random.default_rng(seed)
     # Distinct rows are dear to count; a few rows usually show that there are more than enough.
     if (
@@ -63,7 +88,7 @@ def _kmeans(vectors: np.ndarray, size: int, seed: int, iterations: int) -> np.nd
         copies = distinct[rng.integers(len(distinct), size=size - len(distinct))]
         jitter = rng.standard_normal(copies.shape, dtype=np.float32) * max(1e-2 * rms, 1e-6)
         return np.concatenate([distinct, copies + jitter])
-    kmeans = faiss.Kmeans(
+    found = faiss.Kmeans(
         vectors.shape[1],
         size,
         niter=iterations,
@@ -72,5 +97,5 @@ def _kmeans(vectors: np.ndarray, size: int, seed: int, iterations: int) -> np.nd
         min_points_per_centroid=1,
         max_points_per_centroid=1 + len(vectors) // size,
     )
-    kmeans.train(vectors)
-    return np.array(kmeans.centroids, np.float32)
+    found.train(vectors)
+    return np.array(found.centroids, np.float32)

@@ -3,14 +3,16 @@
 An encoder maps a vector to a latent one; each level's codebook then quantizes what the levels
 before it left over, and the decoder maps the sum of the chosen codes back. Residual quantization
 with learned codebooks is from Zeghidour et al. 2021 (SoundStream) and Lee et al. 2022 (RQ-VAE for
-images); Rajput et al. 2023 (TIGER) made semantic IDs of it.
+images); Rajput et al. 2023 (TIGER) made semantic IDs of it. Without encoder and decoder it is a
+residual vector quantizer (RVQ).
 
 Shapes: B batch, D width of the vectors, d latent width, L levels, K codebook size.
 """
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +21,36 @@ from jaxtyping import Array, Float, Int
 
 _SERVED = 1e-4
 """An item is served when its error is below this share of the mean square of the residuals."""
+_SINKHORN_ITERATIONS = 50
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How an RQ-VAE learns.
+
+    Attributes:
+        commitment: β, weight of the loss that keeps the encoder near its codes.
+        gradient: what of the decoder's gradient reaches the encoder through the quantizer: all of
+            it unchanged (straight-through), or turned and scaled as the quantizer turns and scales
+            what it quantizes, level by level (rotation; Fifty et al. 2024, "Restructuring vector
+            quantization with the rotation trick").
+        ema_decay: codebooks follow the moving averages of the residuals that chose each code, with
+            this decay (van den Oord et al. 2017, appendix A.1), instead of the codebook loss's
+            gradient; None for the gradient.
+        sinkhorn: ε of the entropic transport by which the last level's codes are shared out evenly
+            within a batch (Zheng et al. 2024, "LC-Rec", section 3.2), the more evenly the larger;
+            0 lets each item take its nearest code. Only in training: an item's codes must not
+            depend on the others that are encoded with it.
+    """
+
+    commitment: float = 0.25
+    gradient: Literal["straight-through", "rotation"] = "straight-through"
+    ema_decay: float | None = None
+    sinkhorn: float = 0.0
 
 
 class Mlp(nnx.Module):
-    """A linear map plus a multi-layer perceptron that starts at zero.
+    """A linear map plus, if there are hidden layers, a multi-layer perceptron that starts at zero.
 
     The linear part lets training begin from the principal components, so from residual k-means in
     their space, instead of first having to learn what a projection gives.
@@ -34,13 +62,14 @@ class Mlp(nnx.Module):
             [nnx.Linear(a, b, rngs=rngs) for a, b in itertools.pairwise(widths[:-1])]
         )
         zeros = nnx.initializers.zeros_init()
-        self.out = nnx.Linear(widths[-2], widths[-1], kernel_init=zeros, rngs=rngs)
+        out = nnx.Linear(widths[-2], widths[-1], kernel_init=zeros, rngs=rngs)
+        self.out = out if len(widths) > 2 else None
 
     def __call__(self, x: Float[Array, "B _"]) -> Float[Array, "B _"]:
         y = self.linear(x)
         for layer in self.hidden:
             x = nnx.relu(layer(x))
-        return y + self.out(x)
+        return y if self.out is None else y + self.out(x)
 
 
 class RqVae(nnx.Module):
@@ -49,7 +78,8 @@ class RqVae(nnx.Module):
     Args:
         dim: D, width of the vectors.
         latent_dim: d, width of the latent vectors and of every code.
-        hidden: widths of the encoder's hidden layers; the decoder has them in reverse.
+        hidden: widths of the encoder's hidden layers, the decoder has them in reverse; without any,
+            both are linear; None: there is no encoder, the vectors are the latents.
         codebook_sizes: K_l for each of the L levels.
     """
 
@@ -57,17 +87,26 @@ class RqVae(nnx.Module):
         self,
         dim: int,
         latent_dim: int,
-        hidden: Sequence[int],
+        hidden: Sequence[int] | None,
         codebook_sizes: Sequence[int],
         *,
         rngs: nnx.Rngs,
     ):
-        self.encoder = Mlp([dim, *hidden, latent_dim], rngs=rngs)
-        self.decoder = Mlp([latent_dim, *reversed(hidden), dim], rngs=rngs)
+        if hidden is None and latent_dim != dim:
+            raise ValueError("without an encoder the latents are as wide as the vectors")
+        coder = hidden is not None
+        self.encoder = Mlp([dim, *hidden, latent_dim], rngs=rngs) if coder else None
+        self.decoder = Mlp([latent_dim, *reversed(hidden), dim], rngs=rngs) if coder else None
         # Zeros until k-means has seen the latents: nothing else knows a good place for a code.
         self.codebooks = nnx.List(
             [nnx.Param(jnp.zeros((size, latent_dim), jnp.float32)) for size in codebook_sizes]
         )
+
+    def encode(self, x: Float[Array, "B D"]) -> Float[Array, "B d"]:
+        return x if self.encoder is None else self.encoder(x)
+
+    def decode(self, latents: Float[Array, "B d"]) -> Float[Array, "B D"]:
+        return latents if self.decoder is None else self.decoder(latents)
 
 
 class Quantized(NamedTuple):
@@ -90,13 +129,22 @@ class Losses(NamedTuple):
     commitment: Float[Array, ""]
 
 
-def quantize(codebooks: Sequence[Float[Array, "_ d"]], z: Float[Array, "B d"]) -> Quantized:
-    """At each level the code nearest to what the levels before left over; the first of equals."""
+def quantize(
+    codebooks: Sequence[Float[Array, "_ d"]], z: Float[Array, "B d"], sinkhorn: float = 0.0
+) -> Quantized:
+    """At each level the code nearest to what the levels before left over; the first of equals.
+
+    With `sinkhorn` above 0, the last level's codes are shared out by `balanced` instead.
+    """
     codes, residuals, total = [], [z], jnp.zeros_like(z)
-    for codebook in codebooks:
+    for level, codebook in enumerate(codebooks, 1):
         # Full precision everywhere: rounding on an accelerator would give an item other codes.
         products = jnp.matmul(residuals[-1], codebook.T, precision=jax.lax.Precision.HIGHEST)
-        code = jnp.argmin(jnp.sum(codebook**2, axis=1)[None, :] - 2 * products, axis=1)
+        distances = jnp.sum(codebook**2, axis=1)[None, :] - 2 * products
+        if sinkhorn and level == len(codebooks):
+            distances += jnp.sum(residuals[-1] ** 2, axis=1, keepdims=True)
+            distances = -balanced(distances, sinkhorn)
+        code = jnp.argmin(distances, axis=1)
         chosen = codebook[code]
         codes.append(code)
         residuals.append(residuals[-1] - chosen)
@@ -104,32 +152,73 @@ def quantize(codebooks: Sequence[Float[Array, "_ d"]], z: Float[Array, "B d"]) -
     return Quantized(jnp.stack(codes, axis=1).astype(jnp.int32), total, jnp.stack(residuals))
 
 
-def losses(
-    model: RqVae, x: Float[Array, "B D"], commitment: float | Float[Array, ""]
-) -> tuple[Losses, Quantized]:
-    """The training loss: reconstruction + codebook term + `commitment` × commitment term.
+def balanced(distances: Float[Array, "B K"], epsilon: float) -> Float[Array, "B K"]:
+    """The log of the plan that carries B items to K codes, each code getting as much as another.
+
+    Entropic optimal transport (Cuturi 2013), by Sinkhorn's iterations on logarithms, of distances
+    brought to -1…1 as in LC-Rec (Zheng et al. 2024).
+    """
+    middle = (distances.max() + distances.min()) / 2
+    plan = -(distances - middle) / (distances.max() - middle + 1e-5) / epsilon
+
+    def rescale(_: Int[Array, ""] | int, plan: Array) -> Array:
+        plan = plan - jax.nn.logsumexp(plan, axis=0, keepdims=True) - jnp.log(plan.shape[1])
+        return plan - jax.nn.logsumexp(plan, axis=1, keepdims=True) - jnp.log(plan.shape[0])
+
+    return jax.lax.fori_loop(0, _SINKHORN_ITERATIONS, rescale, plan)
+
+
+def losses(model: RqVae, x: Float[Array, "B D"], objective: Objective) -> tuple[Losses, Quantized]:
+    """The training loss: reconstruction + codebook term + β × commitment term.
 
     Each is a squared error averaged over the batch and *summed* over dimensions: a mean over them
     would shrink the reconstruction beside the other terms by the ratio of the widths, and the
     codebooks collapse. The two last terms have one summand per level (Rajput et al. 2023, section
-    3.1). The encoder gets the reconstruction's gradient as if the quantizer were the identity
-    (straight-through), and the commitment's. A codebook gets only the codebook term's, which pulls
-    each code towards the residuals that chose it.
+    3.1). The encoder gets the reconstruction's gradient by way of `objective.gradient`, and the
+    commitment's. A codebook gets only the codebook term's, which pulls each code towards the
+    residuals that chose it; none with moving averages.
     """
     stop = jax.lax.stop_gradient
-    z = model.encoder(x)
+    z = model.encode(x)
     codebooks = [codebook[...] for codebook in model.codebooks]
-    found = quantize([stop(codebook) for codebook in codebooks], stop(z))
-    reconstruction = _squared_error(model.decoder(z + stop(found.total - z)), x)
+    if objective.ema_decay is not None:
+        codebooks = [stop(codebook) for codebook in codebooks]
+    found = quantize([stop(codebook) for codebook in codebooks], stop(z), objective.sinkhorn)
     codebook_term = commitment_term = jnp.zeros(())
-    left = z
+    left, turned = z, jnp.zeros_like(z)
     for level, codebook in enumerate(codebooks):
         chosen = codebook[found.codes[:, level]]
         codebook_term += _squared_error(chosen, stop(left))
         commitment_term += _squared_error(left, stop(chosen))
+        turned += rotated(left, stop(chosen))
         left = left - stop(chosen)
-    loss = reconstruction + codebook_term + commitment * commitment_term
+    straight = z + stop(found.total - z)
+    latent = turned if objective.gradient == "rotation" else straight
+    reconstruction = _squared_error(model.decode(latent), x)
+    loss = reconstruction + codebook_term + objective.commitment * commitment_term
     return Losses(loss, reconstruction, codebook_term, commitment_term), found
+
+
+def rotated(z: Float[Array, "B d"], to: Float[Array, "B d"]) -> Float[Array, "B d"]:
+    """`to`, as the image of `z` under the rotation and scaling that carry the one to the other.
+
+    The gradient sees that map as a constant: it is turned and scaled by it on its way to z (Fifty
+    et al. 2024, section 4.2). Each level of a residual quantizer is such a map of its own.
+    """
+    stop = jax.lax.stop_gradient
+    norm = jnp.linalg.norm(stop(z), axis=1, keepdims=True)
+    length = jnp.linalg.norm(to, axis=1, keepdims=True)
+    a, b = stop(z) / jnp.maximum(norm, 1e-6), stop(to) / jnp.maximum(length, 1e-6)
+    between = a + b
+    between /= jnp.maximum(jnp.linalg.norm(between, axis=1, keepdims=True), 1e-6)
+
+    def dot(left: Array, right: Array) -> Array:
+        return jnp.sum(left * right, axis=1, keepdims=True)
+
+    image = z - 2 * dot(z, between) * between + 2 * dot(z, a) * b
+    image *= length / jnp.maximum(norm, 1e-6)
+    # Exactly `to` in value, also where a vector is zero or both are opposite.
+    return image + stop(to - image)
 
 
 def revive(
@@ -159,6 +248,41 @@ def revive(
     candidate = jnp.clip(turn, 0, len(worst) - 1)
     moved = dead & (turn < len(worst)) & needy[candidate]
     return jnp.where(moved[:, None], before[worst[candidate]], codebook)
+
+
+class Average(NamedTuple):
+    """Moving averages, per step, of what each code of a level was chosen by."""
+
+    count: Float[Array, " K"]
+    """How many residuals chose it."""
+    total: Float[Array, "K d"]
+    """The sum of them."""
+
+
+def averages(codebooks: dict[int, Float[Array, "_ d"]], batch_size: int) -> dict[int, Average]:
+    """The averages by level that stand for these codes, each chosen as often as another."""
+    shares = {level: batch_size / len(codebook) for level, codebook in codebooks.items()}
+    return {
+        level: Average(jnp.full(len(codebook), shares[level]), shares[level] * codebook)
+        for level, codebook in codebooks.items()
+    }
+
+
+def follow(average: dict[int, Average], found: Quantized, decay: float) -> dict[int, Average]:
+    """The averages after one more batch."""
+    after = {}
+    for level, (count, total) in average.items():
+        chosen = jax.nn.one_hot(found.codes[:, level], len(count))
+        after[level] = Average(
+            decay * count + (1 - decay) * chosen.sum(axis=0),
+            decay * total + (1 - decay) * chosen.T @ found.residuals[level],
+        )
+    return after
+
+
+def codebook_of(average: Average) -> Float[Array, "K d"]:
+    """Each code, the mean of the residuals that chose it."""
+    return average.total / jnp.maximum(average.count, 1e-12)[:, None]
 
 
 def _squared_error(a: Float[Array, "B d"], b: Float[Array, "B d"]) -> Float[Array, ""]:

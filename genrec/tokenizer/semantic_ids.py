@@ -1,4 +1,4 @@
-"""Semantic IDs: one tuple of codes for each item, unique, and stable when items are added."""
+"""Semantic IDs: one tuple of codes for each item; kept as Parquet and checked when read."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from genrec.errors import UserError
 from genrec.files import replacing
 
-_SMALLEST_LAST_LEVEL = 16
 _SIZES_KEY = b"codebook_sizes"
 _UNIQUE_KEY = b"unique"
 
@@ -22,7 +21,7 @@ class SemanticIds:
 
     Attributes:
         codes: int32 (N, L), row i is item i's semantic ID; `codes[:, l]` lies in 0…K_l - 1. Where
-            the IDs were made by `disambiguate`, the last level is the disambiguation code.
+            there is one, the last level is the disambiguation code.
         codebook_sizes: K_l for each of the L levels.
         unique: whether no two items have the same one.
     """
@@ -30,55 +29,6 @@ class SemanticIds:
     codes: np.ndarray
     codebook_sizes: tuple[int, ...]
     unique: bool = True
-
-
-def disambiguate(codes: np.ndarray, codebook_sizes: tuple[int, ...]) -> SemanticIds:
-    """Makes semantic IDs unique by one more code (Rajput et al. 2023, section 3.1).
-
-    Items that share a tuple get 0, 1, 2, … as their disambiguation code, in the order of their
-    indices. The new level has room for more: its size is the next power of two above the largest
-    group, at least 16, so that most new items find a free code and no model needs resizing.
-
-    Args:
-        codes: integers (N, L), as the tokenizer gives them.
-        codebook_sizes: K_l for each of the L levels.
-
-    Returns:
-        Semantic IDs with codes int32 (N, L + 1).
-    """
-    last = _rank_in_group(codes)
-    largest = int(last.max(initial=0)) + 1
-    # bit_length gives a power of two strictly above the largest group: a full level has no room.
-    size = max(_SMALLEST_LAST_LEVEL, 1 << largest.bit_length())
-    return SemanticIds(
-        np.column_stack([codes, last]).astype(np.int32), (*map(int, codebook_sizes), size)
-    )
-
-
-def add_items(ids: SemanticIds, codes: np.ndarray) -> SemanticIds:
-    """Appends new items to semantic IDs made by `disambiguate`; existing IDs do not change.
-
-    Args:
-        ids: the semantic IDs of N items, L + 1 levels.
-        codes: integers (M, L), the new items' tuples from the same tokenizer.
-
-    Returns:
-        The semantic IDs of N + M items; each new one has its tuple's next free code.
-
-    Raises:
-        UserError: a tuple has no free disambiguation code left.
-    """
-    last = _rank_in_group(np.concatenate([ids.codes[:, :-1], codes]))[len(ids.codes) :]
-    size = ids.codebook_sizes[-1]
-    if (full := last >= size).any():
-        example = tuple(int(code) for code in codes[full.argmax()])
-        raise UserError(
-            f"{int(full.sum()):,} new items share a tuple such as {example} that already has "
-            f"{size} items, as many as the last level can tell apart: tokenize the whole "
-            "catalogue again"
-        )
-    new = np.column_stack([codes, last]).astype(np.int32)
-    return SemanticIds(np.concatenate([ids.codes, new]), ids.codebook_sizes)
 
 
 def save_semantic_ids(path: Path, ids: SemanticIds) -> None:
@@ -140,13 +90,13 @@ def load_semantic_ids(path: Path) -> SemanticIds:
             f"{path}: item {item} has code {codes[item, level]} at level {level}, "
             f"outside 0…{sizes[level] - 1}"
         )
-    if unique and (again := _rank_in_group(codes) > 0).any():
+    if unique and (again := rank_in_group(codes) > 0).any():
         item = int(again.argmax())
         raise UserError(f"{path}: item {item} repeats another item's codes {codes[item].tolist()}")
     return SemanticIds(codes, sizes, unique)
 
 
-def _rank_in_group(codes: np.ndarray) -> np.ndarray:
+def rank_in_group(codes: np.ndarray) -> np.ndarray:
     """int64 (N,): how many earlier rows equal each row of `codes` (N, L)."""
     count = len(codes)
     if not count:

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,22 @@ from orbax.checkpoint import v1 as ocp
 from genrec.errors import UserError
 from genrec.files import read_json, write_json
 from genrec.tokenizer.rqvae import RqVae, quantize
-
-_CHUNK = 1024
+from genrec.tokenizer.vectors import in_chunks
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """An RQ-VAE with frozen codebooks, and the centring and scaling of its input.
+    """A residual quantizer with frozen codebooks, and the centring and scaling of its input.
+
+    An RQ-VAE has an encoder before the codebooks and a decoder behind them; residual k-means and
+    residual vector quantization have neither; in product quantization they are a rotation, and each
+    codebook is zero outside its part of the vector.
 
     Attributes:
         params: the parameters of `RqVae`, a tree of float32 arrays.
         mean: float32 (D,), subtracted from a vector before it is encoded.
         scale: root mean square of the centred vectors' entries, by which they are divided.
-        hidden: widths of the encoder's hidden layers.
+        hidden: widths of the encoder's hidden layers; None where there is no encoder.
         latent_dim: d, width of the latent vectors.
         codebook_sizes: K_l for each of the L levels.
     """
@@ -37,7 +39,7 @@ class Tokenizer:
     params: Any
     mean: np.ndarray
     scale: float
-    hidden: tuple[int, ...]
+    hidden: tuple[int, ...] | None
     latent_dim: int
     codebook_sizes: tuple[int, ...]
 
@@ -67,11 +69,30 @@ class Tokenizer:
         ]
         return np.concatenate([np.zeros((0, len(self.codebook_sizes)), np.int32), *parts])
 
+    def distances(self, vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """How far each vector is, in the latent space, from every code of the last level.
+
+        Args:
+            vectors: float (N, D).
+            codes: integers (N, L); those of all levels but the last are taken as given.
+
+        Returns:
+            float32 (N, K_L): squared distances.
+        """
+        graph, parts = _graph(self), []
+        for (chunk, count), (given, _) in zip(
+            in_chunks(vectors), in_chunks(codes, np.int32), strict=True
+        ):
+            x = (chunk - self.mean) / np.float32(self.scale)
+            parts.append(np.asarray(_distances(graph, self.params, x, given))[:count])
+        return np.concatenate([np.zeros((0, self.codebook_sizes[-1]), np.float32), *parts])
+
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """The vector that each tuple of codes stands for.
 
         Args:
-            codes: integers (N, L), without a disambiguation code.
+            codes: integers (N, L), without a disambiguation code; of fewer levels, the vector that
+                these alone describe.
 
         Returns:
             float32 (N, D).
@@ -96,7 +117,7 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
         {
             "dim": len(tokenizer.mean),
             "scale": tokenizer.scale,
-            "hidden": list(tokenizer.hidden),
+            "hidden": None if tokenizer.hidden is None else list(tokenizer.hidden),
             "latent_dim": tokenizer.latent_dim,
             "codebook_sizes": list(tokenizer.codebook_sizes),
         },
@@ -113,7 +134,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise UserError(f"{folder} holds no tokenizer: run `genrec tokenize` first")
     try:
         shapes = read_json(folder / "tokenizer.json")
-        hidden, sizes = tuple(shapes["hidden"]), tuple(shapes["codebook_sizes"])
+        sizes, hidden = tuple(shapes["codebook_sizes"]), shapes["hidden"]
+        hidden = None if hidden is None else tuple(hidden)
         dim, latent_dim, scale = shapes["dim"], shapes["latent_dim"], float(shapes["scale"])
         module = jax.eval_shape(lambda: RqVae(dim, latent_dim, hidden, sizes, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -138,14 +160,29 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 @functools.partial(jax.jit, static_argnums=0)
 def _encode(graph: Any, params: Any, x: Float[Array, "B D"]) -> Int[Array, "B L"]:
     model = nnx.merge(graph, params)
-    return quantize([codebook[...] for codebook in model.codebooks], model.encoder(x)).codes
+    return quantize([codebook[...] for codebook in model.codebooks], model.encode(x)).codes
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _distances(
+    graph: Any, params: Any, x: Float[Array, "B D"], codes: Int[Array, "B L"]
+) -> Float[Array, "B K"]:
+    model = nnx.merge(graph, params)
+    left = model.encode(x)
+    *before, last = [codebook[...] for codebook in model.codebooks]
+    for level, codebook in enumerate(before):
+        left = left - codebook[codes[:, level]]
+    products = jnp.matmul(left, last.T, precision=jax.lax.Precision.HIGHEST)
+    squares = jnp.sum(left**2, axis=1, keepdims=True) + jnp.sum(last**2, axis=1)
+    return jnp.maximum(squares - 2 * products, 0.0)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _decode(graph: Any, params: Any, codes: Int[Array, "B L"]) -> Float[Array, "B D"]:
     model = nnx.merge(graph, params)
-    chosen = [codebook[...][codes[:, level]] for level, codebook in enumerate(model.codebooks)]
-    return model.decoder(sum(chosen[1:], start=chosen[0]))
+    levels = enumerate(list(model.codebooks)[: codes.shape[1]])
+    chosen = [codebook[...][codes[:, level]] for level, codebook in levels]
+    return model.decode(sum(chosen[1:], start=chosen[0]))
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
@@ -170,14 +207,3 @@ def _graph(tokenizer: Tokenizer) -> Any:
             )
         )
     )
-
-
-def in_chunks(rows: np.ndarray, dtype: type = np.float32) -> Iterator[tuple[np.ndarray, int]]:
-    """Slices of `rows` (N, D), padded to one shape, and their true sizes.
-
-    One shape whatever the number of rows: a compiled function serves all, and an item's codes
-    cannot depend on how many others are encoded with it.
-    """
-    for start in range(0, len(rows), _CHUNK):
-        chunk = np.asarray(rows[start : start + _CHUNK], dtype)
-        yield np.pad(chunk, [(0, _CHUNK - len(chunk)), (0, 0)]), len(chunk)

@@ -1,8 +1,9 @@
+import jax
 import numpy as np
 import pytest
 
 from genrec.errors import UserError
-from genrec.tokenizer import fit, fit_rqvae, health, residual_kmeans
+from genrec.tokenizer import Objective, fit, fit_rqvae, health, residual_kmeans
 from genrec.tokenizer.components import principal_components
 
 SETTINGS = {
@@ -12,7 +13,8 @@ SETTINGS = {
     "steps": 200,
     "batch_size": 64,
     "learning_rate": 3e-3,
-    "commitment": 0.25,
+    "objective": Objective(),
+    "collapse": 0.1,
     "seed": 0,
 }
 
@@ -22,7 +24,7 @@ def fitted(vectors, **changes):
     codes = tokenizer.encode(vectors)
     return (
         codes,
-        health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode(codes)),
+        health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode),
         history,
     )
 
@@ -98,6 +100,48 @@ def test_collapse_stops_the_fit(vectors, monkeypatch):
 def test_bad_settings(vectors, changes, message):
     with pytest.raises(UserError, match=message):
         fitted(vectors, **changes)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Objective(ema_decay=0.95), Objective(gradient="rotation"), Objective(sinkhorn=0.01)],
+    ids=lambda objective: f"{objective}",
+)
+def test_every_way_to_learn_improves_on_the_start(vectors, objective):
+    _, measured, history = fitted(vectors, objective=objective, learning_rate=1e-2)
+    assert all(level["used"] == 1 for level in measured["levels"])
+    assert measured["relative_error"] < 0.95 * history[0]["relative_error"]
+
+
+@pytest.mark.parametrize("objective", [Objective(), Objective(ema_decay=0.95)])
+def test_residual_vector_quantization_has_no_encoder(vectors, objective):
+    settings = {**SETTINGS, "hidden": None, "objective": objective, "steps": 400}
+    tokenizer, history = fit_rqvae(vectors, **settings)
+    assert tokenizer.hidden is None and set(tokenizer.params) == {"codebooks"}
+    assert tokenizer.latent_dim == 12
+    codes = tokenizer.encode(vectors)
+    error = health(codes, (16, 16), vectors, tokenizer.decode)["relative_error"]
+    assert error <= history[0]["relative_error"]
+    left = (vectors - vectors.mean(0, dtype=np.float64)) / tokenizer.scale
+    for level, book in enumerate(map(np.asarray, jax.tree.leaves(tokenizer.params))):
+        code = ((left[:, None] - book[None]) ** 2).sum(-1).argmin(1)
+        assert np.mean(codes[:, level] == code) > 0.999
+        left = left - book[code]
+
+
+def test_dead_codes_are_revived_with_moving_averages(vectors, monkeypatch):
+    monkeypatch.setattr(fit, "residual_kmeans", far_away)
+    _, measured, history = fitted(vectors, steps=400, objective=Objective(ema_decay=0.9))
+    assert history[0]["used"] == [1 / 16, 1 / 16]
+    assert all(level["used"] > 0.9 for level in measured["levels"])
+
+
+def test_the_threshold_of_collapse_is_a_setting(vectors, monkeypatch):
+    monkeypatch.setattr(fit, "residual_kmeans", far_away)
+    monkeypatch.setattr(fit, "revive", lambda codebook, *_: codebook)
+    fitted(vectors, steps=100, learning_rate=2.8e-3, collapse=0.05)
+    with pytest.raises(UserError, match="collapsed"):
+        fitted(vectors, steps=100, learning_rate=2.8e-3, collapse=0.07)
 
 
 def test_bad_vectors(vectors):

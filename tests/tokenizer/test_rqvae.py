@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from genrec.tokenizer.rqvae import RqVae, losses, quantize, revive
+from genrec.tokenizer.rqvae import (
+    Objective,
+    RqVae,
+    averages,
+    balanced,
+    codebook_of,
+    follow,
+    losses,
+    quantize,
+    revive,
+    rotated,
+)
 
 
 @pytest.mark.parametrize("sizes", [(7,), (5, 8), (4, 4, 4, 9)])
@@ -46,7 +57,7 @@ def test_loss_terms_worked_by_hand():
     # Level 0 takes code 1 (distance 1 + .25), leaving (1, .5); level 1 takes code 0 (distance
     # .25 + .0625). The quantized latent is (.5, 1.75), the reconstruction (1, 3.5).
     graph, params, x = worked_case()
-    terms, found = losses(nnx.merge(graph, params), x, 0.25)
+    terms, found = losses(nnx.merge(graph, params), x, Objective(0.25))
     assert found.codes.tolist() == [[1, 0]] and found.total.tolist() == [[0.5, 1.75]]
     assert float(terms.reconstruction) == 2.25  # summed over dimensions: 0 + 1.5²
     assert float(terms.codebook) == float(terms.commitment) == 1.5625
@@ -55,11 +66,10 @@ def test_loss_terms_worked_by_hand():
 
 def test_gradients_worked_by_hand():
     graph, params, x = worked_case()
-    grads = jax.grad(lambda p: losses(nnx.merge(graph, p), x, 0.25)[0].loss)(params)
+    grads = jax.grad(lambda p: losses(nnx.merge(graph, p), x, Objective(0.25))[0].loss)(params)
     # The reconstruction's gradient reaches z as if the quantizer were the identity: 2 (0, 1.5)
     # through the decoder is (0, 6). The commitment adds 2 β ((1, .5) + (.5, .25)) = (.75, .375).
     dz = np.array([0.75, 6.375])
-    np.testing.assert_allclose(grads["encoder"]["out"]["bias"], dz)
     np.testing.assert_allclose(grads["encoder"]["linear"]["kernel"], np.outer([1, 2], dz))
     np.testing.assert_allclose(
         grads["decoder"]["linear"]["kernel"], np.outer([0.5, 1.75], [0, 3.0])
@@ -79,7 +89,9 @@ def test_gradients_worked_by_hand():
 )
 def test_each_term_reaches_only_its_own_parameters(term, moved):
     graph, params, x = worked_case()
-    grads = jax.grad(lambda p: getattr(losses(nnx.merge(graph, p), x, 0.25)[0], term))(params)
+    grads = jax.grad(lambda p: getattr(losses(nnx.merge(graph, p), x, Objective(0.25))[0], term))(
+        params
+    )
     assert {k for k, part in grads.items() if any(np.any(g) for g in jax.tree.leaves(part))} == (
         moved
     )
@@ -87,8 +99,8 @@ def test_each_term_reaches_only_its_own_parameters(term, moved):
 
 def test_the_loss_is_a_mean_over_the_batch():
     graph, params, x = worked_case()
-    once, _ = losses(nnx.merge(graph, params), x, 0.25)
-    thrice, _ = losses(nnx.merge(graph, params), jnp.repeat(x, 3, axis=0), 0.25)
+    once, _ = losses(nnx.merge(graph, params), x, Objective(0.25))
+    thrice, _ = losses(nnx.merge(graph, params), jnp.repeat(x, 3, axis=0), Objective(0.25))
     assert [float(value) for value in thrice] == [float(value) for value in once]
 
 
@@ -112,3 +124,108 @@ def test_more_dead_codes_than_items():
         jnp.full((4, 1), 9.0), jnp.zeros(4, jnp.int32), jnp.array([[1.0]]), jnp.array([[1.0]])
     )
     assert moved.tolist() == [[1], [9], [9], [9]]
+
+
+def test_sinkhorn_shares_codes_out_evenly_and_far_less_so_with_a_small_epsilon():
+    rng = np.random.default_rng(0)
+    # Two heaps of items near two of four codes: by distance the other two get nothing.
+    z = jnp.asarray(np.r_[rng.normal(size=(32, 3)) + 4, rng.normal(size=(32, 3)) - 4], jnp.float32)
+    codebook = jnp.asarray([[4.0] * 3, [-4.0] * 3, [5.0] * 3, [-5.0] * 3], jnp.float32)
+    counts = {
+        epsilon: np.bincount(quantize([codebook], z, epsilon).codes[:, 0], minlength=4)
+        for epsilon in (0.0, 0.05)
+    }
+    assert counts[0.05].max() - counts[0.05].min() <= 4
+    assert counts[0.0].max() - counts[0.0].min() > 12
+
+
+def test_the_balanced_plan_is_that_of_sinkhorn_in_plain_numbers():
+    distances = np.random.default_rng(0).random((6, 3)) * 4
+    middle = (distances.max() + distances.min()) / 2
+    plan = np.exp(-(distances - middle) / (distances.max() - middle + 1e-5) / 0.5)
+    for _ in range(500):  # rows are items, of equal weight; columns are codes, likewise
+        plan /= plan.sum(axis=0, keepdims=True) * 3
+        plan /= plan.sum(axis=1, keepdims=True) * 6
+    found = np.exp(balanced(jnp.asarray(distances, jnp.float32), 0.5))
+    np.testing.assert_allclose(found, plan, atol=1e-5)
+    np.testing.assert_allclose(found.sum(axis=0), 1 / 3, atol=1e-5)
+
+
+def test_only_the_last_level_is_balanced():
+    rng = np.random.default_rng(0)
+    books = [jnp.asarray(rng.normal(size=(8, 2)), jnp.float32) for _ in range(3)]
+    z = jnp.asarray(rng.normal(size=(64, 2)) * 3, jnp.float32)
+    usual, even = quantize(books, z), quantize(books, z, 0.1)
+    assert np.array_equal(usual.codes[:, :2], even.codes[:, :2])
+    spread = [np.bincount(found.codes[:, 2], minlength=8).std() for found in (usual, even)]
+    assert spread[1] < 0.5 * spread[0]
+
+
+def test_the_rotation_trick_turns_gradients_as_the_latent_was_turned():
+    rng = np.random.default_rng(0)
+    z, to, grad = (rng.normal(size=(20, 5)) for _ in range(3))
+    value, pull = jax.vjp(lambda v: rotated(v, jnp.asarray(to, jnp.float32)), jnp.asarray(z))
+    np.testing.assert_allclose(value, to, rtol=1e-6)
+    (found,) = pull(jnp.asarray(grad, value.dtype))
+    for row in range(20):
+        a, b = z[row] / np.linalg.norm(z[row]), to[row] / np.linalg.norm(to[row])
+        # The rotation in the plane of a and b, from its definition: by the angle between them.
+        across = b - (a @ b) * a
+        across /= np.linalg.norm(across)
+        cos, sin = a @ b, np.sqrt(1 - (a @ b) ** 2)
+        plane = np.stack([a, across], 1)
+        turn = np.eye(5) - plane @ plane.T + plane @ np.array([[cos, -sin], [sin, cos]]) @ plane.T
+        np.testing.assert_allclose(turn @ a, b, atol=1e-9)
+        scale = np.linalg.norm(to[row]) / np.linalg.norm(z[row])
+        np.testing.assert_allclose(found[row], scale * turn.T @ grad[row], rtol=1e-3, atol=1e-4)
+
+
+def test_rotating_nothing_and_the_opposite_stays_finite():
+    z = jnp.array([[0.0, 0], [1, 0], [1, 0]])
+    to = jnp.array([[1.0, 0], [0, 0], [-2, 0]])
+    value, pull = jax.vjp(lambda v: rotated(v, to), z)
+    np.testing.assert_allclose(value, to)
+    assert np.isfinite(pull(jnp.ones_like(z))[0]).all()
+
+
+@pytest.mark.parametrize("gradient", ["straight-through", "rotation"])
+def test_the_ways_back_differ_in_nothing_but_the_gradient(gradient):
+    graph, params, x = worked_case()
+    terms, _ = losses(nnx.merge(graph, params), x, Objective(0.25, gradient))
+    assert float(terms.loss) == 2.25 + 1.5625 + 0.25 * 1.5625
+
+
+def test_codebooks_that_follow_averages_get_no_gradient():
+    graph, params, x = worked_case()
+    objective = Objective(0.25, ema_decay=0.9)
+    grads = jax.grad(lambda p: losses(nnx.merge(graph, p), x, objective)[0].loss)(params)
+    assert not any(np.any(book) for book in jax.tree.leaves(grads["codebooks"]))
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(grads["encoder"]))
+
+
+def test_moving_averages_worked_by_hand():
+    books = {0: jnp.array([[1.0, 0.0], [0.0, 2.0]])}
+    average = averages(books, 4)  # each code stands for two residuals
+    assert np.array_equal(codebook_of(average[0]), books[0])
+    found = quantize([books[0]], jnp.array([[3.0, 0], [1, 0], [2, 0], [0, 4]]))
+    after = follow(average, found, 0.5)[0]
+    # Code 0: count 0.5·2 + 0.5·3, total 0.5·2·(1, 0) + 0.5·(6, 0); code 1: 1.5, (0, 2) + (0, 2).
+    assert after.count.tolist() == [2.5, 1.5]
+    np.testing.assert_allclose(codebook_of(after), [[4 / 2.5, 0], [0, 4 / 1.5]])
+
+
+def test_without_an_encoder_the_vectors_are_the_latents():
+    model = RqVae(3, 3, None, (2, 2), rngs=nnx.Rngs(0))
+    x = jnp.ones((2, 3))
+    assert np.array_equal(model.encode(x), x) and np.array_equal(model.decode(x), x)
+    with pytest.raises(ValueError, match="as wide as the vectors"):
+        RqVae(3, 2, None, (2, 2), rngs=nnx.Rngs(0))
+
+
+def test_without_hidden_layers_encoder_and_decoder_are_linear():
+    model = RqVae(3, 2, (), (2, 2), rngs=nnx.Rngs(0))
+    a, b = jnp.array([[1.0, 2, 3]]), jnp.array([[0.5, -1, 4]])
+    np.testing.assert_allclose(
+        model.encode(2 * a + b), 2 * model.encode(a) + model.encode(b), atol=1e-5
+    )
+    assert len(jax.tree.leaves(nnx.state(model.encoder))) == 1

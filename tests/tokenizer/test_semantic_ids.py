@@ -1,78 +1,14 @@
 import json
-from collections import Counter
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from small_codes import SIZES, tuples
 
 from genrec.errors import UserError
-from genrec.tokenizer import (
-    SemanticIds,
-    add_items,
-    disambiguate,
-    load_semantic_ids,
-    save_semantic_ids,
-)
-
-SIZES = (3, 2, 4)
-
-
-def tuples(fewest=1):
-    """Codes of few distinct values, so that many items share a tuple."""
-    shape = st.tuples(st.integers(fewest, 60), st.just(len(SIZES)))
-    return shape.flatmap(
-        lambda s: hnp.arrays(np.int32, s, elements=st.integers(0, 3)).map(
-            lambda codes: codes % np.array(SIZES, np.int32)
-        )
-    )
-
-
-@given(tuples())
-def test_disambiguation_makes_tuples_unique_and_changes_no_prefix(codes):
-    ids = disambiguate(codes, SIZES)
-    assert ids.codes.dtype == np.int32 and np.array_equal(ids.codes[:, :-1], codes)
-    assert len(set(map(tuple, ids.codes.tolist()))) == len(codes)
-    assert ids.codebook_sizes[:-1] == SIZES
-    assert (ids.codes < np.array(ids.codebook_sizes)).all() and (ids.codes >= 0).all()
-
-
-@given(tuples())
-def test_items_of_a_group_are_numbered_in_the_order_of_their_indices(codes):
-    seen = Counter()
-    for row, last in zip(codes.tolist(), disambiguate(codes, SIZES).codes[:, -1], strict=True):
-        assert last == seen[tuple(row)]
-        seen[tuple(row)] += 1
-
-
-@pytest.mark.parametrize(
-    ("group", "size"), [(1, 16), (15, 16), (16, 32), (17, 32), (31, 32), (32, 64)]
-)
-def test_the_last_level_has_room_for_one_more(group, size):
-    assert disambiguate(np.zeros((group, 2), np.int32), (4, 4)).codebook_sizes == (4, 4, size)
-
-
-def test_no_items():
-    ids = disambiguate(np.zeros((0, 2), np.int32), (4, 4))
-    assert ids.codes.shape == (0, 3) and ids.codebook_sizes == (4, 4, 16)
-
-
-@given(tuples(), tuples())
-def test_added_items_change_no_existing_id_and_get_unique_ones(codes, new):
-    ids = disambiguate(codes, SIZES)
-    most = max(Counter(map(tuple, np.concatenate([codes, new]).tolist())).values())
-    if most > ids.codebook_sizes[-1]:
-        with pytest.raises(UserError, match="tokenize the whole"):
-            add_items(ids, new)
-        return
-    more = add_items(ids, new)
-    assert more.codebook_sizes == ids.codebook_sizes
-    assert np.array_equal(more.codes[: len(codes)], ids.codes)
-    assert np.array_equal(more.codes[len(codes) :, :-1], new)
-    assert len(set(map(tuple, more.codes.tolist()))) == len(codes) + len(new)
+from genrec.tokenizer import SemanticIds, disambiguate, load_semantic_ids, save_semantic_ids
 
 
 @given(tuples())

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from genrec.tokenizer import fit_rqvae, health
+from genrec.tokenizer import Objective, fit_rqvae, health
 
 BEAUTY = Path(__file__).parents[3] / "shared" / "data" / "beauty"
 
@@ -29,11 +29,12 @@ def test_beauty():
         steps=200,
         batch_size=256,
         learning_rate=3e-3,
-        commitment=0.25,
+        objective=Objective(),
+        collapse=0.1,
         seed=0,
     )
     codes = tokenizer.encode(vectors)
-    measured = health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode(codes))
+    measured = health(codes, tokenizer.codebook_sizes, vectors, tokenizer.decode)
     assert all(level["used"] >= 0.98 for level in measured["levels"])
     assert measured["distinct_share"] > 0.92
     assert measured["relative_error"] < 0.62

@@ -1,0 +1,145 @@
+"""What becomes of items that the tokenizer gives the same codes.
+
+Each of the three ways also takes items that come later, and never changes a semantic ID that is
+given already.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from genrec.errors import UserError
+from genrec.tokenizer.semantic_ids import SemanticIds, rank_in_group
+
+_SMALLEST_LAST_LEVEL = 16
+
+Collisions = Literal["code", "reassign", "none"]
+
+
+def semantic_ids_of(
+    codes: np.ndarray,
+    codebook_sizes: tuple[int, ...],
+    collisions: Collisions,
+    distances: Callable[[np.ndarray], np.ndarray],
+    given: SemanticIds | None = None,
+) -> SemanticIds:
+    """Semantic IDs of items from the codes that the tokenizer gives them.
+
+    Args:
+        codes: integers (N, L).
+        codebook_sizes: K_l for each of the L levels.
+        collisions: "code": `disambiguate`; "reassign": `reassign`; "none": items may share theirs.
+        distances: item indices int (n,) → float (n, K_L), how far each item is from every code of
+            the last level, see `Tokenizer.distances`.
+        given: the semantic IDs of the first so many of the items, which stay as they are.
+
+    Raises:
+        UserError: there is no room left to tell some items apart.
+    """
+    sizes = tuple(int(size) for size in codebook_sizes)
+    if collisions == "code":
+        return disambiguate(codes, sizes, given)
+    if collisions == "reassign":
+        return reassign(codes, sizes, distances, given)
+    codes = codes.astype(np.int32)
+    if given is not None:
+        codes[: len(given.codes)] = given.codes
+    return SemanticIds(codes, sizes, unique=False)
+
+
+def disambiguate(
+    codes: np.ndarray, codebook_sizes: tuple[int, ...], given: SemanticIds | None = None
+) -> SemanticIds:
+    """Makes semantic IDs unique by one more code (Rajput et al. 2023, section 3.1).
+
+    Items that share a tuple get 0, 1, 2, … as their disambiguation code, in the order of their
+    indices. The new level has room for more: its size is the next power of two above the largest
+    group, at least 16, so that most new items find a free code and no model needs resizing.
+
+    Returns:
+        Semantic IDs with codes int32 (N, L + 1).
+
+    Raises:
+        UserError: a tuple has no free disambiguation code left beside those given.
+    """
+    if given is None:
+        last = rank_in_group(codes)
+        # bit_length gives a power of two strictly above the largest group: a full one has no room.
+        size = max(_SMALLEST_LAST_LEVEL, 1 << (int(last.max(initial=0)) + 1).bit_length())
+        return SemanticIds(np.column_stack([codes, last]).astype(np.int32), (*codebook_sizes, size))
+    size, new = given.codebook_sizes[-1], codes[len(given.codes) :]
+    last = rank_in_group(np.concatenate([given.codes[:, :-1], new]))[len(given.codes) :]
+    if (full := last >= size).any():
+        example = tuple(int(code) for code in new[full.argmax()])
+        raise UserError(
+            f"{int(full.sum()):,} new items share a tuple such as {example} that already has "
+            f"{size} items, as many as the last level can tell apart: tokenize the whole "
+            "catalogue again"
+        )
+    added = np.column_stack([new, last]).astype(np.int32)
+    return SemanticIds(np.concatenate([given.codes, added]), given.codebook_sizes)
+
+
+def reassign(
+    codes: np.ndarray,
+    codebook_sizes: tuple[int, ...],
+    distances: Callable[[np.ndarray], np.ndarray],
+    given: SemanticIds | None = None,
+) -> SemanticIds:
+    """Makes semantic IDs unique by moving items to other codes of the last level.
+
+    Of the items that share a tuple the one nearest to it keeps it; the others of a prefix get its
+    free codes such that the sum of their squared distances is least.
+
+    Raises:
+        UserError: a prefix has more items than the last level has codes.
+    """
+    codes, fixed, size = codes.astype(np.int32), 0, codebook_sizes[-1]
+    if given is not None:
+        fixed = len(given.codes)
+        codes[:fixed] = given.codes
+    colliding = np.flatnonzero(_group_sizes(codes) > 1)
+    movable = colliding[colliding >= fixed]
+    if not len(movable):
+        return SemanticIds(codes, codebook_sizes)
+    far = distances(movable)
+    own = np.zeros(len(codes), np.float32)  # 0 for items that do not move: they are the nearest
+    own[movable] = far[np.arange(len(movable)), codes[movable, -1]]
+    # In the order of their codes, then with those given first, then by distance: who comes first
+    # of those with a tuple keeps it.
+    nearest_first = np.lexsort([own[colliding], colliding >= fixed, *codes[colliding].T[::-1]])
+    ranked = colliding[nearest_first]
+    moved = np.sort(ranked[rank_in_group(codes[ranked]) > 0])
+    prefixes = np.unique(codes[:, :-1], axis=0, return_inverse=True)[1].reshape(-1)
+    keeps = np.ones(len(codes), bool)
+    keeps[moved] = False
+    affected = np.isin(prefixes, prefixes[moved]) & keeps
+    by_prefix = _gathered(prefixes[affected], codes[affected, -1])
+    for prefix, items in _gathered(prefixes[moved], moved).items():
+        free = np.setdiff1d(np.arange(size), by_prefix[prefix])
+        if len(items) > len(free):
+            raise UserError(
+                f"the prefix {tuple(codes[items[0], :-1].tolist())} has "
+                f"{len(items) + size - len(free):,} items, but the last level only {size} codes to "
+                "tell them apart: choose tokenizer.collisions code, or a larger last codebook"
+            )
+        cost = far[np.searchsorted(movable, items)][:, free]
+        rows, columns = linear_sum_assignment(cost)
+        codes[items[rows], -1] = free[columns]
+    return SemanticIds(codes, codebook_sizes)
+
+
+def _group_sizes(codes: np.ndarray) -> np.ndarray:
+    """int (N,): how many rows equal each row of `codes` (N, L), itself included."""
+    _, group, sizes = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
+    return sizes[group.reshape(-1)]
+
+
+def _gathered(keys: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray]:
+    """The values of each key, in their order."""
+    order = np.argsort(keys, kind="stable")
+    found, starts = np.unique(keys[order], return_index=True)
+    parts = np.split(values[order], starts[1:])
+    return dict(zip(found.tolist(), parts, strict=True))

@@ -1,0 +1,74 @@
+"""Optimised product quantization: a rotation, then a codebook for each part of the vector.
+
+It is residual quantization in disguise: if the codes of a level are zero outside the level's own
+part, the code nearest to what is left over is the one nearest in that part, whatever the others
+took. So an OPQ is kept, encoded and decoded as a tokenizer with linear encoder and decoder.
+"""
+
+from typing import Any
+
+import faiss
+import jax.numpy as jnp
+import numpy as np
+
+from genrec.errors import UserError
+from genrec.tokenizer.components import principal_components
+from genrec.tokenizer.kmeans import kmeans
+from genrec.tokenizer.tokenizer import Tokenizer
+from genrec.tokenizer.vectors import check_vectors, sample_rows
+
+
+def fit_opq(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: int) -> Tokenizer:
+    """Fits an optimised product quantizer (Ge et al. 2013) by Faiss, a part for each level.
+
+    The parts are ordered by how much of the variance they hold, so that the first code tells most.
+
+    Args:
+        vectors: float (N, D), finite; D at least L. Where L does not divide D, the rotation drops
+            the fewest directions that make it do so.
+        codebook_sizes: K_l for each of the L levels.
+        seed: of the initial centroids.
+
+    Raises:
+        UserError: vectors of the wrong shape or not finite, or fewer columns than levels.
+    """
+    vectors = np.asarray(vectors)
+    check_vectors(vectors, codebook_sizes)
+    levels, dim = len(codebook_sizes), vectors.shape[1]
+    if dim < levels:
+        raise UserError(
+            f"vectors of width {dim} cannot be cut into {levels} parts: name fewer "
+            "tokenizer.codebook_sizes"
+        )
+    mean, scale, _ = principal_components(vectors, 1)
+    sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
+    part = dim // levels
+    rotation = _rotation(sample, levels, part * levels, max(codebook_sizes))
+    parts = (sample @ rotation).reshape(len(sample), levels, part)
+    order = np.argsort(-parts.var(axis=0).sum(axis=1), kind="stable")
+    rotation = rotation.reshape(dim, levels, part)[:, order].reshape(dim, -1)
+    codebooks = {}
+    for level, size in enumerate(codebook_sizes):
+        codebook = np.zeros((size, levels, part), np.float32)
+        own = np.ascontiguousarray(parts[:, order[level]])
+        codebook[:, level] = kmeans(own, size, seed + level)
+        codebooks[level] = jnp.array(codebook.reshape(size, -1))
+    params: dict[str, Any] = {
+        "encoder": {"linear": {"kernel": jnp.array(rotation)}, "hidden": {}},
+        "decoder": {"linear": {"kernel": jnp.array(rotation.T)}, "hidden": {}},
+        "codebooks": codebooks,
+    }
+    return Tokenizer(params, mean, scale, (), part * levels, codebook_sizes)
+
+
+def _rotation(sample: np.ndarray, levels: int, width: int, size: int) -> np.ndarray:
+    """float32 (D, width) with orthonormal columns, fitted to `sample` (N, D)."""
+    if len(sample) < 2 or not sample.any():
+        return np.eye(sample.shape[1], width, dtype=np.float32)
+    opq = faiss.OPQMatrix(sample.shape[1], levels, width)
+    # Its own product quantizer, with as many codes as the points can hold, in whole bits.
+    bits = max(1, min(size, len(sample)).bit_length() - 1)
+    opq.pq = faiss.ProductQuantizer(width, levels, bits)
+    opq.pq.cp.min_points_per_centroid = 1
+    opq.train(np.ascontiguousarray(sample, np.float32))  # pyright: ignore[reportCallIssue]
+    return faiss.vector_to_array(opq.A).reshape(width, -1).T.copy()

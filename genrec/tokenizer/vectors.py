@@ -1,0 +1,61 @@
+"""Reading a catalogue's vectors: checked, in pieces, or a sample of them."""
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from genrec.errors import UserError
+
+_CHUNK = 4096
+_SAMPLED_PER_CODE = 1024
+"""Vectors for each code of the largest codebook that k-means reads; more change little."""
+
+
+def in_chunks(rows: np.ndarray, dtype: type = np.float32) -> Iterator[tuple[np.ndarray, int]]:
+    """Slices of `rows` (N, D), padded to one shape, and their true sizes.
+
+    One shape whatever the number of rows: a compiled function serves all, and an item's codes
+    cannot depend on how many others are encoded with it. A memory-mapped file is never whole in
+    memory.
+    """
+    mapped = _mapping(rows)
+    for start in range(0, len(rows), _CHUNK):
+        chunk = np.array(rows[start : start + _CHUNK], dtype)
+        if mapped is not None:
+            mapped.madvise(mmap.MADV_DONTNEED)  # the pages read stay in the system's cache
+        yield np.pad(chunk, [(0, _CHUNK - len(chunk)), (0, 0)]), len(chunk)
+
+
+def check_vectors(vectors: np.ndarray, codebook_sizes: tuple[int, ...]) -> None:
+    """Raises UserError unless there are finite vectors (N, D) and codebooks of at least 2 codes."""
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise UserError(
+            f"vectors of shape {vectors.shape} cannot be tokenized: need (items, width)"
+        )
+    if not codebook_sizes or min(codebook_sizes) < 2:
+        raise UserError(f"tokenizer.codebook_sizes is {codebook_sizes}: each must be at least 2")
+    finite = [np.isfinite(chunk[:count]).all(axis=1) for chunk, count in in_chunks(vectors)]
+    bad = np.flatnonzero(~np.concatenate(finite))
+    if len(bad):
+        names = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
+        raise UserError(f"the vectors of {len(bad):,} items are not finite: items {names}")
+
+
+def sample_rows(vectors: np.ndarray, codebook_sizes: tuple[int, ...], seed: int) -> np.ndarray:
+    """As many of the rows of `vectors`, float32, as codebooks of these sizes can learn from."""
+    count = _SAMPLED_PER_CODE * max(codebook_sizes)
+    if count >= len(vectors):
+        return np.array(vectors, np.float32)
+    rows = np.random.default_rng(seed).choice(len(vectors), count, replace=False)
+    return np.array(vectors[np.sort(rows)], np.float32)
+
+
+def _mapping(rows: np.ndarray) -> mmap.mmap | None:
+    """The file behind an array, if it is mapped to be read only."""
+    base: Any = rows
+    while isinstance(base, np.ndarray):
+        base = base.base
+    # What was written to a private mapping would be lost with its pages.
+    return base if isinstance(base, mmap.mmap) and not rows.flags.writeable else None

@@ -1,0 +1,289 @@
+"""A catalogue that lives on: items that come or go after tokenizer and model were trained.
+
+What has changed stands in one file of the run, catalogue.parquet, beside those of the stages, which
+stay as they are: a semantic ID that is given never changes, and the figures of the run remain those
+of the catalogue that it was trained on. The file has a row for each item that came: `item`, its row
+of items.parquet; `codes`, its semantic ID; `content`, its vector. Its metadata names the items that
+have gone, and the sha256 of all that it builds on.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genrec.config import Config
+from genrec.data import Dataset, ItemNames, read_new_items
+from genrec.embedding import embed_file, embed_tfidf
+from genrec.errors import UserError
+from genrec.files import replacing
+from genrec.pipeline import require
+from genrec.stages import Items, data_source, items_of, tokenized_vectors
+from genrec.tokenizer import (
+    Branch,
+    Tokenizer,
+    branches,
+    gain_of_refitting,
+    load_tokenizer,
+    semantic_ids_of,
+)
+
+WORTH_REFITTING = 0.05
+"""Share of the new items' error that must go away for a new tokenizer to be worth its training."""
+FEWEST_TO_JUDGE = 200
+"""New items from which that share can be told."""
+_BUILT_ON = ("prepare", "embed", "tokenize")
+_FILE = "catalogue.parquet"
+_STATE = b"genrec"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a catalogue.
+
+    Attributes:
+        items: how many may be recommended now.
+        added: how many came.
+        known: how many were named that are in the catalogue already; they stay as they are.
+        returned: how many of these had been removed, and are back with the codes they had.
+        removed: how many went.
+        drift: how well the codebooks fit what came after the training, for people; None where no
+            item has come.
+    """
+
+    items: int
+    added: int = 0
+    known: int = 0
+    returned: int = 0
+    removed: int = 0
+    drift: str | None = None
+
+
+def current_items(config: Config, folder: Path) -> tuple[Items, np.ndarray]:
+    """The items of a run with all that came later, and which of them have gone.
+
+    Returns:
+        The items, and int (R,): those that may not be recommended any more.
+
+    Raises:
+        UserError: the changes belong to other files than those that are there.
+    """
+    items, path = items_of(folder), folder / _FILE
+    if not path.exists():
+        return items, np.zeros(0, np.int64)
+    try:
+        table = pq.read_table(path)
+        state = json.loads((table.schema.metadata or {})[_STATE])
+        came = table["item"].combine_chunks().flatten()
+        came = pa.table(came, names=items.dataset.items.schema.names)
+        codes = np.array(table["codes"].to_pylist(), np.int32)
+        content = np.array(table["content"].to_pylist(), np.float32)
+        inputs, gone = state["inputs"], state["gone"]
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if inputs != require(folder, config, *_BUILT_ON):
+        raise UserError(
+            f"{path} belongs to other items or codes than this run has now: delete it, then add "
+            f"the items again (genrec tokenize {folder} --append FILE)"
+        )
+    if not len(came):
+        codes, content = items.ids.codes[:0], items.content[:0]
+    dataset = _with_items(items.dataset, came)
+    ids = dataclasses.replace(items.ids, codes=np.concatenate([items.ids.codes, codes]))
+    content = np.concatenate([items.content, content])
+    place = {item_id: item for item, item_id in enumerate(dataset.item_ids)}
+    retired = np.array([place[item_id] for item_id in gone], np.int64)
+    return Items(dataset, ids, content, items.trained), retired
+
+
+def append_items(config: Config, folder: Path, file: Path, vectors: Path | None = None) -> Change:
+    """Gives codes to new items, without changing those of any other.
+
+    Args:
+        file: items, one on a row, with the columns that the run's items have.
+        vectors: .npy file of their vectors, row by row, where the run's come from a file too.
+
+    Raises:
+        UserError: the run is not tokenized, or the file or the vectors are not as they should be,
+            or there is no room for an item's codes.
+    """
+    require(folder, config, *_BUILT_ON)
+    items, retired = current_items(config, folder)
+    source = data_source(config.data)
+    table = read_new_items(file, source.columns, source.text)
+    names, place = table["item_id"].to_pylist(), items.dataset.item_ids
+    there = dict(zip(place, range(len(place)), strict=True))
+    back = np.array([there[name] for name in names if name in there], np.int64)
+    fresh = np.array([row for row, name in enumerate(names) if name not in there], np.int64)
+    content = _embed(config, items, table, vectors, fresh)
+    first = len(items.content)
+    number = pa.array(np.arange(first, first + len(fresh)), pa.int32())
+    added = table.take(fresh).set_column(0, "item", number)
+    dataset = _with_items(items.dataset, _like(added, items.dataset.items.schema))
+    content = np.concatenate([items.content, content])
+    described = tokenized_vectors(config, dataset, content, items.trained)
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    sizes = tokenizer.codebook_sizes
+    codes = np.concatenate([items.ids.codes[:, : len(sizes)], tokenizer.encode(described[first:])])
+    ids = semantic_ids_of(
+        codes,
+        sizes,
+        config.tokenizer.collisions,
+        lambda some: tokenizer.distances(described[some], codes[some]),
+        items.ids,
+    )
+    kept = np.setdiff1d(retired, back)
+    after = Items(dataset, ids, content, items.trained)
+    _write(config, folder, after, kept)
+    drift = None
+    if len(content) > items.trained:
+        drift = _drift(config, tokenizer, described, codes, items.trained)
+    returned = len(retired) - len(kept)
+    return Change(len(content) - len(kept), len(fresh), len(back), returned, drift=drift)
+
+
+def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:
+    """Retires items, by id or title: they keep their codes, and are recommended no more.
+
+    Raises:
+        UserError: the run is not tokenized, an item is unknown, or none would be left.
+    """
+    require(folder, config, *_BUILT_ON)
+    items, retired = current_items(config, folder)
+    known = ItemNames(items.dataset)
+    found = known.find(names)
+    if -1 in found:
+        raise known.unknown(names[found.index(-1)])
+    gone = np.union1d(retired, found).astype(np.int64)
+    left = len(items.content) - len(gone)
+    if left == 0:
+        raise UserError(f"none of the {len(items.content):,} items would be left: keep some")
+    _write(config, folder, items, gone)
+    return Change(
+        left, known=len(set(found) & set(retired.tolist())), removed=len(gone) - len(retired)
+    )
+
+
+def show_branches(
+    config: Config, folder: Path, prefix: Sequence[int] = ()
+) -> tuple[list[Branch], list[str]]:
+    """The branches of the tree of semantic IDs below a prefix, see `branches`, and all titles.
+
+    Raises:
+        UserError: the run is not tokenized, or the prefix leads nowhere.
+    """
+    require(folder, config, *_BUILT_ON)
+    items, retired = current_items(config, folder)
+    dataset = items.dataset
+    # An item without a title is called by its id, which says nothing.
+    named = zip(dataset.titles, dataset.item_ids, dataset.texts, strict=True)
+    titles = [text[:80] if title == item_id and text else title for title, item_id, text in named]
+    left = np.setdiff1d(np.arange(dataset.num_items), retired)
+    return branches(items.ids.codes, titles, prefix, items=left), titles
+
+
+def _embed(
+    config: Config, items: Items, table: pa.Table, vectors: Path | None, rows: np.ndarray
+) -> np.ndarray:
+    """float32 (M, E): the content vectors of some rows of a table of new items."""
+    width = items.content.shape[1]
+    if config.embedding.kind == "file":
+        if vectors is None:
+            raise UserError(
+                "the vectors of this run's items came from a file (embedding.path): name one with "
+                "those of the new items by --vectors"
+            )
+        found = embed_file(vectors, rows, table.num_rows)
+        if found.shape[1] != width:
+            raise UserError(
+                f"{vectors} has vectors of width {found.shape[1]}, those of the run have {width}: "
+                "use the same encoder for both"
+            )
+        return found
+    if vectors is not None:
+        raise UserError("--vectors goes with embedding.kind file; this run embeds the text itself")
+    if not len(rows):
+        return np.zeros((0, width), np.float32)
+    # What it learned of the texts is made again, rather than kept: it is large, and quickly made.
+    texts = items.dataset.texts[: items.trained]
+    again, embed = embed_tfidf(texts, dim=config.embedding.dim, seed=config.seed)
+    if not np.allclose(again, items.content[: items.trained], atol=1e-3):
+        raise UserError(
+            "the texts of this run have other vectors here than in its embeddings.npy, so new ones "
+            "would not fit: use the version of scikit-learn that the run was made with, or "
+            "embedding.kind file"
+        )
+    return embed(table["text"].take(rows).to_pylist())
+
+
+def _write(config: Config, folder: Path, items: Items, retired: np.ndarray) -> None:
+    """Writes catalogue.parquet: in one file, lest a crash leave one part of a change."""
+    item_ids, trained = items.dataset.item_ids, items.trained
+    came = items.dataset.items.slice(trained).combine_chunks()
+    rows = pa.StructArray.from_arrays(
+        [column.combine_chunks() for column in came.columns], fields=list(came.schema)
+    )
+    state = {
+        "inputs": require(folder, config, *_BUILT_ON),
+        "gone": [item_ids[item] for item in retired.tolist()],
+    }
+    table = pa.table(
+        {
+            "item": rows,
+            "codes": pa.array(items.ids.codes[trained:].tolist(), pa.list_(pa.int32())),
+            "content": pa.array(items.content[trained:].tolist(), pa.list_(pa.float32())),
+        }
+    )
+    with replacing(folder / _FILE) as temporary:
+        pq.write_table(
+            table.replace_schema_metadata({_STATE: json.dumps(state)}),
+            temporary,
+            compression="zstd",
+        )
+
+
+def _with_items(dataset: Dataset, more: pa.Table) -> Dataset:
+    """The dataset with more items behind its own."""
+    return dataclasses.replace(dataset, items=pa.concat_tables([dataset.items, more]))
+
+
+def _drift(
+    config: Config, tokenizer: Tokenizer, vectors: np.ndarray, codes: np.ndarray, trained: int
+) -> str:
+    """One line: how well the codebooks fit the items that came after them."""
+
+    def error(rows: slice) -> float:
+        spread = float(np.sum((vectors[rows] - tokenizer.mean) ** 2))
+        lost = float(np.sum((vectors[rows] - tokenizer.decode(codes[rows])) ** 2))
+        return lost / max(spread, 1e-12)
+
+    line = (
+        f"relative error {error(slice(trained, None)):.3f} of the {len(codes) - trained:,} items "
+        f"that came later, {error(slice(0, trained)):.3f} of the others"
+    )
+    if len(codes) - trained < FEWEST_TO_JUDGE:
+        return f"{line}; too few to say whether other codebooks would fit them better"
+    gain = gain_of_refitting(
+        vectors[:trained], vectors[trained:], tokenizer.codebook_sizes, seed=config.seed
+    )
+    verdict = "train the tokenizer anew" if gain > WORTH_REFITTING else "no need to train it anew"
+    return f"{line}; codebooks that knew such items would have {max(gain, 0):.1%} less: {verdict}"
+
+
+def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema; null where the table has no such column, or of another kind."""
+
+    def column(field: pa.Field):
+        if field.name in table.column_names:
+            try:
+                return table[field.name].cast(field.type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                pass
+        return pa.nulls(table.num_rows, field.type)
+
+    return pa.table([column(field) for field in schema], schema=schema)
