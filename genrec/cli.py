@@ -220,9 +220,7 @@ def _changes_or_shows(command: Tokenize) -> bool:
     if command.vectors is not None and command.append is None:
         raise UserError("--vectors goes with --append")
     if any(wanted) and command.config != Config():
-        raise UserError(
-            "--show, --append and --remove go without other settings: they are the run's"
-        )
+        raise UserError("--show, --append and --remove take the run's settings, and no others")
     return any(wanted)
 
 
@@ -244,11 +242,9 @@ def _upkeep(command: Tokenize) -> None:
         return
     if command.append is not None:
         change = append_items(config, folder, command.append, command.vectors)
-        was_there = f"; {change.known:,} were there already" if change.known else ""
-        back = f", of which {change.returned:,} had been removed and are back" * bool(
-            change.returned
-        )
-        console.print(f"{change.added:,} items added{was_there}{back}", soft_wrap=True)
+        known = f"; {change.known:,} were there already" * bool(change.known)
+        back = f"; {change.returned:,} that had been removed are back" * bool(change.returned)
+        console.print(f"{change.added:,} items added{known}{back}", soft_wrap=True)
     else:
         change = remove_items(config, folder, command.remove)
         console.print(f"{change.removed:,} items removed")

@@ -66,9 +66,9 @@ class TokenizerConfig:
     opq: optimised product quantization, one part of the rotated vector for each code."""
     codebook_sizes: tuple[int, ...] = (256, 256, 256)
     """Number of codes at each level."""
-    latent_dim: int = 32
+    latent_dim: int = 48
     """rqvae: width of the latent vector that the codebooks quantize."""
-    hidden: tuple[int, ...] = (512, 256)
+    hidden: tuple[int, ...] = (768, 384)
     """rqvae: widths of the encoder's hidden layers; the decoder mirrors them."""
     steps: int = 2000
     """rqvae, rvq: optimiser steps."""
@@ -76,6 +76,9 @@ class TokenizerConfig:
     """rqvae, rvq: items in a step."""
     learning_rate: float = 3e-3
     """rqvae, rvq: peak learning rate of AdamW."""
+    noise: float = 0.7
+    """rqvae: noise on the encoder's input in training, in units of the vectors' standard deviation;
+    lets the codes fit new items too."""
     commitment: float = 0.25
     """rqvae: weight of the loss that keeps the encoder near its codes."""
     gradient: Literal["straight-through", "rotation"] = "straight-through"
@@ -286,6 +289,7 @@ def check(config: Config) -> None:
         "tokenizer.cooccurrence must not be below 0": tokenizer.cooccurrence >= 0,
         "tokenizer.sinkhorn must not be below 0": tokenizer.sinkhorn >= 0,
         "tokenizer.commitment must not be below 0": tokenizer.commitment >= 0,
+        "tokenizer.noise must not be below 0": tokenizer.noise >= 0,
         "tokenizer.ema_decay must lie between 0 and 1": 0 < tokenizer.ema_decay < 1,
         "tokenizer.collapse must lie in 0…1": 0 <= tokenizer.collapse <= 1,
         "tokenizer.gradient rotation goes with tokenizer.kind rqvae": (

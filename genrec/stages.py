@@ -218,6 +218,7 @@ def fit_tokenizer(
         gradient=settings.gradient,
         ema_decay=settings.ema_decay if settings.codebooks == "ema" else None,
         sinkhorn=settings.sinkhorn,
+        noise=settings.noise if settings.kind == "rqvae" else 0.0,
     )
     return fit_rqvae(
         vectors,

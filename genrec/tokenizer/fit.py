@@ -106,7 +106,7 @@ def fit_rqvae(
     state = {"params": params, "opt": optimiser.init(params)}
     if objective.ema_decay is not None:
         state["average"] = averages(params["codebooks"], batch_size)
-    batches = _batches(vectors, batch_size, seed)
+    batches, key = _batches(vectors, batch_size, seed), jax.random.key(seed)
     interval = max(_STEPS_PER_CALL, -(-_SAMPLES_PER_CODE * max(codebook_sizes) // batch_size))
     history: list[dict[str, Any]] = []
     with progress("tokenize", total=steps, unit="step") as bar:
@@ -119,6 +119,7 @@ def fit_rqvae(
                 objective,
                 state,
                 (x - mean) / np.float32(scale),
+                jax.random.fold_in(key, bar.done),
                 count == interval,  # in fewer steps a code can be unused without being dead
             )
             record = _record(bar.done + count, jax.device_get(logs), vectors.shape[1])
@@ -140,17 +141,20 @@ def _train(
     objective: Objective,
     state: dict[str, Any],
     x: Float[Array, "S B D"],
+    key: Array,
     reviving: Bool[Array, ""],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """S optimiser steps, one per batch, then the revival of codes that none of them used."""
 
-    def loss(params, batch):
-        terms, found = losses(nnx.merge(graph, params), batch, objective)
+    def loss(params, batch, key):
+        terms, found = losses(nnx.merge(graph, params), batch, objective, key)
         return terms.loss, (terms, found)
 
-    def step(carry, batch):
+    def step(carry, batch_and_key):
         state, counts, _ = carry
-        (_, (terms, found)), grads = jax.value_and_grad(loss, has_aux=True)(state["params"], batch)
+        (_, (terms, found)), grads = jax.value_and_grad(loss, has_aux=True)(
+            state["params"], *batch_and_key
+        )
         updates, opt = optimiser.update(grads, state["opt"], state["params"])
         state = {**state, "params": optax.apply_updates(state["params"], updates), "opt": opt}
         if objective.ema_decay is not None:
@@ -164,7 +168,8 @@ def _train(
     counts = [jnp.zeros(len(codebooks[level]), jnp.int32) for level in codebooks]
     width = codebooks[0].shape[1]
     residuals = jnp.zeros((len(codebooks) + 1, x.shape[1], width))
-    (state, counts, residuals), terms = jax.lax.scan(step, (state, counts, residuals), x)
+    keys = jax.random.split(key, len(x))
+    (state, counts, residuals), terms = jax.lax.scan(step, (state, counts, residuals), (x, keys))
     # Adam's moments of a revived code stay: without gradients they have faded already.
     before = state["params"]["codebooks"]
     state["params"]["codebooks"] = {

@@ -40,10 +40,10 @@ def fit_opq(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: int) 
             f"vectors of width {dim} cannot be cut into {levels} parts: name fewer "
             "tokenizer.codebook_sizes"
         )
-    mean, scale, _ = principal_components(vectors, 1)
+    mean, scale, components = principal_components(vectors, dim)
     sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
     part = dim // levels
-    rotation = _rotation(sample, levels, part * levels, max(codebook_sizes))
+    rotation = _rotation(sample, components, levels, part, max(codebook_sizes))
     parts = (sample @ rotation).reshape(len(sample), levels, part)
     order = np.argsort(-parts.var(axis=0).sum(axis=1), kind="stable")
     rotation = rotation.reshape(dim, levels, part)[:, order].reshape(dim, -1)
@@ -54,21 +54,27 @@ def fit_opq(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: int) 
         codebook[:, level] = kmeans(own, size, seed + level)
         codebooks[level] = jnp.array(codebook.reshape(size, -1))
     params: dict[str, Any] = {
-        "encoder": {"linear": {"kernel": jnp.array(rotation)}, "hidden": {}},
-        "decoder": {"linear": {"kernel": jnp.array(rotation.T)}, "hidden": {}},
+        "encoder": {"linear": {"kernel": jnp.array(rotation)}},
+        "decoder": {"linear": {"kernel": jnp.array(rotation.T)}},
         "codebooks": codebooks,
     }
     return Tokenizer(params, mean, scale, (), part * levels, codebook_sizes)
 
 
-def _rotation(sample: np.ndarray, levels: int, width: int, size: int) -> np.ndarray:
-    """float32 (D, width) with orthonormal columns, fitted to `sample` (N, D)."""
-    if len(sample) < 2 or not sample.any():
-        return np.eye(sample.shape[1], width, dtype=np.float32)
+def _rotation(
+    sample: np.ndarray, components: np.ndarray, levels: int, part: int, size: int
+) -> np.ndarray:
+    """float32 (D, levels · part) with orthonormal columns, fitted to `sample` (N, D)."""
+    width = levels * part
+    if len(sample) < sample.shape[1]:
+        # Faiss writes beyond its memory with fewer points than columns. The principal components
+        # dealt out to the parts in turn are what it would start to improve on.
+        return components[:, np.arange(width).reshape(part, levels).T.reshape(-1)]
     opq = faiss.OPQMatrix(sample.shape[1], levels, width)
     # Its own product quantizer, with as many codes as the points can hold, in whole bits.
     bits = max(1, min(size, len(sample)).bit_length() - 1)
-    opq.pq = faiss.ProductQuantizer(width, levels, bits)
-    opq.pq.cp.min_points_per_centroid = 1
+    quantizer = faiss.ProductQuantizer(width, levels, bits)
+    quantizer.cp.min_points_per_centroid = 1
+    opq.pq = quantizer  # a bare pointer: it lives as long as the name does
     opq.train(np.ascontiguousarray(sample, np.float32))  # pyright: ignore[reportCallIssue]
     return faiss.vector_to_array(opq.A).reshape(width, -1).T.copy()

@@ -41,12 +41,17 @@ class Objective:
             within a batch (Zheng et al. 2024, "LC-Rec", section 3.2), the more evenly the larger;
             0 lets each item take its nearest code. Only in training: an item's codes must not
             depend on the others that are encoded with it.
+        noise: standard deviation of what is added to the encoder's input in training, while the
+            decoder is asked for the vector without it (Vincent et al. 2008, denoising
+            autoencoders); the input has unit variance. It lets codes say of items that were never
+            seen nearly as much as of those that were.
     """
 
     commitment: float = 0.25
     gradient: Literal["straight-through", "rotation"] = "straight-through"
     ema_decay: float | None = None
     sinkhorn: float = 0.0
+    noise: float = 0.0
 
 
 class Mlp(nnx.Module):
@@ -168,7 +173,9 @@ def balanced(distances: Float[Array, "B K"], epsilon: float) -> Float[Array, "B 
     return jax.lax.fori_loop(0, _SINKHORN_ITERATIONS, rescale, plan)
 
 
-def losses(model: RqVae, x: Float[Array, "B D"], objective: Objective) -> tuple[Losses, Quantized]:
+def losses(
+    model: RqVae, x: Float[Array, "B D"], objective: Objective, key: Array | None = None
+) -> tuple[Losses, Quantized]:
     """The training loss: reconstruction + codebook term + β × commitment term.
 
     Each is a squared error averaged over the batch and *summed* over dimensions: a mean over them
@@ -176,10 +183,14 @@ def losses(model: RqVae, x: Float[Array, "B D"], objective: Objective) -> tuple[
     codebooks collapse. The two last terms have one summand per level (Rajput et al. 2023, section
     3.1). The encoder gets the reconstruction's gradient by way of `objective.gradient`, and the
     commitment's. A codebook gets only the codebook term's, which pulls each code towards the
-    residuals that chose it; none with moving averages.
+    residuals that chose it; none with moving averages. The noise is drawn with `key`; without one
+    there is none.
     """
     stop = jax.lax.stop_gradient
-    z = model.encode(x)
+    noise = jnp.zeros_like(x)
+    if objective.noise > 0 and key is not None:
+        noise = objective.noise * jax.random.normal(key, x.shape)
+    z = model.encode(x + noise)
     codebooks = [codebook[...] for codebook in model.codebooks]
     if objective.ema_decay is not None:
         codebooks = [stop(codebook) for codebook in codebooks]

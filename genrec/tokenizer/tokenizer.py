@@ -173,7 +173,7 @@ def _distances(
     for level, codebook in enumerate(before):
         left = left - codebook[codes[:, level]]
     products = jnp.matmul(left, last.T, precision=jax.lax.Precision.HIGHEST)
-    squares = jnp.sum(left**2, axis=1, keepdims=True) + jnp.sum(last**2, axis=1)
+    squares = jnp.sum(left**2, axis=1)[:, None] + jnp.sum(last**2, axis=1)[None, :]
     return jnp.maximum(squares - 2 * products, 0.0)
 
 

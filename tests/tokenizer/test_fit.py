@@ -104,7 +104,12 @@ def test_bad_settings(vectors, changes, message):
 
 @pytest.mark.parametrize(
     "objective",
-    [Objective(ema_decay=0.95), Objective(gradient="rotation"), Objective(sinkhorn=0.01)],
+    [
+        Objective(ema_decay=0.95),
+        Objective(gradient="rotation"),
+        Objective(sinkhorn=0.01),
+        Objective(noise=0.2),
+    ],
     ids=lambda objective: f"{objective}",
 )
 def test_every_way_to_learn_improves_on_the_start(vectors, objective):
@@ -186,3 +191,18 @@ def test_principal_components_are_those_of_the_svd(vectors):
     np.testing.assert_allclose(np.abs(components.T @ expected.T), np.eye(5), atol=1e-4)
     strongest = np.abs(components).argmax(0)
     assert (components[strongest, np.arange(5)] > 0).all()
+
+
+def test_noise_lets_codes_fit_items_that_were_not_seen():
+    rng = np.random.default_rng(0)
+    hidden, turn = rng.normal(size=(400, 3)), rng.normal(size=(3, 24))
+    vectors = (np.tanh(hidden @ turn) + 0.5 * rng.normal(size=(400, 24))).astype(np.float32)
+    seen, unseen = vectors[:200], vectors[200:]
+    error = {}
+    for noise in (0.0, 0.5):
+        objective = Objective(noise=noise)
+        settings = {"hidden": (128, 64), "learning_rate": 1e-2, "steps": 600}
+        tokenizer, _ = fit_rqvae(seen, **{**SETTINGS, **settings, "objective": objective})
+        rebuilt = tokenizer.decode(tokenizer.encode(unseen))
+        error[noise] = np.sum((unseen - rebuilt) ** 2) / np.sum((unseen - seen.mean(0)) ** 2)
+    assert error[0.5] < 0.95 * error[0.0]

@@ -229,3 +229,15 @@ def test_without_hidden_layers_encoder_and_decoder_are_linear():
         model.encode(2 * a + b), 2 * model.encode(a) + model.encode(b), atol=1e-5
     )
     assert len(jax.tree.leaves(nnx.state(model.encoder))) == 1
+
+
+def test_noise_is_on_the_encoders_input_alone():
+    graph, params, x = worked_case()
+    objective, key = Objective(0.25, noise=0.1), jax.random.key(3)
+    without, _ = losses(nnx.merge(graph, params), x, objective)
+    assert float(without.loss) == 2.25 + 1.5625 + 0.25 * 1.5625
+    terms, found = losses(nnx.merge(graph, params), x, objective, key)
+    noise = 0.1 * np.asarray(jax.random.normal(key, x.shape))
+    np.testing.assert_allclose(found.residuals[0], x + noise, rtol=1e-6)
+    assert found.codes.tolist() == [[1, 0]] and float(terms.reconstruction) == 2.25
+    assert float(terms.codebook) != 1.5625
