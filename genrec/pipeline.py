@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrec import manifest, stages
+from genrec import assembly, manifest, stages
 from genrec.config import HOW, Config, check
 from genrec.errors import UserError
 from genrec.files import replacing, sha256
@@ -129,7 +129,7 @@ def _inputs(name: str, config: Config, folder: Path) -> dict[str, str]:
     """
     external: list[Path] = []
     if name == "prepare":
-        source = stages.data_source(config.data)
+        source = assembly.data_source(config.data)
         external = [path for path in (source.interactions, source.items) if path is not None]
     if name == "embed" and config.embedding.path is not None:
         external = [Path(config.embedding.path)]

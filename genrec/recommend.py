@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from genrec.assembly import Items, best_recommender, item_resolver
 from genrec.config import Config, DecodingConfig, EvaluationConfig, check
 from genrec.data import Dataset, Histories, ItemNames, hash_user_ids
 from genrec.decoding import Recommender, Resolver, named_lists
 from genrec.errors import UserError
 from genrec.pipeline import config_of, require
 from genrec.requests import Requests
-from genrec.stages import Items, best_recommender, item_resolver
 from genrec.upkeep import current_items
 
 logger = logging.getLogger(__name__)

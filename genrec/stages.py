@@ -1,49 +1,37 @@
 """What each stage does: reads the files of those before it from the run folder, writes its own."""
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
 
-from genrec.config import Config, DataConfig, ModelConfig, TokenizerConfig
-from genrec.data import Dataset, Source, load_dataset, movielens_100k, prepare
-from genrec.decoding import ListsWriter, Options, Recommender, Resolver, order_within
-from genrec.embedding import embed_cooccurrence, embed_file, embed_tfidf, fuse, lend
-from genrec.evaluation import (
-    Evaluation,
-    Recommend,
-    evaluate,
-    item_knn,
-    most_popular,
-    summarise,
-    target_ranks,
+from genrec.assembly import (
+    best_recommender,
+    builder,
+    catalogue_of,
+    data_source,
+    fit_tokenizer,
+    items_of,
+    places,
+    tokenized_vectors,
+    validation,
 )
+from genrec.config import Config
+from genrec.data import load_dataset, prepare
+from genrec.decoding import ListsWriter
+from genrec.embedding import embed_file, embed_tfidf
+from genrec.evaluation import Evaluation, Recommend, evaluate, item_knn, most_popular
 from genrec.files import read_json, replacing, write_json
-from genrec.model import Catalogue, EncoderDecoder
 from genrec.tokenizer import (
-    Objective,
-    SemanticIds,
-    Tokenizer,
-    fit_opq,
-    fit_rqkmeans,
-    fit_rqvae,
+    after_collisions,
     health,
-    load_semantic_ids,
-    load_tokenizer,
     refuse_collapse,
     save_semantic_ids,
     save_tokenizer,
     semantic_ids_of,
 )
-from genrec.training import Checkpoints, train
-
-COOCCURRENCE_DIM = 128
-"""Width of the co-occurrence vectors; more of it is noise on histories of ten items."""
+from genrec.training import train
 
 
 @dataclass(frozen=True)
@@ -60,23 +48,6 @@ class Task:
     config: Config
     folder: Path
     identity: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Items:
-    """The items of a run, with all that is known of each.
-
-    Attributes:
-        dataset: of N items; its histories know only the first `trained` of them.
-        ids: their semantic IDs.
-        content: float32 (N, E), the vectors of what they say of themselves.
-        trained: how many there were when tokenizer and model were trained; others came later.
-    """
-
-    dataset: Dataset
-    ids: SemanticIds
-    content: np.ndarray
-    trained: int
 
 
 def make_dataset(task: Task) -> str:
@@ -121,7 +92,7 @@ def make_semantic_ids(task: Task) -> str:
         return tokenizer.distances(vectors[items], codes[items])
 
     ids = semantic_ids_of(codes, sizes, settings.collisions, distances)
-    report |= after_collisions(ids, codes)
+    report["after"] = after_collisions(ids.codes, codes)
     with replacing(folder / "tokenizer") as temporary:
         save_tokenizer(temporary, tokenizer)
         save_semantic_ids(temporary / "semantic_ids.parquet", ids)
@@ -189,230 +160,3 @@ def make_metrics(task: Task) -> str:
             writer.write(dataset.user_ids, ranking.items, ranking.scores)
     write_json(folder / "metrics.json", {"test": ours.to_json(), "baselines": theirs})
     return f"{len(test.targets):,} test users"
-
-
-def data_source(data: DataConfig) -> Source:
-    """The files that the settings name; a known data set is fetched into the cache first."""
-    if data.interactions is None:
-        known = movielens_100k()
-        return known if data.text is None else dataclasses.replace(known, text=data.text)
-    items = None if data.items is None else Path(data.items)
-    return Source(Path(data.interactions), items, data.columns, data.text or "{title}")
-
-
-def fit_tokenizer(
-    vectors: np.ndarray, settings: TokenizerConfig, *, seed: int
-) -> tuple[Tokenizer, list[dict[str, Any]]]:
-    """A tokenizer of the kind wanted, and the history of its training, empty where there is none.
-
-    Raises:
-        UserError: see `fit_rqvae`, `fit_rqkmeans` and `fit_opq`.
-    """
-    sizes = settings.codebook_sizes
-    if settings.kind == "rqkmeans":
-        return fit_rqkmeans(vectors, codebook_sizes=sizes, seed=seed), []
-    if settings.kind == "opq":
-        return fit_opq(vectors, codebook_sizes=sizes, seed=seed), []
-    objective = Objective(
-        commitment=settings.commitment,
-        gradient=settings.gradient,
-        ema_decay=settings.ema_decay if settings.codebooks == "ema" else None,
-        sinkhorn=settings.sinkhorn,
-        noise=settings.noise if settings.kind == "rqvae" else 0.0,
-    )
-    return fit_rqvae(
-        vectors,
-        codebook_sizes=sizes,
-        latent_dim=settings.latent_dim,
-        hidden=settings.hidden if settings.kind == "rqvae" else None,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        objective=objective,
-        collapse=settings.collapse,
-        seed=seed,
-    )
-
-
-def best_recommender(
-    config: Config, folder: Path, items: Items, progress_name: str | None = None
-) -> Recommender:
-    """The best checkpoint of a run, ready to recommend.
-
-    Raises:
-        UserError: nothing has been trained here.
-    """
-    catalogue = catalogue_of(config, items)
-    build = builder(config.model, catalogue, items.ids.codebook_sizes, trained=items.trained)
-    part = "average" if config.training.average else "params"
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        like = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
-        state, _ = checkpoints.restore(checkpoints.best, {part: like})
-    return recommender(
-        config,
-        catalogue,
-        build,
-        state[part],
-        options(config),
-        places=places(config, folder, items),
-        progress_name=progress_name,
-    )
-
-
-def recommender(
-    config: Config,
-    catalogue: Catalogue,
-    build: Callable[[nnx.Rngs], EncoderDecoder],
-    params: Any,
-    options: Options,
-    **given: Any,
-) -> Recommender:
-    """A model ready to recommend; `given` is what else `Recommender` may be told."""
-    return Recommender(
-        nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0)))),
-        params,
-        catalogue,
-        max_history=config.model.max_history,
-        options=options,
-        **given,
-    )
-
-
-def options(config: Config) -> Options:
-    """How lists are made, by the settings of the decoding."""
-    settings = dataclasses.asdict(config.decoding)
-    del settings["unknown_items"], settings["index"]
-    return Options(**settings, seed=config.seed)
-
-
-def places(config: Config, folder: Path, items: Items) -> np.ndarray | None:
-    """int32 (N,), the place of each item among those that share its codes; None if none do."""
-    if items.ids.unique:
-        return None
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    vectors = tokenized_vectors(config, items.dataset, items.content, items.trained)
-    return order_within(items.ids.codes, vectors, tokenizer.decode)
-
-
-def item_resolver(config: Config, folder: Path, items: Items) -> Resolver:
-    """What finds items for any codes.
-
-    The disambiguation code says nothing of what an item is like, so it is left out of the way back
-    from codes to a vector.
-    """
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    levels = len(tokenizer.codebook_sizes)
-    return Resolver(
-        items.ids.codes,
-        tokenized_vectors(config, items.dataset, items.content, items.trained),
-        lambda codes: tokenizer.decode(codes[:, :levels]),
-        index=config.decoding.index,
-        seed=config.seed,
-    )
-
-
-def tokenized_vectors(
-    config: Config, dataset: Dataset, content: np.ndarray, trained: int | None = None
-) -> np.ndarray:
-    """What is tokenized: the content vectors, with those of co-occurrence beside them if wanted.
-
-    Args:
-        content: float32 (N, E).
-        trained: how many of the items there were at first; the vectors of these do not depend on
-            the others. None: all.
-    """
-    if config.tokenizer.cooccurrence == 0:
-        return content
-    trained = len(content) if trained is None else trained
-    other = embed_cooccurrence(dataset.training(), trained, dim=COOCCURRENCE_DIM, seed=config.seed)
-    other = np.pad(other, [(0, len(content) - trained), (0, 0)])
-    lent = lend(other, content, fitted=trained)
-    return fuse(content, lent, config.tokenizer.cooccurrence, fitted=trained)
-
-
-def after_collisions(ids: SemanticIds, codes: np.ndarray) -> dict[str, Any]:
-    """What became of items of the same codes: of those the tokenizer gave, and in the end."""
-    _, sizes = np.unique(ids.codes, axis=0, return_counts=True)
-    levels = codes.shape[1]
-    return {
-        "after": {
-            "colliding_items": int(sizes[sizes > 1].sum()),
-            "largest_group": int(sizes.max()),
-            "moved_items": int((ids.codes[:, :levels] != codes).any(axis=1).sum()),
-        }
-    }
-
-
-def items_of(folder: Path) -> Items:
-    """The items of a run as they were when it was trained."""
-    dataset = load_dataset(folder / "dataset")
-    ids = load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet")
-    content = np.load(folder / "embeddings.npy", mmap_mode="r")
-    return Items(dataset, ids, content, dataset.num_items)
-
-
-def catalogue_of(config: Config, items: Items) -> Catalogue:
-    """What the model knows of every item."""
-    content = None
-    if config.model.content:
-        vectors = items.content - items.content[: items.trained].mean(axis=0)
-        norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-        content = (vectors / norms * vectors.shape[1] ** 0.5).astype(np.float32)
-    seen = items.dataset.training().counts(items.dataset.num_items) > 0
-    return Catalogue(items.ids.codes, content, None if seen.all() else seen)
-
-
-def builder(
-    settings: ModelConfig,
-    catalogue: Catalogue,
-    codebook_sizes: tuple[int, ...],
-    *,
-    trained: int | None = None,
-) -> Callable[[nnx.Rngs], EncoderDecoder]:
-    """What makes the model from random streams.
-
-    `trained` is how many items of the catalogue the model is trained on; None for all.
-    """
-    options = dataclasses.asdict(settings)
-    del options["max_history"], options["content"]
-
-    def build(rngs: nnx.Rngs) -> EncoderDecoder:
-        return EncoderDecoder(
-            num_items=len(catalogue.codes) if trained is None else trained,
-            codebook_sizes=codebook_sizes,
-            content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
-            **options,
-            rngs=rngs,
-        )
-
-    return build
-
-
-def validation(
-    config: Config,
-    dataset: Dataset,
-    catalogue: Catalogue,
-    build: Callable[[nnx.Rngs], EncoderDecoder],
-    *,
-    places: np.ndarray | None = None,
-    dense_share: float = 0.0,
-) -> Callable[[Any], dict[str, float]]:
-    """Parameters → metrics, by decoding for a fixed sample of users and their validation items.
-
-    `dense_share` is the dense head's share of the score, as in the settings of the decoding.
-    """
-    held_out = dataset.held_out("validation")
-    count = min(len(held_out.targets), config.training.validation_users)
-    generator = np.random.default_rng(config.seed)
-    users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
-    histories, targets = held_out.histories.select(users), held_out.targets[users]
-    beam = config.training.validation_beam
-    how = Options(beam, config.decoding.batch_size, dense_share=dense_share)
-    model = recommender(config, catalogue, build, None, how, places=places)
-
-    def validate(params: Any) -> dict[str, float]:
-        model.params = jax.device_put(params)
-        items, _ = model(histories, beam, exclude_history=True)
-        return summarise(target_ranks(items, targets), (10,), beam)
-
-    return validate

@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genrec.assembly import Items, data_source, items_of, tokenized_vectors
 from genrec.config import Config
 from genrec.data import Dataset, ItemNames, read_new_items
 from genrec.embedding import embed_file, embed_tfidf
 from genrec.errors import UserError
 from genrec.files import replacing
 from genrec.pipeline import require
-from genrec.stages import Items, data_source, items_of, tokenized_vectors
 from genrec.tokenizer import (
     Branch,
     Tokenizer,
@@ -80,25 +80,26 @@ def current_items(config: Config, folder: Path) -> tuple[Items, np.ndarray]:
         table = pq.read_table(path)
         state = json.loads((table.schema.metadata or {})[_STATE])
         came = table["item"].combine_chunks().flatten()
-        came = pa.table(came, names=items.dataset.items.schema.names)
-        codes = np.array(table["codes"].to_pylist(), np.int32)
+        dataset = _with_items(items.dataset, pa.table(came, names=items.dataset.items.schema.names))
+        # Reshaped, lest no item at all came.
+        codes = np.array(table["codes"].to_pylist(), np.int32).reshape(-1, items.ids.codes.shape[1])
         content = np.array(table["content"].to_pylist(), np.float32)
-        inputs, gone = state["inputs"], state["gone"]
+        content = content.reshape(-1, items.content.shape[1])
+        if not len(codes) == len(content) == table.num_rows:
+            raise ValueError("its columns do not fit each other")
+        place = {item_id: item for item, item_id in enumerate(dataset.item_ids)}
+        gone = np.array([place[item_id] for item_id in state["gone"]], np.int64)
+        inputs = state["inputs"]
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read: {reason}") from error
     if inputs != require(folder, config, *_BUILT_ON):
         raise UserError(
             f"{path} belongs to other items or codes than this run has now: delete it, then add "
             f"the items again (genrec tokenize {folder} --append FILE)"
         )
-    if not len(came):
-        codes, content = items.ids.codes[:0], items.content[:0]
-    dataset = _with_items(items.dataset, came)
     ids = dataclasses.replace(items.ids, codes=np.concatenate([items.ids.codes, codes]))
-    content = np.concatenate([items.content, content])
-    place = {item_id: item for item, item_id in enumerate(dataset.item_ids)}
-    retired = np.array([place[item_id] for item_id in gone], np.int64)
-    return Items(dataset, ids, content, items.trained), retired
+    return Items(dataset, ids, np.concatenate([items.content, content]), items.trained), gone
 
 
 def append_items(config: Config, folder: Path, file: Path, vectors: Path | None = None) -> Change:
@@ -164,9 +165,7 @@ def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:
     if left == 0:
         raise UserError(f"none of the {len(items.content):,} items would be left: keep some")
     _write(config, folder, items, gone)
-    return Change(
-        left, known=len(set(found) & set(retired.tolist())), removed=len(gone) - len(retired)
-    )
+    return Change(left, removed=len(gone) - len(retired))
 
 
 def show_branches(

@@ -144,6 +144,11 @@ def test_a_missing_file_is_named():
             "decoding.dense_share goes with decoding.normalise codes",
         ),
         ("decoding.dense_share=0.5 decoding.temperature=1.0", "goes without decoding.dense_share"),
+        ("tokenizer.noise=-0.1", "tokenizer.noise must not be below 0"),
+        ("tokenizer.ema-decay=1.0", "tokenizer.ema_decay must lie between 0 and 1"),
+        ("tokenizer.kind=opq tokenizer.gradient=rotation", "gradient rotation goes with"),
+        ("tokenizer.kind=rqkmeans tokenizer.codebooks=ema", "codebooks ema and tokenizer.sinkhorn"),
+        ("tokenizer.kind=rqkmeans tokenizer.sinkhorn=0.1", "codebooks ema and tokenizer.sinkhorn"),
         ("decoding.temperature=0.0", "decoding.temperature must name one temperature"),
     ],
 )

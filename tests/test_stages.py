@@ -6,8 +6,12 @@ import pytest
 from small_run import ITEMS
 
 import genrec
+from genrec import stages
+from genrec.assembly import items_of
 from genrec.config import DecodingConfig
-from genrec.stages import items_of
+from genrec.errors import UserError
+from genrec.files import read_json, sha256
+from genrec.pipeline import config_of
 from genrec.tokenizer import load_tokenizer
 
 
@@ -65,3 +69,33 @@ def test_a_free_search_finds_shared_codes_too(sharing):
         found = row[row >= 0]
         assert len(found) and not set(found.tolist()) & set(history.tolist())
     assert invalid == pytest.approx(1 - len(np.unique(run.codes, axis=0)) / 12)
+
+
+def test_health_knows_collisions_before_and_after_and_the_items_categories(tiny_run, sharing):
+    usual, shared = (read_json(run / "tokenizer/health.json") for run in (tiny_run, sharing))
+    assert usual["after"] == {"colliding_items": 0, "largest_group": 1, "moved_items": 0}
+    assert shared["after"]["colliding_items"] == shared["colliding_items"] > 0
+    # Eight items of each of five genres.
+    assert usual["same_category"] == pytest.approx(7 / 39)
+    assert all("same_category" in level for level in usual["levels"])
+
+
+def test_a_collapsed_level_stops_the_stage_and_leaves_the_codes_that_were_there(
+    tiny_run, tmp_path, monkeypatch
+):
+    for name in ("dataset", "tokenizer"):
+        shutil.copytree(tiny_run / name, tmp_path / name)
+    shutil.copy(tiny_run / "embeddings.npy", tmp_path)
+    before, config = sha256(tmp_path / "tokenizer"), config_of(tiny_run)
+    kmeans = replace(config.tokenizer, kind="rqkmeans", collapse=0.2)
+    good, _ = stages.fit_tokenizer(np.load(tmp_path / "embeddings.npy"), kmeans, seed=0)
+    books = dict(good.params["codebooks"])
+    books[1] = books[1].at[1:].add(1e3)  # but for one, no code is near anything
+    bad = replace(good, params={"codebooks": books})
+    monkeypatch.setattr(stages, "fit_tokenizer", lambda *_, **__: (bad, []))
+    with pytest.raises(UserError, match="collapsed: in the end level 1 uses 1 of 8 codes"):
+        stages.make_semantic_ids(stages.Task(replace(config, tokenizer=kmeans), tmp_path, {}))
+    assert sha256(tmp_path / "tokenizer") == before
+    tolerant = replace(config, tokenizer=replace(kmeans, collapse=0.1))
+    stages.make_semantic_ids(stages.Task(tolerant, tmp_path, {}))
+    assert sha256(tmp_path / "tokenizer") != before

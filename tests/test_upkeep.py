@@ -10,11 +10,11 @@ import pytest
 from small_run import ITEMS, SETTINGS, write_log
 
 import genrec
+from genrec.assembly import items_of, tokenized_vectors
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
 from genrec.files import sha256
 from genrec.pipeline import config_of
-from genrec.stages import items_of, tokenized_vectors
 from genrec.tokenizer import load_tokenizer
 from genrec.upkeep import append_items, current_items, remove_items, show_branches
 

@@ -11,9 +11,9 @@ import numpy as np
 from _bench_work import Step, decoder_flops, encoder_flops
 from flax import nnx
 
+from genrec.assembly import builder
 from genrec.config import Config, ModelConfig
 from genrec.model import Catalogue, EncoderDecoder
-from genrec.stages import builder
 
 CONTENT_WIDTH = 384
 """Width of the content vectors where the model reads them: that of all-MiniLM-L6-v2."""

@@ -21,11 +21,11 @@ from _bench_work import (
     timed_matmul,
 )
 
+from genrec.assembly import builder
 from genrec.config import Config
 from genrec.data import Histories
 from genrec.model import Catalogue
 from genrec.settings import load_config
-from genrec.stages import builder
 from genrec.training.batches import Batch, Plan, epoch_batches
 from genrec.training.distillation import order_by_codes
 from genrec.training.mesh import by_rows, make_mesh, put, replicated

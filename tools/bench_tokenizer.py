@@ -5,12 +5,18 @@
 Each is fitted to the same vectors, in a process of its own, in turns; `vector-quantize-pytorch` and
 Faiss' ResidualQuantizer are the rivals (pip install vector-quantize-pytorch; without it, its row is
 left out). The error is ‖x − x̂‖² / ‖x − mean‖² over all items; "held out" is the same for a tenth of
-the items by a second fit to the others, not timed.
+the items by a second fit to the others, not timed. With --set, one tokenizer of these settings.
 
     python tools/bench_tokenizer.py --parts encoding --items 5_000_000
 
 writes synthetic items to a file and has the RQ-VAE encode them from there: items a second, and the
 most memory that the process had.
+
+    python tools/bench_tokenizer.py --parts drift \\
+        --others ../shared/data/sports/embeddings_all-MiniLM-L6-v2.npy
+
+what `genrec tokenize RUN --append` would say of new items: held-out ones of the same catalogue,
+those of another, and half of each.
 """
 
 import argparse
@@ -27,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -59,7 +66,10 @@ def main() -> None:
         default=Path("../shared/data/beauty/embeddings_all-MiniLM-L6-v2.npy"),
         help="float32 (N, D), .npy",
     )
-    parser.add_argument("--parts", nargs="+", choices=("fit", "encoding"), default=("fit",))
+    parser.add_argument(
+        "--parts", nargs="+", choices=("fit", "encoding", "drift"), default=("fit",)
+    )
+    parser.add_argument("--others", type=Path, help="vectors of another catalogue, for the drift")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--items", type=int, default=5_000_000, help="of the encoding")
     parser.add_argument("--scratch", type=Path, help="folder for them: 1.5 KB an item")
@@ -68,7 +78,9 @@ def main() -> None:
     parser.add_argument("--encode", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure_fit(arguments.one, np.load(arguments.vectors))))
+        settings = yaml.safe_load(arguments.set) if arguments.set else KINDS.get(arguments.one, {})
+        settings |= {name: tuple(v) for name, v in settings.items() if isinstance(v, list)}
+        print(json.dumps(measure_fit(arguments.one, settings, np.load(arguments.vectors))))
         return
     if arguments.encode:
         print(json.dumps(measure_encoding(arguments.vectors, arguments.encode)))
@@ -76,9 +88,11 @@ def main() -> None:
     figures: dict[str, Any] = {"vectors": str(arguments.vectors)}
     if "fit" in arguments.parts:
         there = importlib.util.find_spec("vector_quantize_pytorch") is not None
-        names = [*KINDS, FAISS, *[TORCH] * there]
+        names, given = [*KINDS, FAISS, *[TORCH] * there], []
+        if arguments.set:
+            names, given = [f"genrec, {arguments.set}"], ["--set", arguments.set]
         rounds = [
-            {name: _child(arguments.vectors, "--one", name) for name in names}
+            {name: _child(arguments.vectors, "--one", name, *given) for name in names}
             for _ in range(arguments.rounds)
         ]
         figures["fit"] = [_over_rounds(name, [found[name] for found in rounds]) for name in names]
@@ -93,11 +107,16 @@ def main() -> None:
                 **figures["encoding"]
             )
         )
+    if "drift" in arguments.parts:
+        if arguments.others is None:
+            parser.error("--parts drift needs --others")
+        figures["drift"] = measure_drift(np.load(arguments.vectors), np.load(arguments.others))
+        show_drift(figures["drift"])
     if arguments.json:
         write_json(arguments.json, figures)
 
 
-def measure_fit(name: str, vectors: np.ndarray) -> dict[str, Any]:
+def measure_fit(name: str, settings: dict[str, Any], vectors: np.ndarray) -> dict[str, Any]:
     """Fits one tokenizer; what it took and what came of it."""
     fit = (
         fit_faiss
@@ -125,7 +144,7 @@ def measure_fit(name: str, vectors: np.ndarray) -> dict[str, Any]:
 
 
 def fit_genrec(settings: dict[str, Any]) -> Callable[[np.ndarray], Encode]:
-    from genrec.stages import fit_tokenizer
+    from genrec.assembly import fit_tokenizer
 
     config = TokenizerConfig(**settings, codebook_sizes=SIZES, batch_size=BATCH, steps=STEPS)
 
@@ -188,6 +207,36 @@ def fit_torch(vectors: np.ndarray) -> Encode:
     return encode
 
 
+def measure_drift(vectors: np.ndarray, others: np.ndarray) -> list[dict[str, Any]]:
+    """The gain of refitting for new items of three kinds, each drawn five times."""
+    from genrec.tokenizer import gain_of_refitting
+
+    rows = []
+    for count in (50, 200, 1000):
+        found: dict[str, list[float]] = {"its own": [], "the other's": [], "half of each": []}
+        for seed in range(5):
+            rng = np.random.default_rng(seed)
+            order = rng.permutation(len(vectors))
+            foreign = others[rng.permutation(len(others))[:count]]
+            seen, own = vectors[order[count:]], vectors[order[:count]]
+            half = np.concatenate([own[: count // 2], foreign[count // 2 :]])
+            for kind, new in zip(found, (own, foreign, half), strict=True):
+                found[kind].append(gain_of_refitting(seen, new, SIZES, seed=seed))
+        rows += [{"new": count, "of": kind, "gains": gains} for kind, gains in found.items()]
+    return rows
+
+
+def show_drift(rows: list[dict[str, Any]]) -> None:
+    table = Table(title="what refitting would gain, five draws", title_justify="left")
+    for name in ("new items", "of", "least", "median", "most"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        gains = row["gains"]
+        cells = [f"{f(gains):.1%}" for f in (min, statistics.median, max)]
+        table.add_row(f"{row['new']:,}", row["of"], *cells)
+    Console(highlight=False).print(table)
+
+
 def write_items(vectors: Path, file: Path, count: int) -> None:
     """Writes `count` items: the vectors again and again, each time with other noise."""
     known = np.load(vectors)
@@ -202,7 +251,7 @@ def write_items(vectors: Path, file: Path, count: int) -> None:
 
 def measure_encoding(vectors: Path, file: Path) -> dict[str, Any]:
     """Encodes a file of items by an RQ-VAE of the default shape."""
-    from genrec.stages import fit_tokenizer
+    from genrec.assembly import fit_tokenizer
 
     config = TokenizerConfig(codebook_sizes=SIZES, steps=100)
     tokenizer, _ = fit_tokenizer(np.load(vectors), config, seed=0)

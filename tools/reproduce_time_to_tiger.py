@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 import genrec
-from genrec import stages
+from genrec import assembly
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
@@ -61,17 +61,17 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         genrec.run_stage(stage, config, folder).seconds
         for stage in ("prepare", "embed", "tokenize")
     )
-    items = stages.items_of(folder)
-    dataset, catalogue = items.dataset, stages.catalogue_of(config, items)
-    build = stages.builder(config.model, catalogue, items.ids.codebook_sizes)
-    recommend = stages.recommender(config, catalogue, build, None, stages.options(config))
+    items = assembly.items_of(folder)
+    dataset, catalogue = items.dataset, assembly.catalogue_of(config, items)
+    build = assembly.builder(config.model, catalogue, items.ids.codebook_sizes)
+    recommend = assembly.recommender(config, catalogue, build, None, assembly.options(config))
     ways = {"beam search": 0.0}
     if config.model.item_head:
         ways["dense head"] = 1.0
         if 0 < config.decoding.dense_share < 1:
             ways["both"] = config.decoding.dense_share
     validations = {
-        way: stages.validation(config, dataset, catalogue, build, dense_share=share)
+        way: assembly.validation(config, dataset, catalogue, build, dense_share=share)
         for way, share in ways.items()
     }
     better: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}

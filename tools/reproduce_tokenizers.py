@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import genrec
-from genrec import stages
+from genrec import assembly
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.evaluation import evaluate
@@ -55,7 +55,7 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     path = folder.with_suffix(".json")
     if path.exists() and all(outcome.skipped for outcome in done):
         return read_json(path)
-    items = stages.items_of(folder)
+    items = assembly.items_of(folder)
     health = read_json(folder / "tokenizer" / "health.json")
     figures: dict[str, Any] = {
         "distinct_share": health["distinct_share"],
@@ -64,7 +64,7 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     for way, share in {"codes": 0.0, "config": config.decoding.dense_share}.items():
         decoding = dataclasses.replace(config.decoding, dense_share=share)
         settings = dataclasses.replace(config, decoding=decoding)
-        recommend = stages.best_recommender(settings, folder, items, progress_name=way)
+        recommend = assembly.best_recommender(settings, folder, items, progress_name=way)
         splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
         for split in splits:
             held_out = items.dataset.held_out(split)

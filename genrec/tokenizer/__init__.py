@@ -4,7 +4,7 @@ from genrec.tokenizer.branches import Branch, branches
 from genrec.tokenizer.collisions import Collisions, disambiguate, semantic_ids_of
 from genrec.tokenizer.drift import gain_of_refitting
 from genrec.tokenizer.fit import fit_rqvae
-from genrec.tokenizer.health import health, health_table, refuse_collapse
+from genrec.tokenizer.health import after_collisions, health, health_table, refuse_collapse
 from genrec.tokenizer.kmeans import fit_rqkmeans, residual_kmeans
 from genrec.tokenizer.product import fit_opq
 from genrec.tokenizer.rqvae import Objective
@@ -17,6 +17,7 @@ __all__ = [
     "Objective",
     "SemanticIds",
     "Tokenizer",
+    "after_collisions",
     "branches",
     "disambiguate",
     "fit_opq",

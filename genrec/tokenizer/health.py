@@ -92,6 +92,25 @@ def health(
     return measured
 
 
+def after_collisions(ids: np.ndarray, codes: np.ndarray) -> dict[str, int]:
+    """What became of items of the same codes.
+
+    Args:
+        ids: int (N, L or L + 1), the semantic IDs.
+        codes: int (N, L), the codes that the tokenizer gave.
+
+    Returns:
+        `colliding_items` and `largest_group` as in `health`, of the semantic IDs; `moved_items`,
+        those that have other codes than the tokenizer's.
+    """
+    _, sizes = np.unique(ids, axis=0, return_counts=True)
+    return {
+        "colliding_items": int(sizes[sizes > 1].sum()),
+        "largest_group": int(sizes.max()),
+        "moved_items": int((ids[:, : codes.shape[1]] != codes).any(axis=1).sum()),
+    }
+
+
 def refuse_collapse(measured: dict[str, Any], threshold: float) -> None:
     """Raises UserError if a level uses less than this share of the codes that it could use."""
     rows = measured["levels"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.data import Source, load_dataset, prepare
+from genrec.data import Dataset, Histories, Source, load_dataset, prepare
 from genrec.data import dataset as module
 from genrec.errors import UserError
 
@@ -225,3 +225,20 @@ def test_a_folder_of_an_older_genrec_asks_for_prepare(tmp_path):
     shutil.rmtree(tmp_path / "histories")
     with pytest.raises(UserError, match="older genrec wrote it; delete it and run genrec prepare"):
         load_dataset(tmp_path)
+
+
+def test_categories_are_a_column_by_name_or_by_custom(tmp_path):
+    def having(**columns):
+        table = catalogue(TITLES)
+        for name, values in columns.items():
+            table = table.append_column(name, pa.array(values))
+        return Dataset(table, Histories.of([[0, 1, 2]]), tmp_path / "none")
+
+    kinds = ["a", None, "b", "a", ""]
+    assert having().categories() is None
+    assert having(genre=kinds, categories=kinds[::-1]).categories() == ["", "a", "b", "", "a"]
+    assert having(genres=kinds, kind=["k"] * 5).categories("kind") == ["k"] * 5
+    lists = [["x > y", "z"], ["x > y"], [], None, ["z", None]]
+    assert having(category=lists).categories() == ["x > y, z", "x > y", "", "", "z"]
+    with pytest.raises(UserError, match=r"no column 'gener' \(data.columns.category\)"):
+        having(genre=kinds).categories("gener")

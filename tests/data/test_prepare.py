@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.config import Columns
-from genrec.data import Source, hash_user_ids, load_dataset, prepare
+from genrec.data import Source, hash_user_ids, load_dataset, prepare, read_new_items
 from genrec.errors import UserError
 
 HEADER = ["user_id", "item_id", "timestamp", "position"]
@@ -260,6 +260,18 @@ def test_without_an_items_file_the_id_is_title_and_text(tmp_path):
     assert set(items) == {"007", "7", "é"}
     assert all(row["title"] == row["text"] == item for item, row in items.items())
     assert table["row"].null_count == 3
+
+
+def test_new_items_are_described_as_those_of_the_catalogue(tmp_path):
+    rows = [("b", "Eau", "x"), ("a", "", "y"), ("007", "Bond", "")]
+    path = write_csv(tmp_path / "items.csv", ["sku", "title", "brand"], rows)
+    columns = Columns(item="sku")
+    table = read_new_items(path, columns, "{title} by {brand}")
+    assert table.column_names == ["item", "item_id", "text", "row", "title", "brand"]
+    assert table["item_id"].to_pylist() == ["b", "a", "007"]  # in the order of the file
+    assert table["item"].to_pylist() == table["row"].to_pylist() == [0, 1, 2]
+    assert table["title"].to_pylist() == ["Eau", "a", "Bond"]
+    assert table["text"].to_pylist() == ["Eau by x", "by y", "Bond by"]
 
 
 # One content in every format.

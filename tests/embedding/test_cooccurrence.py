@@ -100,3 +100,23 @@ def test_an_item_that_stands_near_no_other_is_lent_the_mean_of_those_it_is_like(
         assert np.allclose(lent[item], mean / np.linalg.norm(mean), atol=1e-5)
     nothing = np.zeros((30, 4), np.float32)
     assert not lend(nothing, content).any()
+
+
+def test_items_that_come_later_change_nothing_of_those_before():
+    rng = np.random.default_rng(5)
+    content = (rng.normal(size=(30, 6)) + 5).astype(np.float32)
+    other = rng.normal(size=(30, 4)).astype(np.float32)
+    other[[3, 20, 21, 22]] = 0  # the last ten come later, and none of them stands near another
+    other[20:] = 0
+    first = lend(other[:20], content[:20])
+    lent = lend(other, content, fitted=20)
+    assert np.array_equal(lent[:20], first)
+    assert lent[20:].any(axis=1).all()
+    # A late item that says the same as an early one without neighbours is lent the same.
+    content[25] = content[3]
+    np.testing.assert_allclose(lend(other, content, fitted=20)[25], first[3], atol=1e-6)
+    fused = fuse(content, lent, 0.5, fitted=20)
+    np.testing.assert_array_equal(fused[:20], fuse(content[:20], first, 0.5))
+    scale = np.sqrt(((content[:20] - content[:20].mean(0)) ** 2).sum(1).mean())
+    expected = (content[20:] - content[:20].mean(0)) / scale
+    np.testing.assert_allclose(fused[20:, :6], expected, atol=1e-5)

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from genrec.tokenizer import residual_kmeans
+from genrec.tokenizer import fit_rqkmeans, health, residual_kmeans
 from genrec.tokenizer.kmeans import distinct_rows, nearest
 
 
@@ -69,3 +69,34 @@ def test_input_is_left_alone():
 def test_distinct_rows():
     rows = np.array([[1, 2], [0, 1], [1, 2], [3, 3], [0, 1]], np.float32)
     assert distinct_rows(rows).tolist() == [[1, 2], [0, 1], [3, 3]]
+
+
+def test_as_a_tokenizer_it_quantizes_the_vectors_themselves():
+    vectors = (np.random.default_rng(0).normal(size=(500, 6)) * 3 + 8).astype(np.float32)
+    tokenizer = fit_rqkmeans(vectors, codebook_sizes=(16, 4, 9), seed=2)
+    codes = tokenizer.encode(vectors)
+    # The reference works in the vectors' own scale.
+    left = vectors - vectors.mean(axis=0)
+    total, errors = (left**2).sum(), []
+    for level, book in enumerate(residual_kmeans(left, (16, 4, 9), seed=2)):
+        code = squared_distances(left, book).argmin(1)
+        assert np.mean(codes[:, level] == code) > 0.99
+        left = left - book[code]
+        errors.append((left**2).sum() / total)
+    measured = health(codes, (16, 4, 9), vectors, tokenizer.decode)
+    found = [level["relative_error"] for level in measured["levels"]]
+    np.testing.assert_allclose(found, errors, rtol=0.02)
+
+
+def test_of_many_vectors_a_sample_is_enough(monkeypatch):
+    vectors = np.random.default_rng(0).normal(size=(6000, 3)).astype(np.float32)
+    sizes = []
+
+    def counted(rows, codebook_sizes, *, seed):
+        sizes.append(len(rows))
+        return residual_kmeans(rows, codebook_sizes, seed=seed)
+
+    monkeypatch.setattr("genrec.tokenizer.kmeans.residual_kmeans", counted)
+    tokenizer = fit_rqkmeans(vectors, codebook_sizes=(4, 4), seed=0)
+    assert sizes == [4096]
+    assert health(tokenizer.encode(vectors), (4, 4), vectors, tokenizer.decode)["items"] == 6000

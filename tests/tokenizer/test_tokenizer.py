@@ -52,6 +52,26 @@ def test_encode_and_decode_are_what_the_parameters_say(tokenizer, vectors):
     np.testing.assert_allclose(decoded, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_codes_of_the_first_levels_decode_alone(tokenizer, vectors):
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tokenizer.params)
+    codes = tokenizer.encode(vectors[:50])
+    expected = perceptron(params["decoder"], params["codebooks"][0][codes[:, 0]]) * 2 + np.arange(7)
+    np.testing.assert_allclose(tokenizer.decode(codes[:, :1]), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_distances_to_every_code_of_the_last_level(tokenizer, vectors):
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tokenizer.params)
+    first, last = params["codebooks"].values()
+    codes = tokenizer.encode(vectors[:50])
+    codes[:10, 0] = 3  # given, not the nearest
+    left = perceptron(params["encoder"], (vectors[:50] - np.arange(7)) / 2.0) - first[codes[:, 0]]
+    expected = ((left[:, None] - last[None]) ** 2).sum(-1)
+    found = tokenizer.distances(vectors[:50], codes)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    assert (found[10:].argmin(1) == codes[10:, 1]).all()
+    assert tokenizer.distances(vectors[:0], codes[:0]).shape == (0, 8)
+
+
 def test_codes_do_not_depend_on_the_company(tokenizer, vectors):
     together = tokenizer.encode(vectors)
     assert np.array_equal(tokenizer.encode(vectors[2000:2003]), together[2000:2003])
@@ -79,6 +99,23 @@ def test_saved_and_loaded_again(tmp_path, tokenizer, vectors):
     assert jax.tree.structure(loaded.params) == jax.tree.structure(tokenizer.params)
     codes = tokenizer.encode(vectors)
     assert np.array_equal(loaded.encode(vectors), codes)
+    assert np.array_equal(loaded.decode(codes), tokenizer.decode(codes))
+
+
+@pytest.mark.parametrize("hidden", [None, ()])
+def test_without_hidden_layers_it_is_kept_too(tmp_path, vectors, hidden):
+    width = 7 if hidden is None else 3
+    params = nnx.to_pure_dict(nnx.state(RqVae(7, width, hidden, (6, 8), rngs=nnx.Rngs(0))))
+    params["codebooks"] = {
+        level: jax.random.normal(jax.random.key(level), (size, width))
+        for level, size in enumerate((6, 8))
+    }
+    tokenizer = Tokenizer(params, np.zeros(7, np.float32), 1.0, hidden, width, (6, 8))
+    save_tokenizer(tmp_path / "tokenizer", tokenizer)
+    loaded = load_tokenizer(tmp_path / "tokenizer")
+    assert loaded.hidden == hidden
+    codes = tokenizer.encode(vectors)
+    assert len(np.unique(codes)) > 4 and np.array_equal(loaded.encode(vectors), codes)
     assert np.array_equal(loaded.decode(codes), tokenizer.decode(codes))
 
 
