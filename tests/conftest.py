@@ -3,6 +3,8 @@
 import fcntl
 import logging
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,32 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("genrec", deadline=None)
     settings.load_profile("genrec")
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[str, list[str]]]:
+    """Runs `genrec` in this process: what it prints, and the lines that it complains in."""
+    from genrec import cli
+
+    monkeypatch.setenv("COLUMNS", "100")
+    logger = logging.getLogger("genrec")
+
+    def run(*arguments: str, status: int = 0) -> tuple[str, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["genrec", *arguments])
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "propagate", True)
+        exited = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            exited = stop.code
+        shown, complaints = capsys.readouterr()
+        assert exited == status, complaints
+        return shown, complaints.splitlines()
+
+    return run
 
 
 @pytest.fixture(scope="session")

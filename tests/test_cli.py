@@ -1,9 +1,7 @@
 """`genrec recommend`, called in this process, against the same lists from Python."""
 
 import json
-import logging
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +18,12 @@ ONE_SHAPE = ("--decoding.batch-size", "1")  # takes less time to compile than ma
 
 
 @pytest.fixture
-def recommend(tiny_run, tmp_path, monkeypatch, capsys):
-    """Runs the command in an empty folder: what it prints, and the lines that it complains in."""
+def recommend(command, tiny_run, tmp_path, monkeypatch):
+    """Runs `genrec recommend` in an empty folder, see `command`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    logger = logging.getLogger("genrec")
 
     def run(*arguments, folder=tiny_run, status=0):
-        monkeypatch.setattr(sys, "argv", ["genrec", "recommend", str(folder), *arguments])
-        monkeypatch.setattr(logger, "handlers", [])
-        monkeypatch.setattr(logger, "propagate", True)
-        exited = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            exited = stop.code
-        shown, complaints = capsys.readouterr()
-        assert exited == status, complaints
-        return shown, complaints.splitlines()
+        return command("recommend", str(folder), *arguments, status=status)
 
     return run
 

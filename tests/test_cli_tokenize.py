@@ -1,30 +1,19 @@
 """`genrec tokenize` of a run that has semantic IDs: shown, added to, taken from."""
 
 import shutil
-import sys
 
 import pytest
 
-from genrec import cli
-
 
 @pytest.fixture
-def tokenize(tiny_run, tmp_path, monkeypatch, capsys):
-    """Runs the command on a run of its own: what it prints, or the one line of complaint."""
+def tokenize(command, tiny_run, tmp_path):
+    """Runs the command on a run of its own: what it prints, or the lines of complaint."""
     shutil.copytree(tiny_run, tmp_path / "run")
-    monkeypatch.setenv("COLUMNS", "100")
     (tmp_path / "new.csv").write_text("item_id,title,genre\nn1,New film 1,genre1\n")
 
     def run(*arguments, status=0):
-        monkeypatch.setattr(sys, "argv", ["genrec", "tokenize", str(tmp_path / "run"), *arguments])
-        exited = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            exited = stop.code
-        shown, complaints = capsys.readouterr()
-        assert exited == status, complaints
-        return complaints.splitlines() if status else shown
+        shown, complaints = command("tokenize", str(tmp_path / "run"), *arguments, status=status)
+        return complaints if status else shown
 
     return run
 
