@@ -184,7 +184,7 @@ def _run(name: str, arguments: list[str]) -> None:
 
     # These take seconds, which help and a mistyped setting should not.
     from genrec import pipeline
-    from genrec.evaluation import results_table
+    from genrec.evaluation import details_tables, results_table
     from genrec.examples import examples
     from genrec.tokenizer import health_table
 
@@ -204,7 +204,10 @@ def _run(name: str, arguments: list[str]) -> None:
         health = read_json(folder / "tokenizer" / "health.json")
         console.print(health_table(health), soft_wrap=True)
     if name in ("run", "evaluate"):
-        console.print(results_table(read_json(folder / "metrics.json"), "test"))
+        metrics = read_json(folder / "metrics.json")
+        console.print(results_table(metrics, "test"))
+        for table in details_tables(metrics, "test") if name == "evaluate" else []:
+            console.print(table)
     if name == "run":
         _print_examples(console, examples(folder))
         console.print(f"Everything is in {folder}: {', '.join(pipeline.files(folder))}")

@@ -221,8 +221,8 @@ class DecodingConfig:
 class EvaluationConfig:
     """What is measured on the held-out items, over the full catalogue."""
 
-    top_k: tuple[int, ...] = (5, 10)
-    """Cut-offs of Recall and NDCG."""
+    top_k: tuple[int, ...] = (1, 5, 10, 20, 50)
+    """Cut-offs of Recall, NDCG, MRR and hit rate; those above decoding.beam are left out."""
     neighbours: int = 100
     """Most similar items that the item-kNN baseline keeps for each item."""
 
@@ -316,10 +316,8 @@ def check(config: Config) -> None:
         "training.warmup must lie in 0…1": 0 <= training.warmup <= 1,
         "training.weight_decay must not be below 0": training.weight_decay >= 0,
         "training.item_loss must not be below 0": training.item_loss >= 0,
-        "evaluation.top_k must name cut-offs from 1 to decoding.beam": (
-            len(config.evaluation.top_k) > 0
-            and min(config.evaluation.top_k) >= 1
-            and max(config.evaluation.top_k) <= decoding.beam
+        "evaluation.top_k must name cut-offs from 1 on, one of them at most decoding.beam": (
+            len(config.evaluation.top_k) > 0 and 1 <= min(config.evaluation.top_k) <= decoding.beam
         ),
     }
     shares = {

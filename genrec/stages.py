@@ -1,5 +1,8 @@
 """What each stage does: reads the files of those before it from the run folder, writes its own."""
 
+import resource
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,14 @@ from genrec.config import Config
 from genrec.data import load_dataset, prepare
 from genrec.decoding import ListsWriter
 from genrec.embedding import embed_file, embed_tfidf
-from genrec.evaluation import Evaluation, Recommend, evaluate, item_knn, most_popular
+from genrec.evaluation import (
+    Evaluation,
+    Recommend,
+    details,
+    evaluate,
+    item_knn,
+    most_popular,
+)
 from genrec.files import read_json, replacing, write_json
 from genrec.tokenizer import (
     after_collisions,
@@ -32,6 +42,8 @@ from genrec.tokenizer import (
     semantic_ids_of,
 )
 from genrec.training import train
+
+_MAXRSS_PER_GIB = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,7 @@ def make_metrics(task: Task) -> str:
     items = items_of(folder)
     dataset = items.dataset
     test, training = dataset.held_out("test"), dataset.training()
+    top_k = [k for k in config.evaluation.top_k if k <= config.decoding.beam]
 
     def measured(recommend: Recommend) -> Evaluation:
         return evaluate(
@@ -145,7 +158,7 @@ def make_metrics(task: Task) -> str:
             test.histories,
             test.targets,
             k=config.decoding.beam,
-            top_k=config.evaluation.top_k,
+            top_k=top_k,
             num_items=dataset.num_items,
         )
 
@@ -153,10 +166,25 @@ def make_metrics(task: Task) -> str:
         "most_popular": most_popular(training, dataset.num_items),
         "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
     }
+    started = time.perf_counter()
     ours = measured(best_recommender(config, folder, items, progress_name="evaluate"))
+    speed = 2 * len(test.targets) / (time.perf_counter() - started)
     theirs = {name: {"test": measured(each).to_json()} for name, each in baselines.items()}
+    both = {"unfiltered": ours.unfiltered, "filtered": ours.filtered}
+    known = {
+        "top_k": top_k,
+        "vectors": items.content,
+        "categories": dataset.categories(config.data.columns.category),
+        "seed": config.seed,
+    }
+    found = {
+        protocol: details(ranking, test.histories, test.targets, training, **known)
+        for protocol, ranking in both.items()
+    }
     for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
         with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
             writer.write(dataset.user_ids, ranking.items, ranking.scores)
-    write_json(folder / "metrics.json", {"test": ours.to_json(), "baselines": theirs})
-    return f"{len(test.targets):,} test users"
+    entry = {"test": {**ours.to_json(), "details": found}, "baselines": theirs}
+    write_json(folder / "metrics.json", entry)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MAXRSS_PER_GIB
+    return f"{len(test.targets):,} test users, {speed:,.0f} lists/s, {memory:.1f} GiB at most"

@@ -122,7 +122,7 @@ def test_a_missing_file_is_named():
         ("data.interactions=x.csv", "one of data.dataset and data.interactions"),
         ("model.heads=3", "model.heads must divide"),
         ("training.row-length=20", "training.row_length"),
-        ("decoding.beam=5", "evaluation.top_k"),
+        ("evaluation.top-k=60", "evaluation.top_k must name cut-offs from 1 on"),
         ("training.epochs=0", "training.epochs must be above 0"),
         ("embedding.kind=file", "embedding.path"),
         ("model.user_tokens=9", "model.user_tokens goes with model.encoder bidirectional"),

@@ -1,7 +1,8 @@
 """How good the recommendations are: protocol, metrics and baselines."""
 
 from genrec.evaluation.baselines import item_knn, most_popular
-from genrec.evaluation.metrics import ndcg_at, recall_at, summarise, target_ranks
+from genrec.evaluation.details import details, details_tables
+from genrec.evaluation.metrics import mrr_at, ndcg_at, recall_at, summarise, target_ranks
 from genrec.evaluation.protocol import Evaluation, Ranking, Recommend, evaluate
 from genrec.evaluation.table import results_table
 
@@ -9,9 +10,12 @@ __all__ = [
     "Evaluation",
     "Ranking",
     "Recommend",
+    "details",
+    "details_tables",
     "evaluate",
     "item_knn",
     "most_popular",
+    "mrr_at",
     "ndcg_at",
     "recall_at",
     "results_table",

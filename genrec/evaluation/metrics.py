@@ -1,4 +1,4 @@
-"""Recall@K and NDCG@K with one relevant item per user, over whole ranked lists.
+"""Recall@K, NDCG@K and MRR@K with one relevant item per user, over whole ranked lists.
 
 A user whose target is not in the list counts as 0 and stays in the average.
 """
@@ -66,19 +66,32 @@ def ndcg_at(ranks: np.ndarray, k: int, width: int) -> np.ndarray:
     return recall_at(ranks, k, width) / np.log2(ranks + 2.0)
 
 
+def mrr_at(ranks: np.ndarray, k: int, width: int) -> np.ndarray:
+    """Reciprocal rank of each user: 1 / (rank + 1) if the target is among the first `k`, else 0.
+
+    Arguments, result and errors as in `recall_at`.
+    """
+    return recall_at(ranks, k, width) / (ranks + 1.0)
+
+
+def per_user(ranks: np.ndarray, top_k: Sequence[int], width: int) -> dict[str, np.ndarray]:
+    """Every metric of every user, float64 (U,): {"recall@5": …, "ndcg@5": …, "mrr@5": …, …}.
+
+    The hit rate, whether any relevant item is listed, is Recall, because there is one.
+    """
+    metrics = {"recall": recall_at, "ndcg": ndcg_at, "mrr": mrr_at, "hit_rate": recall_at}
+    return {f"{name}@{k}": of(ranks, k, width) for k in top_k for name, of in metrics.items()}
+
+
 def summarise(ranks: np.ndarray, top_k: Sequence[int], width: int) -> dict[str, float]:
-    """The means over all users: {"recall@5": …, "ndcg@5": …, …} for the cut-offs `top_k`.
+    """The means of `per_user` over all users, for the cut-offs `top_k`.
 
     Raises:
         ValueError: there are no users, or a cut-off is not in 1…width.
     """
     if len(ranks) == 0:
         raise ValueError("there are no users to average over")
-    means: dict[str, float] = {}
-    for k in top_k:
-        means[f"recall@{k}"] = float(recall_at(ranks, k, width).mean())
-        means[f"ndcg@{k}"] = float(ndcg_at(ranks, k, width).mean())
-    return means
+    return {name: float(values.mean()) for name, values in per_user(ranks, top_k, width).items()}
 
 
 def _holds_twice(recommended: np.ndarray) -> np.ndarray:

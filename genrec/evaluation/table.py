@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-_SHOWN_CUT_OFFS = 2
+_SHOWN_CUT_OFFS = (5, 10)
 _PROTOCOLS = ("unfiltered", "filtered")
 _NAMES = {"recall": "Recall", "ndcg": "NDCG"}
 
@@ -22,8 +22,8 @@ def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") 
         name: what to call the model's row.
 
     Returns:
-        One row per recommender, unfiltered and then filtered; Recall and NDCG at the first two
-        cut-offs; the best of either part in bold.
+        One row per recommender, unfiltered and then filtered; Recall and NDCG at 5 and 10, or else
+        at the first two cut-offs; the best of either part in bold.
 
     Raises:
         ValueError: a recommender has no figures for `split`, or was measured on other users or at
@@ -42,7 +42,10 @@ def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") 
         if row["users"] != rows[name]["users"]:
             raise ValueError(f"{recommender} was measured on other users than {name}")
 
-    measures = list(rows[name]["unfiltered"])[: _SHOWN_CUT_OFFS * len(_NAMES)]
+    there = dict.fromkeys(int(measure.split("@")[1]) for measure in rows[name]["unfiltered"])
+    usual = [k for k in there if k in _SHOWN_CUT_OFFS]
+    shown = usual if len(usual) > 1 else list(there)[: len(_SHOWN_CUT_OFFS)]
+    measures = [f"{measure}@{k}" for k in shown for measure in _NAMES]
     table = Table(box=box.SIMPLE_HEAD, caption=_caption(rows[name], split), caption_justify="left")
     for column in ("", "recommender"):
         table.add_column(column, overflow="fold")

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from genrec.evaluation import ndcg_at, recall_at, summarise, target_ranks
+from genrec.evaluation import mrr_at, ndcg_at, recall_at, summarise, target_ranks
 
 
 def test_metrics_by_hand():
@@ -14,11 +15,13 @@ def test_metrics_by_hand():
     assert ranks.tolist() == [0, 2, 1, 3]
     assert recall_at(ranks, 2, 3).tolist() == [1, 0, 1, 0]
     np.testing.assert_allclose(ndcg_at(ranks, 3, 3), [1, 1 / 2, 1 / np.log2(3), 0])
+    np.testing.assert_allclose(mrr_at(ranks, 3, 3), [1, 1 / 3, 1 / 2, 0])
     assert summarise(ranks, (1, 2), 3) == {
-        "recall@1": 1 / 4,
-        "ndcg@1": 1 / 4,
+        **{f"{metric}@1": 1 / 4 for metric in ("recall", "ndcg", "mrr", "hit_rate")},
         "recall@2": 2 / 4,
         "ndcg@2": pytest.approx((1 + 1 / np.log2(3)) / 4),
+        "mrr@2": (1 + 1 / 2) / 4,
+        "hit_rate@2": 2 / 4,
     }
 
 
@@ -51,10 +54,30 @@ def test_metrics_agree_with_scikit_learn(case):
     np.testing.assert_allclose(ndcg_at(ranks, k, width), expected)
     found = [target in row[:k] for row, target in zip(recommended, targets, strict=True)]
     assert recall_at(ranks, k, width).tolist() == found
-    assert summarise(ranks, (k,), width) == {
-        f"recall@{k}": pytest.approx(np.mean(found)),
-        f"ndcg@{k}": pytest.approx(np.mean(expected)),
+    means = summarise(ranks, (k,), width)
+    assert means[f"recall@{k}"] == means[f"hit_rate@{k}"] == pytest.approx(np.mean(found))
+    assert means[f"ndcg@{k}"] == pytest.approx(np.mean(expected))
+
+
+@given(ranked_lists())
+def test_metrics_agree_with_trec_eval(case):
+    _, recommended, targets, k = case
+    width = recommended.shape[1]
+    wanted = {f"u{user}": {f"i{target}": 1} for user, target in enumerate(targets.tolist())}
+    lists = {  # cut at k: its reciprocal rank has no cut-off
+        f"u{user}": {f"i{item}": float(width - place) for place, item in enumerate(row[:k])}
+        for user, row in enumerate(recommended.tolist())
     }
+    names = {"recip_rank", f"ndcg_cut.{k}", f"recall.{k}", f"success.{k}"}
+    found = pytrec_eval.RelevanceEvaluator(wanted, names).evaluate(lists)
+    means = summarise(target_ranks(recommended, targets), (k,), width)
+    for name, theirs in {
+        "mrr": "recip_rank",
+        "ndcg": f"ndcg_cut_{k}",
+        "recall": f"recall_{k}",
+        "hit_rate": f"success_{k}",
+    }.items():
+        assert means[f"{name}@{k}"] == pytest.approx(np.mean([u[theirs] for u in found.values()]))
 
 
 def test_a_missing_target_is_no_hit_at_any_cut_off():
@@ -66,13 +89,13 @@ def test_a_missing_target_is_no_hit_at_any_cut_off():
 def test_users_who_are_missed_stay_in_the_average():
     recommended = np.array([[0, 1]] * 4, np.int32)
     ranks = target_ranks(recommended, np.array([0, 5, 6, 7], np.int32))
-    assert summarise(ranks, (2,), 2) == {"recall@2": 0.25, "ndcg@2": 0.25}
+    assert set(summarise(ranks, (2,), 2).values()) == {0.25}
 
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_a_cut_off_outside_the_list_is_refused(k):
     ranks = target_ranks(np.array([[0, 1, 2]], np.int32), np.array([9], np.int32))
-    for measure in (recall_at, ndcg_at):
+    for measure in (recall_at, ndcg_at, mrr_at):
         with pytest.raises(ValueError, match="cut-off"):
             measure(ranks, k, 3)
 

@@ -35,22 +35,15 @@ def test_evaluation_by_hand():
     assert result.filtered.items.tolist() == FILTERED
     assert result.filtered.items.dtype == np.int32
     assert result.filtered.scores.dtype == np.float32
-    assert result.to_json() == {
-        "users": 3,
-        "repeat_targets": 1,
-        "unfiltered": {
-            "recall@1": pytest.approx(1 / 3),
-            "ndcg@1": pytest.approx(1 / 3),
-            "recall@3": pytest.approx(2 / 3),
-            "ndcg@3": pytest.approx((1 / np.log2(3) + 1) / 3),
-        },
-        "filtered": {
-            "recall@1": pytest.approx(1 / 3),
-            "ndcg@1": pytest.approx(1 / 3),
-            "recall@3": pytest.approx(2 / 3),
-            "ndcg@3": pytest.approx((1 + 1 / 2) / 3),
-        },
+    figures = result.to_json()
+    assert (figures["users"], figures["repeat_targets"]) == (3, 1)
+    expected = {
+        "unfiltered": [1 / 3, 1 / 3, 1 / 3, 2 / 3, (1 / np.log2(3) + 1) / 3, (1 / 2 + 1) / 3],
+        "filtered": [1 / 3, 1 / 3, 1 / 3, 2 / 3, (1 + 1 / 2) / 3, (1 + 1 / 3) / 3],
     }
+    names = [f"{metric}@{k}" for k in (1, 3) for metric in ("recall", "ndcg", "mrr")]
+    for protocol, values in expected.items():
+        assert [figures[protocol][name] for name in names] == pytest.approx(values)
 
 
 def test_the_recommender_sees_the_histories_as_they_were_given_and_both_protocols():
