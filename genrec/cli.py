@@ -18,7 +18,7 @@ from rich.table import Table
 
 from genrec.config import Config, DecodingConfig
 from genrec.errors import UserError
-from genrec.files import read_json
+from genrec.files import read_json, write_json
 from genrec.progress import progress
 from genrec.settings import file_arguments, parse
 
@@ -123,6 +123,20 @@ class Recommend:
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
 
 
+@dataclass(frozen=True)
+class Compare:
+    """Compare evaluated runs on their test users: over seeds, and with the first one."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs; those that differ in their seed only count as one recommender."""
+    unfiltered: bool = False
+    """Compare the lists that may hold items of the history."""
+    json: Path | None = None
+    """File for the figures."""
+    plot: Path | None = None
+    """Image file to draw (.svg, .png, .pdf); needs matplotlib."""
+
+
 _AT_ONCE = 8192
 """Requests of a file that are read, answered and written together."""
 
@@ -134,6 +148,7 @@ _COMMANDS = {
     "train": Train,
     "evaluate": Evaluate,
     "recommend": Recommend,
+    "compare": Compare,
 }
 
 
@@ -167,6 +182,8 @@ def _dispatch(arguments: list[str]) -> None:
         print(importlib.metadata.version("genrec"))
     elif name == "recommend":
         _recommend(rest)
+    elif name == "compare":
+        _compare(parse(Compare, rest, name))
     elif name == "tokenize" and _changes_or_shows(given := parse(Tokenize, rest, name)):
         _upkeep(given)
     elif name in _COMMANDS:
@@ -211,6 +228,36 @@ def _run(name: str, arguments: list[str]) -> None:
     if name == "run":
         _print_examples(console, examples(folder))
         console.print(f"Everything is in {folder}: {', '.join(pipeline.files(folder))}")
+
+
+def _compare(command: Compare) -> None:
+    if len(command.runs) < 2:
+        raise UserError("compare what? name at least two runs")
+
+    from genrec.compare import METRICS, difference, load_recommenders, plot, to_json, verdict
+
+    protocol = "unfiltered" if command.unfiltered else "filtered"
+    found, console = load_recommenders(command.runs, protocol), Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, caption=f"{protocol}, test items", caption_justify="left")
+    for title in ("recommender", "seeds", *(metric.replace("@", " @ ") for metric in METRICS)):
+        table.add_column(title, justify="left" if title == "recommender" else "right")
+    for each in found:
+        spreads = [each.spread(metric) for metric in METRICS]
+        figures = (
+            f"{each.mean(metric):.4f}" + (f" ± {spread:.4f}" if spread is not None else "")
+            for metric, spread in zip(METRICS, spreads, strict=True)
+        )
+        table.add_row(escape(each.name), ", ".join(map(str, each.seeds)), *figures)
+    console.print(table)
+    first, *others = found
+    for each in others:
+        for metric in METRICS:
+            line = verdict(first, each, metric, difference(first, each, metric))
+            console.print(line, soft_wrap=True, markup=False)
+    if command.json:
+        write_json(command.json, to_json(found, protocol))
+    if command.plot:
+        plot(found, protocol, command.plot)
 
 
 def _changes_or_shows(command: Tokenize) -> bool:

@@ -2,7 +2,7 @@
 
 from genrec.evaluation.baselines import item_knn, most_popular
 from genrec.evaluation.details import details, details_tables
-from genrec.evaluation.metrics import mrr_at, ndcg_at, recall_at, summarise, target_ranks
+from genrec.evaluation.metrics import mrr_at, ndcg_at, per_user, recall_at, summarise, target_ranks
 from genrec.evaluation.protocol import Evaluation, Ranking, Recommend, evaluate
 from genrec.evaluation.table import results_table
 
@@ -17,6 +17,7 @@ __all__ = [
     "most_popular",
     "mrr_at",
     "ndcg_at",
+    "per_user",
     "recall_at",
     "results_table",
     "summarise",
