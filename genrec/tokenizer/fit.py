@@ -72,9 +72,9 @@ def fit_rqvae(
 
     Returns:
         The tokenizer, and its history: for each of these intervals the `step` at its end, the
-        loss and its terms, `relative_error` (‖x − x̂‖² / ‖x − mean‖² over the batches), and per
-        level `used` (share of the codes), `perplexity` and `energy` (mean square of what is left
-        over before the level, relative to the latents').
+        loss and its terms, `relative_error` (‖x − x̂‖² / ‖x − mean‖² over the batches, with noise),
+        and per level `used` (share of the codes), `perplexity` and `energy` (mean square of what is
+        left over before the level, relative to the latents').
 
     Raises:
         UserError: vectors of the wrong shape or not finite, a setting out of range, a loss that
