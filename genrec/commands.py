@@ -1,0 +1,126 @@
+"""What each command is told; the docstrings are its help."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from genrec.config import Config, DecodingConfig
+
+
+@dataclass(frozen=True)
+class OfRun:
+    """What every command that makes a part of a run is told."""
+
+    target: tyro.conf.Positional[Path]
+    """A config (YAML), or the folder of a run that was made from one."""
+    out: Path | None = None
+    """Folder of the run; without it, runs/ and the config's name."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+class Run(OfRun):
+    """All stages in order, then what came of it; stages that are done are skipped."""
+
+
+class Prepare(OfRun):
+    """Stage 1: read interactions and items; clean, order and number them."""
+
+
+class Embed(OfRun):
+    """Stage 2: turn each item's text into a vector."""
+
+
+@dataclass(frozen=True)
+class Tokenize(OfRun):
+    """Stage 3: turn each item's vector into a semantic ID; or, in a run that has them, show them
+    (--show), and let items come (--append) and go (--remove) without changing one."""
+
+    show: bool = False
+    """Print the branches of the tree of semantic IDs, with their words and examples."""
+    prefix: str | None = None
+    """show: codes to begin with, such as 12,7."""
+    top: int = 20
+    """show: the largest branches, so many."""
+    append: Path | None = None
+    """File of new items, with the columns that the run's items have; they get codes, and are
+    recommended from now on. Items that are there already stay as they are."""
+    vectors: Path | None = None
+    """append: .npy file of their vectors, where those of the run came from a file too."""
+    remove: tuple[str, ...] = ()
+    """Ids or titles of items that are recommended no more; --append brings them back."""
+
+
+@dataclass(frozen=True)
+class Train(OfRun):
+    """Stage 4: train the encoder-decoder; goes on where it was interrupted."""
+
+    distributed: bool = False
+    """This is one of several processes that train together, each with devices of its own: found by
+    SLURM, GKE, TPU pods and Open MPI, or by the environment variables JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID. All of them must see the run's folder."""
+
+
+class Evaluate(OfRun):
+    """Stage 5: measure it on the held-out items, beside two baselines."""
+
+
+@dataclass(frozen=True)
+class Recommend:
+    """Recommend items to go on with: after a history, for a file of them, or for all users."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a trained run."""
+    history: tuple[str, ...] | None = None
+    """Item ids or titles, oldest first; none of them for somebody of whom nothing is known."""
+    histories: Path | None = None
+    """File of histories, JSON lines or Parquet: user_id; items, a list of ids or titles; and, if
+    wanted, timestamps, a list of seconds since 1970; block and allow, lists of items for this
+    user alone."""
+    all: bool = False
+    """Recommend to every user of the log, after all that they had."""
+    k: int = 10
+    """Number of items to recommend."""
+    include_history: bool = False
+    """Recommend items of the history again."""
+    block: Path | None = None
+    """File of items that nobody may get: an id or title on each line, or Parquet with item_id."""
+    allow: Path | None = None
+    """File of the only items that anybody may get."""
+    unconstrained: bool = False
+    """Search all codes, also those that no item has, and rank by them alone; the nearest item
+    stands in for codes that no item has."""
+    codes: bool = False
+    """Give the items' codes too."""
+    out: Path | None = None
+    """Parquet file for the result: user_id, item_id (list), score (list) and, if asked for, codes
+    (list of lists)."""
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare evaluated runs on their test users: over seeds, and with the first one."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs; those that differ in their seed only count as one recommender."""
+    unfiltered: bool = False
+    """Compare the lists that may hold items of the history."""
+    json: Path | None = None
+    """File for the figures."""
+    plot: Path | None = None
+    """Image file to draw (.svg, .png, .pdf); needs matplotlib."""
+
+
+COMMANDS = {
+    "run": Run,
+    "prepare": Prepare,
+    "embed": Embed,
+    "tokenize": Tokenize,
+    "train": Train,
+    "evaluate": Evaluate,
+    "recommend": Recommend,
+    "compare": Compare,
+}
+"""By name, in the order of the help."""
