@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument(
         "--parts", nargs="+", choices=("fit", "encoding", "drift"), default=("fit",)
     )
+    parser.add_argument("--set", help="YAML, such as {noise: 0, hidden: [512, 256]}")
     parser.add_argument("--others", type=Path, help="vectors of another catalogue, for the drift")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--items", type=int, default=5_000_000, help="of the encoding")
