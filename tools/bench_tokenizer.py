@@ -119,13 +119,8 @@ def main() -> None:
 
 def measure_fit(name: str, settings: dict[str, Any], vectors: np.ndarray) -> dict[str, Any]:
     """Fits one tokenizer; what it took and what came of it."""
-    fit = (
-        fit_faiss
-        if name == FAISS
-        else fit_torch
-        if name == TORCH
-        else fit_genrec(KINDS.get(name, {}))
-    )
+    rivals = {FAISS: fit_faiss, TORCH: fit_torch}
+    fit = rivals[name] if name in rivals else fit_genrec(settings)
     started = time.perf_counter()
     encode = fit(vectors)
     seconds = time.perf_counter() - started
