@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from genrec.checkpoints import Checkpoints
 from genrec.config import Config, DataConfig, ModelConfig, TokenizerConfig
 from genrec.data import Dataset, Source, load_dataset, movielens_100k
 from genrec.decoding import Options, Recommender, Resolver, order_within
@@ -26,7 +27,6 @@ from genrec.tokenizer import (
     load_semantic_ids,
     load_tokenizer,
 )
-from genrec.training import Checkpoints
 
 COOCCURRENCE_DIM = 128
 """Width of the co-occurrence vectors; more of it is noise on histories of ten items."""
@@ -59,7 +59,11 @@ def data_source(data: DataConfig) -> Source:
 
 
 def fit_tokenizer(
-    vectors: np.ndarray, settings: TokenizerConfig, *, seed: int
+    vectors: np.ndarray,
+    settings: TokenizerConfig,
+    *,
+    seed: int,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Tokenizer, list[dict[str, Any]]]:
     """A tokenizer of the kind wanted, and the history of its training, empty where there is none.
 
@@ -89,6 +93,7 @@ def fit_tokenizer(
         objective=objective,
         collapse=settings.collapse,
         seed=seed,
+        checkpoints=checkpoints,
     )
 
 

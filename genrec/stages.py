@@ -1,8 +1,11 @@
 """What each stage does: reads the files of those before it from the run folder, writes its own."""
 
+import contextlib
 import resource
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from genrec.assembly import (
     tokenized_vectors,
     validation,
 )
+from genrec.checkpoints import Checkpoints
 from genrec.config import Config
 from genrec.data import load_dataset, prepare
 from genrec.decoding import ListsWriter
@@ -33,6 +37,7 @@ from genrec.evaluation import (
     most_popular,
 )
 from genrec.files import read_json, replacing, write_json
+from genrec.manifest import fingerprint
 from genrec.tokenizer import (
     after_collisions,
     health,
@@ -94,7 +99,8 @@ def make_semantic_ids(task: Task) -> str:
     dataset = load_dataset(folder / "dataset")
     content = np.load(folder / "embeddings.npy", mmap_mode="r")
     vectors = tokenized_vectors(config, dataset, content)
-    tokenizer, history = fit_tokenizer(vectors, settings, seed=config.seed)
+    with _unfinished(task, ".tokenizer") as place, Checkpoints(place, task.identity) as kept:
+        tokenizer, history = fit_tokenizer(vectors, settings, seed=config.seed, checkpoints=kept)
     codes, sizes = tokenizer.encode(vectors), tokenizer.codebook_sizes
     categories = dataset.categories(config.data.columns.category)
     report = health(codes, sizes, vectors, tokenizer.decode, categories)
@@ -112,6 +118,20 @@ def make_semantic_ids(task: Task) -> str:
     spelt = "x".join(map(str, ids.codebook_sizes))
     last = " without the last" * (settings.collisions == "code")
     return f"{settings.kind}, {spelt} codes; {report['distinct_share']:.1%} distinct{last}"
+
+
+@contextlib.contextmanager
+def _unfinished(task: Task, name: str) -> Iterator[Path]:
+    """A folder for what a stage can go on from, until it has come to its end.
+
+    What another stage left there, one of other settings or data, is deleted.
+    """
+    place = task.folder / name / fingerprint(task.identity)[:16]
+    for other in (task.folder / name).glob("*"):
+        if other != place:
+            shutil.rmtree(other)
+    yield place
+    shutil.rmtree(place.parent)
 
 
 def make_checkpoints(task: Task) -> str:

@@ -14,12 +14,14 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from genrec.checkpoints import Checkpoints
 from genrec.errors import UserError
 from genrec.progress import progress
 from genrec.tokenizer.collapse import collapse_error, collapsed
 from genrec.tokenizer.components import principal_components
-from genrec.tokenizer.kmeans import distinct_rows, residual_kmeans
+from genrec.tokenizer.kmeans import distinct_rows, nearest, residual_kmeans
 from genrec.tokenizer.rqvae import (
+    Average,
     Losses,
     Objective,
     RqVae,
@@ -30,11 +32,16 @@ from genrec.tokenizer.rqvae import (
     revive,
 )
 from genrec.tokenizer.tokenizer import Tokenizer
-from genrec.tokenizer.vectors import check_vectors, sample_rows
+from genrec.tokenizer.vectors import check_vectors, in_chunks, sample_rows
 
 _STEPS_PER_CALL = 50
+_CHECKPOINT_EVERY = 500
+"""Steps; a few seconds."""
 _SAMPLES_PER_CODE = 4
 """Vectors seen for each code of the largest codebook before an unused one is called dead."""
+
+_REVIVALS = 4
+"""Rounds in the end; a revived code may take all the items of another."""
 
 
 def fit_rqvae(
@@ -49,13 +56,14 @@ def fit_rqvae(
     objective: Objective,
     collapse: float,
     seed: int,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Tokenizer, list[dict[str, Any]]]:
     """Fits an RQ-VAE, or a residual vector quantizer, to the vectors of a catalogue.
 
     The input is centred and scaled to unit variance. Encoder and decoder start as the projection
     on the principal components and back, the codebooks as residual k-means of the projections;
     AdamW improves all of them together. Every 50 steps (more for large codebooks and small
-    batches) codes that were not used are revived.
+    batches) codes that were not used are revived, and once more in the end.
 
     Args:
         vectors: float (N, D), finite; may be memory-mapped.
@@ -69,6 +77,8 @@ def fit_rqvae(
         objective: what is minimised, and how the codebooks follow.
         collapse: share of its codes below which a level has collapsed.
         seed: of initial parameters, k-means and the order of the vectors.
+        checkpoints: where the fit goes on from, and what it leaves every 500 steps; one that was
+            interrupted then ends with the same tokenizer.
 
     Returns:
         The tokenizer, and its history: for each of these intervals the `step` at its end, the
@@ -93,12 +103,13 @@ def fit_rqvae(
     graph = nnx.graphdef(jax.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
     params: Any = nnx.to_pure_dict(nnx.state(make(rngs=nnx.Rngs(seed)), nnx.Param))
     sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
+    latents = sample
     if hidden is not None:
         params["encoder"]["linear"]["kernel"] = jnp.array(components)
         params["decoder"]["linear"]["kernel"] = jnp.array(components.T)
-        sample = sample @ components
-    distinct = len(distinct_rows(sample))
-    for level, codebook in enumerate(residual_kmeans(sample, codebook_sizes, seed=seed)):
+        latents = sample @ components
+    distinct = len(distinct_rows(latents))
+    for level, codebook in enumerate(residual_kmeans(latents, codebook_sizes, seed=seed)):
         params["codebooks"][level] = jnp.array(codebook)
 
     optimiser = _optimiser(learning_rate, steps)
@@ -106,10 +117,14 @@ def fit_rqvae(
     state = {"params": params, "opt": optimiser.init(params)}
     if objective.ema_decay is not None:
         state["average"] = averages(params["codebooks"], batch_size)
-    batches, key = _batches(vectors, batch_size, seed), jax.random.key(seed)
-    interval = max(_STEPS_PER_CALL, -(-_SAMPLES_PER_CODE * max(codebook_sizes) // batch_size))
     history: list[dict[str, Any]] = []
-    with progress("tokenize", total=steps, unit="step") as bar:
+    done = (checkpoints and checkpoints.latest) or 0
+    if checkpoints is not None and done:
+        state, position = checkpoints.restore(done, state)
+        history = position["history"]
+    batches, key = _batches(vectors, batch_size, seed, skip=done), jax.random.key(seed)
+    interval = max(_STEPS_PER_CALL, -(-_SAMPLES_PER_CODE * max(codebook_sizes) // batch_size))
+    with progress("tokenize", total=steps, unit="step", done=done) as bar:
         while bar.done < steps:
             count = min(interval, steps - bar.done)
             x = np.stack([next(batches) for _ in range(count)])
@@ -126,12 +141,19 @@ def fit_rqvae(
             history.append(record)
             _stop_if_collapsed(history, codebook_sizes, min(distinct, count * batch_size), collapse)
             bar.advance(count, error=record["relative_error"], used=min(record["used"]))
+            due = bar.done % _CHECKPOINT_EVERY < count and bar.done < steps
+            if checkpoints is not None and due:
+                checkpoints.save(bar.done, state, {"history": history}, None)
     if (error := history[-1]["relative_error"]) > 1:
         raise UserError(
             "the tokenizer learned nothing: its codes describe the vectors worse than their mean "
             f"does (relative error {error:.3g}): lower tokenizer.learning_rate"
         )
-    return Tokenizer(state["params"], mean, scale, hidden, latent_dim, codebook_sizes), history
+    params = state["params"]
+    model = nnx.merge(graph, params)
+    latents = [np.asarray(model.encode(jnp.asarray(x)))[:count] for x, count in in_chunks(sample)]
+    params["codebooks"] = _with_every_code_used(params["codebooks"], np.concatenate(latents))
+    return Tokenizer(params, mean, scale, hidden, latent_dim, codebook_sizes), history
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
@@ -182,14 +204,11 @@ def _train(
     }
     if objective.ema_decay is not None:
         fresh = averages(state["params"]["codebooks"], x.shape[1])
-        for level, average in state["average"].items():
+        for level, (count, total) in state["average"].items():
             moved = (state["params"]["codebooks"][level] != before[level]).any(axis=1)
-            state["average"][level] = jax.tree.map(
-                lambda new, old, moved=moved: jnp.where(
-                    moved.reshape(-1, *[1] * (old.ndim - 1)), new, old
-                ),
-                fresh[level],
-                average,
+            state["average"][level] = Average(
+                jnp.where(moved, fresh[level].count, count),
+                jnp.where(moved[:, None], fresh[level].total, total),
             )
     logs = {name: jnp.mean(values) for name, values in terms._asdict().items()}
     energy = jnp.mean(jnp.sum(residuals[:-1] ** 2, axis=2), axis=1)
@@ -212,13 +231,41 @@ def _optimiser(learning_rate: float, steps: int) -> optax.GradientTransformation
     return optax.adamw(schedule, weight_decay=0.1, mask=decayed)
 
 
-def _batches(vectors: np.ndarray, size: int, seed: int) -> Iterator[np.ndarray]:
-    """Endless batches, float32 (size, D): each epoch a new order, its incomplete rest left out."""
+def _batches(vectors: np.ndarray, size: int, seed: int, skip: int) -> Iterator[np.ndarray]:
+    """Endless batches, float32 (size, D), but for the first `skip`.
+
+    Each epoch has a new order, and its incomplete rest is left out.
+    """
     rng = np.random.default_rng(seed)
     while True:
         order = rng.permutation(len(vectors))
         for start in range(0, len(vectors) - size + 1, size):
-            yield np.asarray(vectors[order[start : start + size]], np.float32)
+            if skip:
+                skip -= 1
+            else:
+                yield np.asarray(vectors[order[start : start + size]], np.float32)
+
+
+def _with_every_code_used(
+    codebooks: dict[int, Float[Array, "_ d"]], latents: Float[np.ndarray, "N d"]
+) -> dict[int, Float[Array, "_ d"]]:
+    """The codebooks, with codes that none of the latents choose moved to where they serve some.
+
+    What training leaves unused: codes that noisy inputs chose, or that the last steps of the levels
+    before made needless. Level by level, because each change moves what is left over for the next.
+    """
+    after, left = {}, latents
+    for level, codebook in codebooks.items():
+        for _ in range(_REVIVALS):
+            codes = nearest(np.asarray(codebook), left)
+            counts = np.bincount(codes, minlength=len(codebook))
+            if counts.all():
+                break
+            rest = left - np.asarray(codebook)[codes]
+            codebook = revive(codebook, *map(jnp.asarray, (counts, left, rest)))
+        left = left - np.asarray(codebook)[nearest(np.asarray(codebook), left)]
+        after[level] = codebook
+    return after
 
 
 def _record(step: int, logs: dict[str, Any], dim: int) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""Training the encoder-decoder: packed batches, objective, loop, checkpoints."""
+"""Training the encoder-decoder: packed batches, objective, loop."""
 
-from genrec.training.checkpoints import Checkpoints
 from genrec.training.loop import train
 
-__all__ = ["Checkpoints", "train"]
+__all__ = ["train"]

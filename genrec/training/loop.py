@@ -9,12 +9,12 @@ import jax
 import numpy as np
 from flax import nnx
 
+from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
 from genrec.data.histories import Histories
 from genrec.errors import UserError
 from genrec.model import Catalogue, EncoderDecoder
 from genrec.training.batches import Plan, count_batches, epoch_batches
-from genrec.training.checkpoints import Checkpoints
 from genrec.training.distillation import order_by_codes
 from genrec.training.interruption import Interruption
 from genrec.training.mesh import by_rows, make_mesh, put, replicated, to_host

@@ -12,11 +12,11 @@ from flax import nnx
 from small import small_model
 from small_training import CATALOGUE, IDENTITY, NUM_ITEMS, SETTINGS, build, build_tiger, lines, run
 
+from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
 from genrec.data.histories import Histories
 from genrec.errors import UserError
 from genrec.model import Catalogue
-from genrec.training import Checkpoints
 from genrec.training.steps import weights
 
 

@@ -20,9 +20,16 @@ import jax
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from genrec.checkpoints.about import (
+    Damaged,
+    check_files,
+    differences,
+    plain,
+    read_about,
+    write_about,
+)
+from genrec.checkpoints.checksum import checksums, kinds
 from genrec.errors import UserError
-from genrec.training.about import Damaged, check_files, differences, plain, read_about, write_about
-from genrec.training.checksum import checksums, kinds
 
 SCHEMA = 1
 """Of what is stored."""

@@ -19,10 +19,10 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from genrec.checkpoints.about import read_about, write_about
+from genrec.checkpoints.checkpoints import SCHEMA, Checkpoints
+from genrec.checkpoints.checksum import checksums
 from genrec.errors import UserError
-from genrec.training.about import read_about, write_about
-from genrec.training.checkpoints import SCHEMA, Checkpoints
-from genrec.training.checksum import checksums
 
 IDENTITY = {"seed": 0, "model.d_model": 64, "dataset": "3fa1" * 16}
 POSITION = {"epoch": 3, "batch": 17, "loss": 0.1 + 0.2, "sums": [5e-324, -0.0, 1.7e308, 1 / 3]}
@@ -185,7 +185,7 @@ def test_arrays_of_another_model_are_refused(two, like, said):
 
 
 def test_another_schema_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("genrec.training.checkpoints.SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr("genrec.checkpoints.checkpoints.SCHEMA", SCHEMA + 1)
     fill(tmp_path, [0.1])
     monkeypatch.undo()
     with Checkpoints(tmp_path) as checkpoints:
@@ -298,7 +298,7 @@ def test_a_checkpoint_that_goes_while_it_is_read_is_not_called_damaged(two, tmp_
         shutil.rmtree(place)
         raise FileNotFoundError
 
-    monkeypatch.setattr("genrec.training.checkpoints.check_files", delete)
+    monkeypatch.setattr("genrec.checkpoints.checkpoints.check_files", delete)
     with Checkpoints(folder) as checkpoints:
         with pytest.raises(UserError, match="holds no checkpoint 10: run the command again"):
             checkpoints.restore(10, make_state())
@@ -316,7 +316,7 @@ def test_an_error_in_the_body_is_not_masked_by_that_of_a_write(tmp_path, monkeyp
     def full(*_):
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr("genrec.training.checkpoints.write_about", full)
+    monkeypatch.setattr("genrec.checkpoints.checkpoints.write_about", full)
     with pytest.raises(ZeroDivisionError) as error, Checkpoints(tmp_path, IDENTITY) as checkpoints:
         checkpoints.save(1, make_state(), POSITION, None)
         _ = 1 / 0
@@ -342,7 +342,7 @@ def test_a_write_that_the_system_refuses_is_reported(two, tmp_path, monkeypatch,
         f"{remedy}, and the same command goes on from checkpoint 20"
     )
     with monkeypatch.context() as patch:
-        patch.setattr("genrec.training.checkpoints.write_about", refuse)
+        patch.setattr("genrec.checkpoints.checkpoints.write_about", refuse)
         with pytest.raises(UserError) as error, Checkpoints(folder, IDENTITY) as checkpoints:
             checkpoints.save(30, make_state(3), POSITION, None)
         assert str(error.value) == said
@@ -451,7 +451,7 @@ TOGETHER = """
     def full(*_):
         raise OSError(errno.ENOSPC, "")
 
-    sys.modules["genrec.training.checkpoints"].write_about = full
+    sys.modules["genrec.checkpoints.checkpoints"].write_about = full
     with pytest.raises(UserError) as error, Checkpoints(folder, IDENTITY) as checkpoints:
         checkpoints.save(50, state, POSITION, None)
     said = "could not be written (No space left on device)" if index == 0 else "see process 0"
@@ -617,7 +617,7 @@ def test_the_checksum_is_of_the_order_too_and_does_not_depend_on_blocks(monkeypa
     assert checksums(jnp.asarray(np.roll(rows, 1, axis=2)))[""] != whole
     assert checksums(jnp.asarray(rows.swapaxes(0, 1)).reshape(rows.shape))[""] != whole
     for size in (1, 2, 11, 100):
-        monkeypatch.setattr("genrec.training.checksum._BLOCK", size)
+        monkeypatch.setattr("genrec.checkpoints.checksum._BLOCK", size)
         assert checksums(jnp.asarray(rows))[""] == whole
     assert checksums(jnp.zeros((0, 3)))[""] == "float32[0,3] " + "0" * 16
 
