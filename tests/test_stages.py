@@ -1,3 +1,4 @@
+import contextlib
 import shutil
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from genrec.config import DecodingConfig
 from genrec.errors import UserError
 from genrec.files import read_json, sha256
 from genrec.pipeline import config_of
-from genrec.tokenizer import load_tokenizer
+from genrec.tokenizer import fit, load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,30 @@ def test_a_collapsed_level_stops_the_stage_and_leaves_the_codes_that_were_there(
     tolerant = replace(config, tokenizer=replace(kmeans, collapse=0.1))
     stages.make_semantic_ids(stages.Task(tolerant, tmp_path, {}))
     assert sha256(tmp_path / "tokenizer") != before
+
+
+def test_an_interrupted_tokenizer_goes_on_unless_the_settings_are_others(
+    tiny_run, tmp_path, monkeypatch
+):
+    for name in ("dataset", "embeddings.npy", "config.yaml", "manifest.json"):
+        source = tiny_run / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    config, begun = config_of(tiny_run), []
+    monkeypatch.setattr(fit, "_CHECKPOINT_EVERY", 50)
+    train = fit._train
+
+    def interrupted(graph, optimiser, objective, state, x, key, reviving):
+        begun.append(int(state["opt"][0].count))
+        if len(begun) in (3, 5):
+            raise KeyboardInterrupt
+        return train(graph, optimiser, objective, state, x, key, reviving)
+
+    monkeypatch.setattr(fit, "_train", interrupted)
+    for changes in ({}, {"noise": 0.1}, {}):
+        changed = replace(config, tokenizer=replace(config.tokenizer, **changes))
+        with contextlib.suppress(KeyboardInterrupt):
+            genrec.run_stage("tokenize", changed, tmp_path)
+    # What other settings had begun was of no use to these, and is gone.
+    assert begun == [0, 50, 100, 0, 50, 0, 50, 100]
+    assert not (tmp_path / ".tokenizer").exists()
+    assert sha256(tmp_path / "tokenizer/health.json") == sha256(tiny_run / "tokenizer/health.json")

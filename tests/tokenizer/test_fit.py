@@ -1,7 +1,9 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genrec.checkpoints import Checkpoints
 from genrec.errors import UserError
 from genrec.tokenizer import Objective, fit, fit_rqvae, health, residual_kmeans
 from genrec.tokenizer.components import principal_components
@@ -206,3 +208,46 @@ def test_noise_lets_codes_fit_items_that_were_not_seen():
         rebuilt = tokenizer.decode(tokenizer.encode(unseen))
         error[noise] = np.sum((unseen - rebuilt) ** 2) / np.sum((unseen - seen.mean(0)) ** 2)
     assert error[0.5] < 0.95 * error[0.0]
+
+
+def test_codes_that_serve_noise_only_are_put_to_use_in_the_end(vectors, monkeypatch):
+    changes = {"codebook_sizes": (32, 32), "objective": Objective(noise=1.5), "steps": 300}
+    _, measured, _ = fitted(vectors, **changes)
+    assert all(level["used"] == 1 for level in measured["levels"])
+    monkeypatch.setattr(fit, "_with_every_code_used", lambda codebooks, _: codebooks)
+    _, without, _ = fitted(vectors, **changes)
+    assert min(level["used"] for level in without["levels"]) < 1
+    assert measured["relative_error"] < without["relative_error"]
+
+
+def test_a_code_that_is_put_to_use_serves_the_worst_served():
+    latents = np.array([[0, 0], [1, 0], [10, 0], [10, 4]], np.float32)
+    books = {0: jnp.array([[0.5, 0], [10, 1], [99, 99]]), 1: jnp.array([[-0.5, 0], [50, 0.0]])}
+    first, second = jax.device_get(fit._with_every_code_used(books, latents)).values()
+    # Left over are 0.5, 0.5, 1 and 3: the last one gets a code of its own, and what is left over
+    # then, (±0.5, 0), (0, -1) and (0, 0), has (0, -1) as the worst served.
+    assert first.tolist() == [[0.5, 0], [10, 1], [10, 4]]
+    assert second.tolist() == [[-0.5, 0], [0, -1]]
+
+
+@pytest.mark.parametrize("objective", [Objective(noise=0.3), Objective(ema_decay=0.9)])
+def test_an_interrupted_fit_ends_with_the_same_tokenizer(vectors, tmp_path, monkeypatch, objective):
+    settings = {**SETTINGS, "objective": objective}
+    whole, history = fit_rqvae(vectors, **settings)
+    monkeypatch.setattr(fit, "_CHECKPOINT_EVERY", 100)
+    check = fit._stop_if_collapsed
+
+    def interrupt(history, *rest):
+        check(history, *rest)
+        if history[-1]["step"] == 150:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fit, "_stop_if_collapsed", interrupt)
+        with Checkpoints(tmp_path, {}) as checkpoints:
+            fit_rqvae(vectors, **settings, checkpoints=checkpoints)
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        assert checkpoints.latest == 100
+        resumed, again = fit_rqvae(vectors, **settings, checkpoints=checkpoints)
+    assert again == history
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
