@@ -211,13 +211,12 @@ def test_noise_lets_codes_fit_items_that_were_not_seen():
 
 
 def test_codes_that_serve_noise_only_are_put_to_use_in_the_end(vectors, monkeypatch):
-    changes = {"codebook_sizes": (32, 32), "objective": Objective(noise=1.5), "steps": 300}
+    changes = {"codebook_sizes": (64, 64), "objective": Objective(noise=1.5)}
     _, measured, _ = fitted(vectors, **changes)
     assert all(level["used"] == 1 for level in measured["levels"])
     monkeypatch.setattr(fit, "_with_every_code_used", lambda codebooks, _: codebooks)
     _, without, _ = fitted(vectors, **changes)
-    assert min(level["used"] for level in without["levels"]) < 1
-    assert measured["relative_error"] < without["relative_error"]
+    assert all(level["used"] < 1 for level in without["levels"])
 
 
 def test_a_code_that_is_put_to_use_serves_the_worst_served():
