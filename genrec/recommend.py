@@ -17,7 +17,7 @@ from genrec.decoding import Recommender, Resolver, named_lists
 from genrec.errors import UserError
 from genrec.pipeline import config_of, require
 from genrec.requests import Requests
-from genrec.upkeep import current_items
+from genrec.upkeep import BUILT_ON, current_items
 
 logger = logging.getLogger(__name__)
 """Says what a request could not have, and what it got instead."""
@@ -342,12 +342,12 @@ def load_run(folder: str | Path, decoding: DecodingConfig | None = None) -> Load
     """
     folder = Path(folder)
     config = config_of(folder)
-    require(folder, config, "train")
+    built_on = require(folder, config, *BUILT_ON, "train")
     if decoding is not None:
         config = dataclasses.replace(config, decoding=decoding)
         # A beam may be narrower here than an evaluation needs.
         check(dataclasses.replace(config, evaluation=EvaluationConfig(top_k=(1,))))
-    items, gone = current_items(config, folder)
+    items, gone = current_items(folder, built_on)
     run = LoadedRun(folder, config, items, best_recommender(config, folder, items), gone)
     if not len(gone):
         return run

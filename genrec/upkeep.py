@@ -37,7 +37,7 @@ WORTH_REFITTING = 0.05
 """Share of the new items' error that must go away for a new tokenizer to be worth its training."""
 FEWEST_TO_JUDGE = 200
 """New items from which that share can be told."""
-_BUILT_ON = ("prepare", "embed", "tokenize")
+BUILT_ON = ("prepare", "embed", "tokenize")
 _FILE = "catalogue.parquet"
 _STATE = b"genrec"
 
@@ -64,8 +64,11 @@ class Change:
     drift: str | None = None
 
 
-def current_items(config: Config, folder: Path) -> tuple[Items, np.ndarray]:
+def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.ndarray]:
     """The items of a run with all that came later, and which of them have gone.
+
+    Args:
+        built_on: the run's files and their sha256, what `require` says of `BUILT_ON` at least.
 
     Returns:
         The items, and int (R,): those that may not be recommended any more.
@@ -93,7 +96,7 @@ def current_items(config: Config, folder: Path) -> tuple[Items, np.ndarray]:
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read: {reason}") from error
-    if inputs != require(folder, config, *_BUILT_ON):
+    if not inputs.items() <= built_on.items():
         raise UserError(
             f"{path} belongs to other items or codes than this run has now: delete it, then add "
             f"the items again (genrec tokenize {folder} --append FILE)"
@@ -113,8 +116,8 @@ def append_items(config: Config, folder: Path, file: Path, vectors: Path | None 
         UserError: the run is not tokenized, or the file or the vectors are not as they should be,
             or there is no room for an item's codes.
     """
-    require(folder, config, *_BUILT_ON)
-    items, retired = current_items(config, folder)
+    built_on = require(folder, config, *BUILT_ON)
+    items, gone = current_items(folder, built_on)
     source = data_source(config.data)
     table = read_new_items(file, source.columns, source.text)
     names, place = table["item_id"].to_pylist(), items.dataset.item_ids
@@ -138,14 +141,14 @@ def append_items(config: Config, folder: Path, file: Path, vectors: Path | None 
         lambda some: tokenizer.distances(described[some], codes[some]),
         items.ids,
     )
-    kept = np.setdiff1d(retired, back)
+    still_gone = np.setdiff1d(gone, back)
     after = Items(dataset, ids, content, items.trained)
-    _write(config, folder, after, kept)
+    _write(folder, built_on, after, still_gone)
     drift = None
     if len(content) > items.trained:
         drift = _drift(config, tokenizer, described, codes, items.trained)
-    returned = len(retired) - len(kept)
-    return Change(len(content) - len(kept), len(fresh), len(back), returned, drift=drift)
+    returned = len(gone) - len(still_gone)
+    return Change(len(content) - len(still_gone), len(fresh), len(back), returned, drift=drift)
 
 
 def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:
@@ -154,18 +157,18 @@ def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:
     Raises:
         UserError: the run is not tokenized, an item is unknown, or none would be left.
     """
-    require(folder, config, *_BUILT_ON)
-    items, retired = current_items(config, folder)
+    built_on = require(folder, config, *BUILT_ON)
+    items, gone = current_items(folder, built_on)
     known = ItemNames(items.dataset)
     found = known.find(names)
     if -1 in found:
         raise known.unknown(names[found.index(-1)])
-    gone = np.union1d(retired, found).astype(np.int64)
-    left = len(items.content) - len(gone)
+    all_gone = np.union1d(gone, found).astype(np.int64)
+    left = len(items.content) - len(all_gone)
     if left == 0:
         raise UserError(f"none of the {len(items.content):,} items would be left: keep some")
-    _write(config, folder, items, gone)
-    return Change(left, removed=len(gone) - len(retired))
+    _write(folder, built_on, items, all_gone)
+    return Change(left, removed=len(all_gone) - len(gone))
 
 
 def show_branches(
@@ -176,13 +179,13 @@ def show_branches(
     Raises:
         UserError: the run is not tokenized, or the prefix leads nowhere.
     """
-    require(folder, config, *_BUILT_ON)
-    items, retired = current_items(config, folder)
+    built_on = require(folder, config, *BUILT_ON)
+    items, gone = current_items(folder, built_on)
     dataset = items.dataset
     # An item without a title is called by its id, which says nothing.
     named = zip(dataset.titles, dataset.item_ids, dataset.texts, strict=True)
     titles = [text[:80] if title == item_id and text else title for title, item_id, text in named]
-    left = np.setdiff1d(np.arange(dataset.num_items), retired)
+    left = np.setdiff1d(np.arange(dataset.num_items), gone)
     return branches(items.ids.codes, titles, prefix, items=left), titles
 
 
@@ -220,7 +223,7 @@ def _embed(
     return embed(table["text"].take(rows).to_pylist())
 
 
-def _write(config: Config, folder: Path, items: Items, retired: np.ndarray) -> None:
+def _write(folder: Path, built_on: dict[str, str], items: Items, gone: np.ndarray) -> None:
     """Writes catalogue.parquet: in one file, lest a crash leave one part of a change."""
     item_ids, trained = items.dataset.item_ids, items.trained
     came = items.dataset.items.slice(trained).combine_chunks()
@@ -228,8 +231,8 @@ def _write(config: Config, folder: Path, items: Items, retired: np.ndarray) -> N
         [column.combine_chunks() for column in came.columns], fields=list(came.schema)
     )
     state = {
-        "inputs": require(folder, config, *_BUILT_ON),
-        "gone": [item_ids[item] for item in retired.tolist()],
+        "inputs": built_on,
+        "gone": [item_ids[item] for item in gone.tolist()],
     }
     table = pa.table(
         {
@@ -278,11 +281,12 @@ def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of a schema; null where the table has no such column, or of another kind."""
 
     def column(field: pa.Field):
-        if field.name in table.column_names:
-            try:
-                return table[field.name].cast(field.type)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                pass
-        return pa.nulls(table.num_rows, field.type)
+        nothing = pa.nulls(table.num_rows, field.type)
+        if field.name not in table.column_names:
+            return nothing
+        try:
+            return table[field.name].cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return nothing
 
     return pa.table([column(field) for field in schema], schema=schema)

@@ -14,9 +14,9 @@ from genrec.assembly import items_of, tokenized_vectors
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
 from genrec.files import sha256
-from genrec.pipeline import config_of
+from genrec.pipeline import config_of, require
 from genrec.tokenizer import load_tokenizer
-from genrec.upkeep import append_items, current_items, remove_items, show_branches
+from genrec.upkeep import BUILT_ON, append_items, current_items, remove_items, show_branches
 
 NEW = """item_id,title,genre
 n1,New film 1,genre1
@@ -39,7 +39,7 @@ def digests(folder):
 
 
 def current(folder):
-    return current_items(config_of(folder), folder)
+    return current_items(folder, require(folder, config_of(folder), *BUILT_ON))
 
 
 def test_items_that_come_get_codes_and_nothing_else_changes(run):

@@ -22,7 +22,6 @@ those of another, and half of each.
 import argparse
 import importlib.util
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from _bench_turns import peak_memory
 from rich.console import Console
 from rich.table import Table
 
@@ -261,17 +261,8 @@ def measure_encoding(vectors: Path, file: Path) -> dict[str, Any]:
         "items": len(codes),
         "seconds": seconds,
         "per_second": len(codes) / seconds,
-        "memory": _most_memory(),
+        "memory": peak_memory() / 2**30,
     }
-
-
-def _most_memory() -> float:
-    """The most GiB that this process had in memory, pages of mapped files included."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the parent's, which this process was forked from
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
 
 
 def show(rows: list[dict[str, Any]], vectors: Path) -> None:

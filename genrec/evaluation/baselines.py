@@ -22,10 +22,10 @@ def most_popular(training: Histories, num_items: int) -> Recommend:
 
     Scores are the numbers of users.
     """
-    popularity = _popularity(training, num_items)
+    users_with = popularity(training, num_items)
 
     def score(histories: Histories) -> np.ndarray:
-        return np.tile(popularity, (len(histories), 1))
+        return np.tile(users_with, (len(histories), 1))
 
     return _by_score(score, num_items)
 
@@ -65,7 +65,7 @@ def item_knn(
         half_life: in items; infinity weighs the whole history alike.
     """
     similarity = _similarities(training, num_items, neighbours, shrinkage)
-    by_popularity = -1.0 / (1.0 + _popularity(training, num_items))
+    by_popularity = -1.0 / (1.0 + popularity(training, num_items))
 
     def score(histories: Histories) -> np.ndarray:
         indptr, items = histories.csr()
@@ -165,6 +165,6 @@ def _check_items(items: np.ndarray, num_items: int) -> None:
         raise ValueError(f"a history holds an item outside the catalogue of {num_items} items")
 
 
-def _popularity(training: Histories, num_items: int) -> np.ndarray:
+def popularity(training: Histories, num_items: int) -> np.ndarray:
     """float64 (N,): the number of users who have each item."""
     return _user_sets(training, num_items).sum(axis=0)

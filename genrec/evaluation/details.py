@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from genrec.data.histories import Histories
+from genrec.evaluation.baselines import popularity
 from genrec.evaluation.beyond import coverage, diversity, gini, miscalibration, novelty
 from genrec.evaluation.protocol import Ranking
 from genrec.evaluation.segments import segments
@@ -53,15 +54,10 @@ def details(
     num_items, width = len(vectors), ranking.items.shape[1]
     k = min(K, width)
     lists, counts = ranking.items[:, :k], training.counts(num_items)
-    indptr, items = training.csr()
-    owner = np.repeat(np.arange(len(training)), np.diff(indptr))
-    users_with = np.bincount(
-        np.unique(owner * np.int64(num_items) + items) % num_items, minlength=num_items
-    )
     beyond = {
         f"coverage@{k}": coverage(lists, num_items),
         f"gini@{k}": gini(lists, num_items),
-        f"novelty@{k}": novelty(lists, users_with, len(training)),
+        f"novelty@{k}": novelty(lists, popularity(training, num_items), len(training)),
         f"diversity@{k}": diversity(lists, vectors),
     }
     if categories is not None:

@@ -1,29 +1,45 @@
-"""Principal components of a catalogue's vectors, where the RQ-VAE starts from."""
+"""Centre, scale and principal components of a catalogue's vectors, read in pieces."""
 
 import numpy as np
 
 from genrec.tokenizer.vectors import in_chunks
 
 
-def principal_components(vectors: np.ndarray, width: int) -> tuple[np.ndarray, float, np.ndarray]:
-    """The mean, the scale and the strongest principal components of `vectors` (N, D).
+def centre_and_scale(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """The mean of `vectors` (N, D), float32 (D,), and the root mean square of what is then left.
+
+    The scale of vectors that are all the same is 1.
+    """
+    mean = _mean(vectors)
+    energy = 0.0
+    for chunk, count in in_chunks(vectors):
+        energy += float(np.square(chunk[:count] - mean).sum()) / vectors.size
+    scale = float(np.sqrt(energy))
+    return mean.astype(np.float32), scale if scale > 1e-12 else 1.0
+
+
+def principal_components(vectors: np.ndarray, width: int) -> np.ndarray:
+    """Those of `vectors` (N, D) about their mean, the strongest first.
 
     Returns:
-        The mean, float32 (D,); the root mean square of the centred entries; the components as
-        orthonormal columns, float32 (D, width), the strongest first, zero beyond D.
+        Orthonormal columns, float32 (D, width), zero beyond D.
     """
-    dim = vectors.shape[1]
-    mean = np.zeros(dim)
-    for chunk, count in in_chunks(vectors):
-        mean += chunk[:count].sum(axis=0, dtype=np.float64) / len(vectors)
+    dim, mean = vectors.shape[1], _mean(vectors)
     covariance = np.zeros((dim, dim))
     for chunk, count in in_chunks(vectors):
         centred = chunk[:count] - mean
         covariance += centred.T @ centred / len(vectors)
-    scale = float(np.sqrt(np.trace(covariance) / dim))
     found = np.linalg.eigh(covariance).eigenvectors[:, ::-1][:, :width]
     # An eigenvector's sign is the library's whim: make its largest entry positive.
     found *= np.sign(found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])])
     components = np.zeros((dim, width), np.float32)
     components[:, : found.shape[1]] = found
-    return mean.astype(np.float32), scale if scale > 1e-12 else 1.0, components
+    return components
+
+
+def _mean(vectors: np.ndarray) -> np.ndarray:
+    """float64 (D,)."""
+    mean = np.zeros(vectors.shape[1])
+    for chunk, count in in_chunks(vectors):
+        mean += chunk[:count].sum(axis=0, dtype=np.float64) / len(vectors)
+    return mean

@@ -18,7 +18,7 @@ from genrec.checkpoints import Checkpoints
 from genrec.errors import UserError
 from genrec.progress import progress
 from genrec.tokenizer.collapse import collapse_error, collapsed
-from genrec.tokenizer.components import principal_components
+from genrec.tokenizer.components import centre_and_scale, principal_components
 from genrec.tokenizer.kmeans import distinct_rows, nearest, residual_kmeans
 from genrec.tokenizer.rqvae import (
     Average,
@@ -98,13 +98,14 @@ def fit_rqvae(
             "tokenizer.latent_dim, hidden, steps and batch_size must be at least 1; they are "
             f"{latent_dim}, {hidden}, {steps} and {batch_size}"
         )
-    mean, scale, components = principal_components(vectors, latent_dim)
+    mean, scale = centre_and_scale(vectors)
     make = functools.partial(RqVae, vectors.shape[1], latent_dim, hidden, codebook_sizes)
     graph = nnx.graphdef(jax.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
     params: Any = nnx.to_pure_dict(nnx.state(make(rngs=nnx.Rngs(seed)), nnx.Param))
     sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
     latents = sample
     if hidden is not None:
+        components = principal_components(vectors, latent_dim)
         params["encoder"]["linear"]["kernel"] = jnp.array(components)
         params["decoder"]["linear"]["kernel"] = jnp.array(components.T)
         latents = sample @ components

@@ -4,7 +4,7 @@ import faiss
 import jax.numpy as jnp
 import numpy as np
 
-from genrec.tokenizer.components import principal_components
+from genrec.tokenizer.components import centre_and_scale
 from genrec.tokenizer.tokenizer import Tokenizer
 from genrec.tokenizer.vectors import check_vectors, sample_rows
 
@@ -22,7 +22,7 @@ def fit_rqkmeans(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: 
     """
     vectors = np.asarray(vectors)
     check_vectors(vectors, codebook_sizes)
-    mean, scale, _ = principal_components(vectors, 1)
+    mean, scale = centre_and_scale(vectors)
     sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
     codebooks = residual_kmeans(sample, codebook_sizes, seed=seed)
     params = {"codebooks": {level: jnp.array(book) for level, book in enumerate(codebooks)}}

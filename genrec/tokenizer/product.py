@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genrec.errors import UserError
-from genrec.tokenizer.components import principal_components
+from genrec.tokenizer.components import centre_and_scale, principal_components
 from genrec.tokenizer.kmeans import kmeans
 from genrec.tokenizer.tokenizer import Tokenizer
 from genrec.tokenizer.vectors import check_vectors, sample_rows
@@ -40,7 +40,8 @@ def fit_opq(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: int) 
             f"vectors of width {dim} cannot be cut into {levels} parts: name fewer "
             "tokenizer.codebook_sizes"
         )
-    mean, scale, components = principal_components(vectors, dim)
+    mean, scale = centre_and_scale(vectors)
+    components = principal_components(vectors, dim)
     sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
     part = dim // levels
     rotation = _rotation(sample, components, levels, part, max(codebook_sizes))

@@ -6,7 +6,7 @@ import pytest
 from genrec.checkpoints import Checkpoints
 from genrec.errors import UserError
 from genrec.tokenizer import Objective, fit, fit_rqvae, health, residual_kmeans
-from genrec.tokenizer.components import principal_components
+from genrec.tokenizer.components import centre_and_scale, principal_components
 
 SETTINGS = {
     "codebook_sizes": (16, 16),
@@ -57,7 +57,8 @@ def test_all_codes_are_used_and_training_lowers_the_error(vectors):
 
 def test_training_starts_from_residual_kmeans_of_the_principal_components(vectors):
     tokenizer, _ = fit_rqvae(vectors, **{**SETTINGS, "steps": 1})  # the warm-up's first rate is 0
-    mean, scale, components = principal_components(vectors, 6)
+    mean, scale = centre_and_scale(vectors)
+    components = principal_components(vectors, 6)
     left = ((vectors - mean) / scale) @ components
     books = residual_kmeans(left, (16, 16), seed=0)
     codes = []
@@ -185,7 +186,8 @@ def test_latents_wider_than_the_vectors(vectors):
 
 
 def test_principal_components_are_those_of_the_svd(vectors):
-    mean, scale, components = principal_components(vectors, 5)
+    mean, scale = centre_and_scale(vectors)
+    components = principal_components(vectors, 5)
     centred = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
     np.testing.assert_allclose(mean, vectors.mean(0), rtol=1e-5)
     assert scale == pytest.approx(np.sqrt((centred**2).mean()), rel=1e-5)
