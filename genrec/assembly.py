@@ -224,12 +224,12 @@ def builder(
     `trained` is how many items of the catalogue the model is trained on; None for all.
     """
     options = dataclasses.asdict(settings)
-    del options["max_history"], options["content"]
+    del options["max_history"], options["content"], options["codes"]
 
     def build(rngs: nnx.Rngs) -> EncoderDecoder:
         return EncoderDecoder(
             num_items=len(catalogue.codes) if trained is None else trained,
-            codebook_sizes=codebook_sizes,
+            codebook_sizes=codebook_sizes if settings.codes else (),
             content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
             **options,
             rngs=rngs,
@@ -257,6 +257,8 @@ def validation(
     users = np.sort(generator.choice(len(held_out.targets), count, replace=False))
     histories, targets = held_out.histories.select(users), held_out.targets[users]
     beam = config.training.validation_beam
+    if not config.model.codes:
+        dense_share = 1.0
     how = Options(beam, config.decoding.batch_size, dense_share=dense_share)
     model = recommender(config, catalogue, build, None, how, places=places)
 

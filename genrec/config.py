@@ -135,6 +135,9 @@ class ModelConfig:
     """Give each item a vector of its own beside those of its codes."""
     content: bool = False
     """Add a projection of the item's content embedding to its token."""
+    codes: bool = True
+    """Read and write semantic IDs. Without them the model is a SASRec: the encoder over vectors of
+    the items, and model.item_head."""
     time_gaps: bool = False
     """Add an embedding of the time since the item before."""
     item_head: bool = False
@@ -279,6 +282,15 @@ def check(config: Config) -> None:
         "model.item_head goes with model.encoder causal": (
             not model.item_head or model.encoder == "causal"
         ),
+        "model.codes false goes with model.item_head, item_embedding and tokens items, and with "
+        "decoding.dense_share 1": (
+            model.codes
+            or (
+                (model.item_head and model.item_embedding and model.tokens == "items")
+                and decoding.dense_share == 1
+            )
+        ),
+        "training.distillation goes with model.codes": training.distillation == 0 or model.codes,
         "training.accumulate must divide training.rows": (
             training.rows % max(training.accumulate, 1) == 0
         ),
@@ -310,6 +322,7 @@ def check(config: Config) -> None:
             decoding.temperature is None
             or (len(decoding.temperature) in (1, levels) and min(decoding.temperature) > 0)
         ),
+        "decoding.unseen_share goes with model.codes": decoding.unseen_share == 0 or model.codes,
         "decoding.temperature goes without decoding.dense_share": (
             decoding.temperature is None or decoding.dense_share == 0
         ),

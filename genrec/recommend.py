@@ -182,10 +182,12 @@ class LoadedRun:
             Items, scores, and the share of the tuples found that no item has.
 
         Raises:
-            UserError: k exceeds the beam width, a history is empty, or items are blocked or only
-                some allowed.
+            UserError: k exceeds the beam width, a history is empty, items are blocked or only some
+                allowed, or the model writes no codes.
         """
         self._check_k(k)
+        if not self.config.model.codes:
+            raise UserError(f"the model of {self.folder} writes no codes (model.codes false)")
         if self.allowed is not None or requests.block is not None or requests.allow is not None:
             raise UserError("a search of all codes goes without items to block or to allow")
         histories = requests.histories

@@ -17,6 +17,31 @@ from genrec.tokenizer import fit, load_tokenizer
 
 
 @pytest.fixture(scope="module")
+def sasrec(tiny_run, tmp_path_factory):
+    """A run whose model neither reads nor writes codes."""
+    folder = tmp_path_factory.mktemp("sasrec") / "run"
+    names = ("dataset", "tokenizer", "embeddings.npy", "config.yaml", "manifest.json")
+    for name in names:
+        source = tiny_run / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, _made(folder) / name)
+    config = genrec.load_config(
+        folder / "config.yaml",
+        "model.codes=false",
+        "model.item_head=true",
+        "decoding.dense_share=1",
+        "training.epochs=6",
+    )
+    assert not genrec.run_stage("train", config, folder).skipped
+    genrec.run_stage("evaluate", config, folder)
+    return folder
+
+
+def _made(folder):
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def sharing(tiny_run, tmp_path_factory):
     """A run in which items of the same codes share their semantic ID."""
     folder = tmp_path_factory.mktemp("sharing")
@@ -127,3 +152,17 @@ def test_an_interrupted_tokenizer_goes_on_unless_the_settings_are_others(
     assert begun == [0, 50, 100, 0, 50, 0, 50, 100]
     assert not (tmp_path / ".tokenizer").exists()
     assert sha256(tmp_path / "tokenizer/health.json") == sha256(tiny_run / "tokenizer/health.json")
+
+
+def test_a_sasrec_runs_in_the_same_harness(sasrec):
+    figures = read_json(sasrec / "metrics.json")
+    ours = figures["test"]["filtered"]["ndcg@10"]
+    assert ours > 2 * figures["baselines"]["most_popular"]["test"]["filtered"]["ndcg@10"]
+    run = genrec.load_run(sasrec)
+    (ids,), (scores,) = run.recommend([["i001", "i002"]], 5)
+    assert len(set(ids)) == 5 and not {"i001", "i002"} & set(ids)
+    assert (np.diff(scores) <= 0).all()
+    (only,), _ = run.restricted(allow=["i007", "i009"]).recommend([["i001"]], 2)
+    assert set(only) == {"i007", "i009"}
+    with pytest.raises(UserError, match="writes no codes"):
+        run.recommend_freely(next(run.everybody(5)), 5)

@@ -97,6 +97,9 @@ def search(
     of both distributions. (LIGER, Yang et al. 2024, ranks the beams' candidates by the dense score
     alone, which is a share of 1.)
 
+    A model that writes no codes ranks all items by the dense head; it needs `fusion`, whose share
+    then means nothing, and goes without the rest.
+
     With `unseen`, the items without a training interaction are searched apart, among themselves:
     their codes' probabilities sum to one over those that lead to such an item, and the last code is
     left out, for it describes nothing (Rajput et al. 2023, section 4.3). Both lists' scores are
@@ -104,6 +107,13 @@ def search(
     """
     model = structure.model(params)
     encoded = model.encode(histories, catalogue, every_position=False)
+    if not model.codes:
+        if fusion is None:
+            raise ValueError("a model that writes no codes ranks by its dense head alone")
+        dense = dense_scores(model, encoded, fusion.vectors)
+        permitted = permitted_items(filters, trie, dense.shape[1])
+        every = jnp.broadcast_to(jnp.arange(dense.shape[1], dtype=jnp.int32), dense.shape)
+        return _best(every, jnp.where(permitted, dense, -jnp.inf), beam)
     items, scores = beam_search(
         model, trie, encoded, filters, beam=beam, normalise=normalise, sampling=sampling
     )

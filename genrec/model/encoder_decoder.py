@@ -47,7 +47,8 @@ class EncoderDecoder(nnx.Module):
 
     Args:
         num_items: N.
-        codebook_sizes: K of each of the L levels.
+        codebook_sizes: K of each of the L levels. Without any, the model neither reads nor writes
+            codes: it has the dense head alone, and is a SASRec (Kang and McAuley 2018).
         content_dim: E; 0 if the model does not read the content embeddings.
         tokens: whether the encoder reads an item as one vector (the sum of the embeddings of its
             codes and of all else that is known) or as L tokens, one for each code (TIGER).
@@ -115,13 +116,14 @@ class EncoderDecoder(nnx.Module):
             [EncoderLayer(**layer, rate=dropout) for _ in range(encoder_layers)]
         )
         self.encoder_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.begin = embedding(len(codebook_sizes))
-        self.level_bias = nnx.Embed(len(codebook_sizes), heads, embedding_init=zeros, rngs=rngs)
-        self.decoder = nnx.List(
-            [DecoderLayer(**layer, rate=decoder_rate) for _ in range(decoder_layers)]
-        )
-        self.decoder_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.logits = nnx.List([linear(d_model, size) for size in codebook_sizes])
+        if codebook_sizes:
+            self.begin = embedding(len(codebook_sizes))
+            self.level_bias = nnx.Embed(len(codebook_sizes), heads, embedding_init=zeros, rngs=rngs)
+            self.decoder = nnx.List(
+                [DecoderLayer(**layer, rate=decoder_rate) for _ in range(decoder_layers)]
+            )
+            self.decoder_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
+            self.logits = nnx.List([linear(d_model, size) for size in codebook_sizes])
         # From zero, so that the dense head begins with the same score for every item.
         self.item_query = linear(d_model, d_model, kernel_init=zeros) if item_head else None
 
@@ -246,7 +248,8 @@ class EncoderDecoder(nnx.Module):
         noise: Noise | None = None,
     ) -> list[Float[Array, "B Q K"]]:
         """Each level's logits when the codes before it are given (teacher forcing)."""
-        memory, past, logits = self.remember(encoded.states), [], []
+        memory = self.remember(encoded.states) if self.codes else []
+        past, logits = [], []
         for level in range(len(self.codes)):
             previous = codes[..., level - 1] if level else None
             here, present = self.decode_level(

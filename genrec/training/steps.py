@@ -114,7 +114,7 @@ def compile_training(
                 params, state["average"], 1.0 - _decay(settings.average, state["step"])
             )
         metrics = {
-            "loss": found.codes / targets,
+            "loss": (found.codes if shape.codes else found.total) / targets,
             "total": found.total / targets,
             "targets": found.targets,
             "gradient_norm": optax.tree.norm(gradient),

@@ -133,8 +133,8 @@ def test_times_reach_a_model_with_time_gaps():
     assert not np.allclose(soon, scores(None))
 
 
-def dense_recommender(**options):
-    model = randomised(small_model((6, 5), NUM_ITEMS, item_head=True))
+def dense_recommender(sizes=(6, 5), **options):
+    model = randomised(small_model(sizes, NUM_ITEMS, item_head=True))
     return model, Recommender(
         *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(**options)
     )
@@ -142,9 +142,13 @@ def dense_recommender(**options):
 
 def both_scores(model, history):
     """float (N,) twice: the log-probability of every item by its codes and by the dense head."""
+    return by_codes(model, history), by_dense_head(model, history)
+
+
+def by_dense_head(model, history):
     read = reading(model, history)
     dense = model.score_items(read.start, jnp.arange(NUM_ITEMS), Catalogue(CODES))[0, 0]
-    return by_codes(model, history), np.array(jax.nn.log_softmax(dense))
+    return np.array(jax.nn.log_softmax(dense))
 
 
 def reading(model, history):
@@ -182,13 +186,14 @@ def test_a_fused_score_is_the_weighted_sum_over_the_candidates_of_both(share):
         assert np.allclose(points, total[best], atol=1e-4)
 
 
-def test_with_a_share_of_one_the_dense_head_alone_ranks():
-    model, recommend = dense_recommender(beam=12, batch_size=4, dense_share=1.0)
+@pytest.mark.parametrize("sizes", [(6, 5), ()], ids=["with a share of one", "without codes"])
+def test_the_dense_head_alone_ranks(sizes):
+    model, recommend = dense_recommender(sizes, beam=12, batch_size=4, dense_share=1.0)
     histories = some_histories(6)
     for exclude_history in (False, True):
         items, scores = recommend(histories, 12, exclude_history=exclude_history)
         for history, row, points in zip(histories, items, scores, strict=True):
-            _, expected = both_scores(model, history)
+            expected = by_dense_head(model, history)
             if exclude_history:
                 expected[history] = -np.inf
             best = np.argsort(-expected, kind="stable")[:12]

@@ -319,3 +319,14 @@ def test_an_item_never_seen_has_no_vector_of_its_own():
 def test_slots_without_an_item_stay_finite(model, batch):
     states, logits = forward(model, *batch)
     assert all(bool(jnp.isfinite(x).all()) for x in (states, *logits))
+
+
+def test_without_codes_it_reads_items_alone_and_has_nothing_to_write(batch):
+    model = randomised(small_model((), NUM_ITEMS, item_head=True))
+    inputs, targets = batch
+    encoded = model.encode(inputs, CATALOGUE, every_position=True)
+    assert model.decode(targets, encoded) == []
+    other = CATALOGUE._replace(codes=CATALOGUE.codes[::-1])
+    assert jnp.array_equal(model.encode(inputs, other, every_position=True).states, encoded.states)
+    names = {path[0] for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+    assert not names & {"codes", "begin", "level_bias", "decoder", "decoder_norm", "logits"}
