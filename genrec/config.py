@@ -138,6 +138,8 @@ class ModelConfig:
     codes: bool = True
     """Read and write semantic IDs. Without them the model is a SASRec: the encoder over vectors of
     the items, and model.item_head."""
+    look_ahead: bool = False
+    """Score a code also by the items that it leads to: by the mean of their vectors."""
     time_gaps: bool = False
     """Add an embedding of the time since the item before."""
     item_head: bool = False
@@ -290,6 +292,7 @@ def check(config: Config) -> None:
                 and decoding.dense_share == 1
             )
         ),
+        "model.look_ahead goes with model.codes": model.codes or not model.look_ahead,
         "training.distillation goes with model.codes": training.distillation == 0 or model.codes,
         "training.accumulate must divide training.rows": (
             training.rows % max(training.accumulate, 1) == 0

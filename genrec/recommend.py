@@ -183,11 +183,15 @@ class LoadedRun:
 
         Raises:
             UserError: k exceeds the beam width, a history is empty, items are blocked or only some
-                allowed, or the model writes no codes.
+                allowed, or the model can write no other codes.
         """
         self._check_k(k)
         if not self.config.model.codes:
             raise UserError(f"the model of {self.folder} writes no codes (model.codes false)")
+        if self.config.model.look_ahead:
+            raise UserError(
+                f"the model of {self.folder} scores no codes but those of items (model.look_ahead)"
+            )
         if self.allowed is not None or requests.block is not None or requests.allow is not None:
             raise UserError("a search of all codes goes without items to block or to allow")
         histories = requests.histories

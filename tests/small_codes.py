@@ -15,3 +15,12 @@ def tuples(fewest=1):
             lambda codes: codes % np.array(SIZES, np.int32)
         )
     )
+
+
+@st.composite
+def catalogues(draw):
+    """Distinct code tuples, in no order, of 1 to 4 levels."""
+    levels = draw(st.integers(1, 4))
+    code = st.integers(0, draw(st.integers(1, 6)))
+    rows = draw(st.sets(st.tuples(*[code] * levels), min_size=1, max_size=25))
+    return np.array(draw(st.permutations(sorted(rows))), np.int32)

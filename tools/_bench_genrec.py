@@ -27,7 +27,7 @@ from genrec.data import Histories
 from genrec.model import Catalogue
 from genrec.settings import load_config
 from genrec.training.batches import Batch, Plan, epoch_batches
-from genrec.training.distillation import order_by_codes
+from genrec.training.loop import trie_of_targets
 from genrec.training.mesh import by_rows, make_mesh, put, replicated
 from genrec.training.steps import compile_training
 
@@ -51,8 +51,9 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     init, step = compile_training(
         builder(config.model, catalogue, tuple(sizes)), config.training, mesh, total=100_000, seed=0
     )
-    order = order_by_codes(log.codes, sizes) if config.training.distillation else None
-    known, rows = put((catalogue, order), replicated(mesh)), by_rows(mesh)
+    needed = config.training.distillation or config.model.look_ahead
+    trie = trie_of_targets(catalogue) if needed else None
+    known, rows = put((catalogue, trie), replicated(mesh)), by_rows(mesh)
     state, losses = init(), []
 
     def take(batch: Batch) -> Step:

@@ -18,8 +18,8 @@ from _bench_turns import Answer, Measure, serve
 from _bench_work import other_seconds
 from flax import nnx
 
-from genrec.decoding import Filters, Trie, beam_search, build_trie, unconstrained_beam_search
-from genrec.model import Encoded, EncoderDecoder, Inputs
+from genrec.decoding import Filters, beam_search, unconstrained_beam_search
+from genrec.model import Encoded, EncoderDecoder, Inputs, Trie, build_trie
 from genrec.settings import load_config
 
 LEVELS, SIZE = 4, 256
@@ -39,7 +39,7 @@ class FixedLogits:
     def remember(self, states: jax.Array) -> list:
         return []
 
-    def decode_level(self, level: int, previous, start, past, memory, mask) -> tuple:
+    def decode_level(self, level: int, previous, start, past, memory, mask, ahead) -> tuple:
         return self._logits[level][:, : mask.shape[1]], []
 
 

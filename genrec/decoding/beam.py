@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Integer, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from genrec.decoding.filters import Filters, marked_nodes
-from genrec.decoding.trie import Trie
-from genrec.model import Encoded, EncoderDecoder
+from genrec.model import Ahead, Encoded, EncoderDecoder, Trie
+from genrec.model.look_ahead import Means, ahead_of, ahead_on_the_way
+from genrec.model.trie import Children, children_of
 
 Normalise = Literal["codes", "allowed"]
 """Over what a level's probabilities sum to one: all its codes, or those that may come next."""
@@ -40,6 +41,7 @@ def beam_search(
     normalise: Normalise = "codes",
     scored: int | None = None,
     sampling: Sampling | None = None,
+    means: Means | None = None,
 ) -> tuple[Int[Array, "B M"], Float[Array, "B M"]]:
     """The items whose codes the model finds most probable after each history, best first.
 
@@ -58,6 +60,8 @@ def beam_search(
         sampling: draws items without replacement, each with the probability that the model gives it
             at these temperatures among those permitted (stochastic beam search: Kool, van Hoof and
             Welling 2019, algorithm 1).
+        means: for a model that looks ahead, the mean vector of the items below every node. From the
+            second level on, the probabilities of codes that the trie does not have are then 0.
 
     Returns:
         Item indices, -1 where no item is left; and their scores, the float32 sum of the codes'
@@ -68,10 +72,16 @@ def beam_search(
     scored = len(model.codes) if scored is None else scored
     node = jnp.zeros((len(encoded.states), 1), jnp.int32)
     for level in range(trie.levels):
-        child, code, allowed = _children(trie, level, node, marks[level], filters)
-        chosen = search.advance(code, allowed) if level < scored else search.spread(allowed)
+        children = children_of(trie, level, node)
+        allowed = children.there & _permitted(children, node, marks[level], filters)
+        if level < scored:
+            ahead = ahead_of(children, means[level - 1]) if means and level else None
+            chosen = search.advance(children.code, allowed, ahead)
+        else:
+            chosen = search.spread(allowed)
         # A beam without a code to go on with must not come back to life one level below.
-        child = jnp.take_along_axis(child.reshape(len(child), -1), chosen, axis=1, mode="clip")
+        child = children.node.reshape(len(node), -1)
+        child = jnp.take_along_axis(child, chosen, axis=1, mode="clip")
         node = jnp.where(jnp.isneginf(search.rank), -1, child)
     items, scores = jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1), search.score
     if sampling is not None:
@@ -100,15 +110,25 @@ def unconstrained_beam_search(
 
 
 def log_probabilities(
-    model: EncoderDecoder, encoded: Encoded, codes: Int[Array, "B M L"]
+    model: EncoderDecoder,
+    encoded: Encoded,
+    trie: Trie,
+    items: Int[Array, "B M"],
+    codes: Int[Array, "B M L"],
+    means: Means | None = None,
 ) -> Float[Array, "B M"]:
-    """The score of given tuples after each history, as `beam_search` has it over all codes."""
-    queries = _queries(encoded, codes.shape[1])
+    """The score of given items, which have these codes, as `beam_search` has it over all codes.
+
+    What it says of items that the trie does not spell means nothing where the model looks ahead.
+    """
+    queries, levels = _queries(encoded, codes.shape[1]), codes.shape[2]
+    ahead, chosen = None, [codes[:, :, level] for level in range(levels)]
+    if means is not None:
+        ahead, chosen = ahead_on_the_way(trie, means, trie.leaf[items], levels)
     total = jnp.zeros(codes.shape[:2], jnp.float32)
-    for level, logits in enumerate(model.decode(codes, queries)):
-        total = total + jnp.take_along_axis(
-            jax.nn.log_softmax(logits), codes[:, :, level, None], axis=2
-        ).squeeze(2)
+    for choice, logits in zip(chosen, model.decode(codes, queries, ahead=ahead), strict=True):
+        log_p = jax.nn.log_softmax(logits)
+        total = total + jnp.take_along_axis(log_p, choice[:, :, None], axis=2).squeeze(2)
     return total
 
 
@@ -139,9 +159,14 @@ class _Search:
         self.codes: list[Int[Array, "B M"]] = []
 
     def advance(
-        self, code: Int[Array, "B M R"], allowed: Bool[Array, "B M R"]
+        self,
+        code: Int[Array, "B M R"],
+        allowed: Bool[Array, "B M R"],
+        ahead: Ahead | None = None,
     ) -> Int[Array, "B _"]:
         """Goes down one level, with the best of the allowed codes of all beams.
+
+        `ahead` is what the codes lead to, for a model that looks there.
 
         Returns:
             Which of the candidates were chosen, as positions among all beams' in turn.
@@ -155,8 +180,11 @@ class _Search:
             self._past,
             self._memory,
             read.mask,
+            ahead=ahead,
         )
-        gained = jnp.take_along_axis(logits, code, axis=2, mode="clip")
+        gained = logits
+        if ahead is None:
+            gained = jnp.take_along_axis(logits, code, axis=2, mode="clip")
         counted = logits if self._normalise == "codes" else jnp.where(allowed, gained, -jnp.inf)
         gained = gained - jax.nn.logsumexp(counted, axis=2, keepdims=True)
         gained = jnp.where(allowed, gained, -jnp.inf)
@@ -237,26 +265,18 @@ def _perturbed(
     return jnp.where(allowed, moved, -jnp.inf)
 
 
-def _children(
-    trie: Trie,
-    level: int,
+def _permitted(
+    children: Children,
     node: Int[Array, "B M"],
     marks: tuple[Array, Array],
     filters: Filters,
-) -> tuple[Int[Array, "B M R"], Integer[Array, "B M R"], Bool[Array, "B M R"]]:
-    """Every child of every beam's node: its number, its code, and whether it may be chosen."""
-    begin = trie.children[level][jnp.maximum(node, 0)]
-    end = trie.children[level][jnp.maximum(node, 0) + 1]
-    child = begin[:, :, None] + jnp.arange(trie.fan_out[level], dtype=jnp.int32)[None, None]
-    there = (child < end[:, :, None]) & (node >= 0)[:, :, None]
-    code = trie.codes[level][jnp.minimum(child, trie.codes[level].shape[0] - 1)]
-
+) -> Bool[Array, "B M R"]:
+    """Which children of every beam's node the filter lets a search go down to."""
     # Beams hold distinct nodes, so a marked child belongs to one beam at most.
     parent, which = marks
     of_beam = (node[:, :, None] == parent[:, None, :]) & (parent >= 0)[:, None, :]
     beam = jnp.where(of_beam.any(1), of_beam.argmax(1), node.shape[1])
     row = jnp.arange(node.shape[0])[:, None]
     allow = jnp.asarray(filters.allow)[:, None, None]
-    ruled = jnp.broadcast_to(~allow, child.shape)
-    ruled = ruled.at[row, beam, which].set(allow[:, :, 0], mode="drop")
-    return child, code.astype(jnp.int32), there & ruled
+    ruled = jnp.broadcast_to(~allow, children.there.shape)
+    return ruled.at[row, beam, which].set(allow[:, :, 0], mode="drop")

@@ -19,11 +19,13 @@ from genrec.decoding.search import (
     Structure,
     Unseen,
     item_vectors,
+    means_in,
     search,
     search_freely,
 )
-from genrec.decoding.trie import build_trie
 from genrec.model import Catalogue, EncoderDecoder, Inputs, lay_out
+from genrec.model.look_ahead import Means
+from genrec.model.trie import build_trie
 from genrec.progress import progress
 
 
@@ -112,6 +114,7 @@ class Recommender:
         if len(usual) == 0:  # with nothing but new items, they compete with nobody
             usual, new = new, usual
         self.trie, self._unseen_trie = self._whole, None
+        self._prepared = None
         if len(usual) < len(self._codes):
             self.trie = build_trie(self._codes, usual, like=self._whole)
         if len(new):
@@ -144,14 +147,14 @@ class Recommender:
         if not 1 <= k <= options.beam:
             raise ValueError(f"k must lie between 1 and the beam width {options.beam}, got {k}")
         fusion, unseen = None, None
-        if options.dense_share:
-            vectors = item_vectors(self.structure, self.params, self.catalogue)
+        vectors, means, its_means = self._of_items()
+        if vectors is not None and options.dense_share:
             fusion = Fusion(jnp.float32(options.dense_share), vectors)
         if self._unseen_trie is not None:
             # The rounding guards against shares such as 0.3 of 10, which is 3 but for a bit.
             count = math.floor(options.unseen_share * k + 1e-9)
             share = jnp.float32(options.unseen_share)
-            unseen = Unseen(self._unseen_trie, share, count, k)
+            unseen = Unseen(self._unseen_trie, share, count, k, its_means)
         items = np.full((len(histories), k), -1, np.int32)
         scores = np.full((len(histories), k), -np.inf, np.float32)
         for rows, read in self._batches(histories):
@@ -166,6 +169,7 @@ class Recommender:
                 self._sampling(rows, size),
                 fusion,
                 unseen,
+                means,
                 beam=options.beam,
                 normalise=options.normalise,
             )
@@ -174,6 +178,27 @@ class Recommender:
             scores[rows, :width] = np.asarray(score)[: len(rows), :width]
         self._drawn += len(histories)
         return items, scores
+
+    def _of_items(self) -> tuple[jax.Array | None, Means | None, Means | None]:
+        """What the parameters make of the items: their vectors, and the means in either trie.
+
+        Made once for all calls, and None where nobody asks for it.
+        """
+        if self._prepared is not None and self._prepared[0] is self.params:
+            return self._prepared[1]
+        looks = self.structure.model(self.params).queries_ahead is not None
+        found = None, None, None
+        if self.options.dense_share or looks:
+            vectors = item_vectors(self.structure, self.params, self.catalogue)
+            means, its_means = (
+                means_in(self._whole, trie, vectors, self.catalogue.seen)
+                if looks and trie is not None
+                else None
+                for trie in (self.trie, self._unseen_trie)
+            )
+            found = vectors, means, its_means
+        self._prepared = self.params, found
+        return found
 
     def write(
         self, histories: Histories, codebook_sizes: tuple[int, ...]

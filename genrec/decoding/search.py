@@ -22,8 +22,9 @@ from genrec.decoding.beam import (
     unconstrained_beam_search,
 )
 from genrec.decoding.filters import Filters, permitted_items
-from genrec.decoding.trie import Trie
-from genrec.model import Catalogue, Encoded, EncoderDecoder, Inputs
+from genrec.model import Catalogue, Encoded, EncoderDecoder, Inputs, Trie
+from genrec.model.look_ahead import Means
+from genrec.model.trie import means_below, nodes_in
 
 
 class Structure:
@@ -63,12 +64,14 @@ class Unseen(NamedTuple):
         share: float32 scalar in 0…1, the probability that the next item is one of them.
         count: int32 scalar, how many of them a list of `length` holds.
         length: int32 scalar, of the lists that are asked for.
+        means: as for the other trie.
     """
 
     trie: Trie
     share: Float[Array, ""]
     count: int | Int[Array, ""]
     length: int | Int[Array, ""]
+    means: Means | None = None
 
 
 Lists = tuple[Int[Array, "B M"], Float[Array, "B M"]]
@@ -86,6 +89,7 @@ def search(
     sampling: Sampling | None = None,
     fusion: Fusion | None = None,
     unseen: Unseen | None = None,
+    means: Means | None = None,
     *,
     beam: int,
     normalise: Normalise = "codes",
@@ -99,6 +103,8 @@ def search(
 
     A model that writes no codes ranks all items by the dense head; it needs `fusion`, whose share
     then means nothing, and goes without the rest.
+
+    A model that looks ahead needs `means`, what `means_below` says of the trie.
 
     With `unseen`, the items without a training interaction are searched apart, among themselves:
     their codes' probabilities sum to one over those that lead to such an item, and the last code is
@@ -115,7 +121,14 @@ def search(
         every = jnp.broadcast_to(jnp.arange(dense.shape[1], dtype=jnp.int32), dense.shape)
         return _best(every, jnp.where(permitted, dense, -jnp.inf), beam)
     items, scores = beam_search(
-        model, trie, encoded, filters, beam=beam, normalise=normalise, sampling=sampling
+        model,
+        trie,
+        encoded,
+        filters,
+        beam=beam,
+        normalise=normalise,
+        sampling=sampling,
+        means=means,
     )
     dense = None
     if fusion is not None:
@@ -128,6 +141,8 @@ def search(
             scores,
             dense,
             permitted_items(filters, trie, dense.shape[1]),
+            trie,
+            means,
         )
         scores = _fused(items, scores, dense, fusion.share)
         items, scores = _best(items, scores, beam)
@@ -140,6 +155,7 @@ def search(
             beam=beam,
             normalise="allowed",
             scored=trie.levels - 1,
+            means=unseen.means,
         )
         if fusion is not None and dense is not None:
             its_scores = _fused(new, its_scores, dense, fusion.share)
@@ -169,6 +185,23 @@ def item_vectors(structure: Structure, params, catalogue: Catalogue) -> Float[Ar
     return structure.model(params).item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
 
 
+@jax.jit
+def means_in(
+    whole: Trie,
+    part: Trie,
+    vectors: Float[Array, "N D"],
+    seen: Bool[Array, " N"] | None,
+) -> Means:
+    """The mean vector of the items below every node of a trie, and all else that `whole` has there.
+
+    Items that training never saw count where there are no others, lest they change what the decoder
+    learned of a node.
+    """
+    weights = None if seen is None else jnp.where(seen, 1.0, 1e-6)
+    means = means_below(whole, vectors, weights)
+    return tuple(mean[node] for mean, node in zip(means, nodes_in(whole, part)[1:], strict=True))
+
+
 def dense_scores(
     model: EncoderDecoder, encoded: Encoded, vectors: Float[Array, "N D"]
 ) -> Float[Array, "B N"]:
@@ -189,13 +222,16 @@ def _with_dense_candidates(
     scores: Float[Array, "B M"],
     dense: Float[Array, "B N"],
     permitted: Bool[Array, "B N"],
+    trie: Trie,
+    means: Means | None,
 ) -> tuple[Int[Array, "B C"], Float[Array, "B C"]]:
     """The beams' items and as many others that the dense head prefers, with the decoder's score."""
     row, count = jnp.arange(len(items))[:, None], dense.shape[1]
     found = jnp.where(items >= 0, items, count)
     others = jnp.where(permitted, dense, -jnp.inf).at[row, found].set(-jnp.inf, mode="drop")
     preference, more = jax.lax.top_k(others, min(items.shape[1], count))
-    exact = log_probabilities(model, encoded, jnp.asarray(catalogue.codes)[more])
+    codes = jnp.asarray(catalogue.codes)[more]
+    exact = log_probabilities(model, encoded, trie, more, codes, means)
     none = jnp.isneginf(preference)
     more, exact = jnp.where(none, -1, more), jnp.where(none, -jnp.inf, exact)
     return jnp.concatenate([items, more], axis=1), jnp.concatenate([scores, exact], axis=1)

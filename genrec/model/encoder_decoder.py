@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from genrec.model.blocks import DecoderLayer, EncoderLayer, KeyValue
 from genrec.model.inputs import GAP_BUCKETS, Catalogue, Inputs
 from genrec.model.layers import Embedding, Linear, Noise, RelativePositions, dropout, zeros
+from genrec.model.look_ahead import Ahead
 
 
 class Encoded(NamedTuple):
@@ -61,6 +62,7 @@ class EncoderDecoder(nnx.Module):
         item_embedding: gives each item a vector beside those of its codes.
         time_gaps: adds an embedding of how long an item came after the one before it.
         item_head: gives the model the dense head.
+        look_ahead: lets the decoder see the items that a code leads to, see `model.look_ahead`.
         dtype: of computations; parameters are float32, and so are softmaxes and logits.
     """
 
@@ -85,6 +87,7 @@ class EncoderDecoder(nnx.Module):
         item_embedding: bool = False,
         time_gaps: bool = False,
         item_head: bool = False,
+        look_ahead: bool = False,
         dtype: DTypeLike = "float32",
         rngs: nnx.Rngs,
     ):
@@ -126,6 +129,8 @@ class EncoderDecoder(nnx.Module):
             self.logits = nnx.List([linear(d_model, size) for size in codebook_sizes])
         # From zero, so that the dense head begins with the same score for every item.
         self.item_query = linear(d_model, d_model, kernel_init=zeros) if item_head else None
+        below = [linear(d_model, d_model, kernel_init=zeros) for _ in codebook_sizes[1:]]
+        self.queries_ahead = nnx.List(below) if look_ahead else None
 
     def encode(
         self,
@@ -217,8 +222,11 @@ class EncoderDecoder(nnx.Module):
         memory: list[KeyValue],
         mask: Bool[Array, "B Q S"],
         noise: Noise | None = None,
+        ahead: Ahead | None = None,
     ) -> tuple[Float[Array, "B Q K"], list[KeyValue]]:
         """Logits of this level's code for every query, and what later levels will look back at.
+
+        With `ahead` they are those of the R codes in it, -inf where there is none.
 
         Args:
             previous: the code chosen at the level before; None at level 0.
@@ -226,6 +234,7 @@ class EncoderDecoder(nnx.Module):
             past: for each earlier level, what this function returned for it, in the queries' order.
             memory: what `remember` returned.
             mask: which positions of the history a query may look at.
+            ahead: what the next codes lead to; a model that looks ahead needs it from level 1 on.
         """
         x = self.begin(jnp.full(mask.shape[:2], level))
         if start is not None:
@@ -239,21 +248,41 @@ class EncoderDecoder(nnx.Module):
             so_far = [earlier[depth] for earlier in past]
             x, key_value = layer(x, so_far, bias, memory[depth], mask, noise)
             present.append(key_value)
-        return self.logits[level](self.decoder_norm(x)).astype(jnp.float32), present
+        x = self.decoder_norm(x)
+        logits = self.logits[level](x).astype(jnp.float32)
+        if self.queries_ahead is None or level == 0:
+            return logits, present
+        if ahead is None:
+            raise ValueError("a model that looks ahead must be told what lies there")
+        query = self.queries_ahead[level - 1](x) * x.shape[-1] ** -0.5
+        seen = jnp.einsum("bqd,bqrd->bqr", query, ahead.vectors).astype(jnp.float32)
+        logits = jnp.take_along_axis(logits, ahead.code, axis=2, mode="clip") + seen
+        return jnp.where(ahead.there, logits, -jnp.inf), present
 
     def decode(
         self,
         codes: Int[Array, "B Q L"],
         encoded: Encoded,
         noise: Noise | None = None,
+        ahead: Sequence[Ahead | None] | None = None,
     ) -> list[Float[Array, "B Q K"]]:
-        """Each level's logits when the codes before it are given (teacher forcing)."""
+        """Each level's logits when the codes before it are given (teacher forcing).
+
+        `ahead` has an entry for each level; with one, the logits are those of the R codes in it.
+        """
         memory = self.remember(encoded.states) if self.codes else []
         past, logits = [], []
         for level in range(len(self.codes)):
             previous = codes[..., level - 1] if level else None
             here, present = self.decode_level(
-                level, previous, encoded.start, past, memory, encoded.mask, noise
+                level,
+                previous,
+                encoded.start,
+                past,
+                memory,
+                encoded.mask,
+                noise,
+                None if ahead is None else ahead[level],
             )
             past.append(present)
             logits.append(here)

@@ -13,9 +13,9 @@ from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
 from genrec.data.histories import Histories
 from genrec.errors import UserError
-from genrec.model import Catalogue, EncoderDecoder
+from genrec.model import Catalogue, EncoderDecoder, Trie, build_trie
+from genrec.model.trie import snug
 from genrec.training.batches import Plan, count_batches, epoch_batches
-from genrec.training.distillation import order_by_codes
 from genrec.training.interruption import Interruption
 from genrec.training.mesh import by_rows, make_mesh, put, replicated, to_host
 from genrec.training.steps import compile_training, weights
@@ -75,8 +75,9 @@ def train(
     mesh = make_mesh(settings.fsdp, settings.rows // settings.accumulate)
     batches = count_batches(histories, plan, seed=seed)
     init, step = compile_training(build, settings, mesh, total=batches * settings.epochs, seed=seed)
-    order = order_by_codes(codes, sizes) if settings.distillation else None
-    catalogue, order = put((catalogue, order), replicated(mesh))
+    needed = settings.distillation or model.queries_ahead is not None
+    trie = trie_of_targets(catalogue) if needed else None
+    catalogue, trie = put((catalogue, trie), replicated(mesh))
 
     with Checkpoints(folder / "checkpoints", identity) as checkpoints, Interruption() as interrupt:
         state, position, done = init(), Position(), checkpoints.latest or 0
@@ -88,7 +89,7 @@ def train(
                 for batch in epoch_batches(
                     histories, plan, seed=seed, epoch=position.epoch, skip=position.batch, part=part
                 ):
-                    state, metrics = step(state, catalogue, order, put(batch, by_rows(mesh)))
+                    state, metrics = step(state, catalogue, trie, put(batch, by_rows(mesh)))
                     watch.step(metrics)
                     done, position.batch = done + 1, position.batch + 1
                     stop = interrupt.asked(done)
@@ -106,6 +107,22 @@ def train(
                     watch.validated(found)
                     checkpoints.save(done, state, dataclasses.asdict(position), found)
         return checkpoints.best
+
+
+def trie_of_targets(catalogue: Catalogue) -> Trie:
+    """The trie of all items that training may see, for `next_item_loss`.
+
+    Below the codes it has one more level, in which items of the same codes differ.
+    """
+    codes = np.asarray(catalogue.codes)
+    seen = None if catalogue.seen is None else np.flatnonzero(np.asarray(catalogue.seen))
+    order = np.lexsort(codes.T[::-1])
+    fresh = np.ones(len(codes), bool)
+    fresh[1:] = (codes[order[1:]] != codes[order[:-1]]).any(axis=1)
+    place = np.arange(len(codes))
+    number = np.empty(len(codes), np.int64)
+    number[order] = place - np.maximum.accumulate(np.where(fresh, place, 0))
+    return snug(build_trie(np.column_stack([codes, number]), seen))
 
 
 def _finished(position: Position, settings: TrainingConfig) -> bool:

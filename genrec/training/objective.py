@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from genrec.model import Catalogue, Encoded, EncoderDecoder, Noise
+from genrec.model import Catalogue, Encoded, EncoderDecoder, Noise, Trie
+from genrec.model.look_ahead import ahead_on_the_way
+from genrec.model.trie import means_below
 from genrec.training.batches import Batch
-from genrec.training.distillation import CodeOrder, next_code_shares
+from genrec.training.distillation import next_code_shares
 
 
 class Loss(NamedTuple):
@@ -37,7 +39,7 @@ def next_item_loss(
     item_loss: float = 0.0,
     negatives: Int[Array, " M"] | None = None,
     distillation: float = 0.0,
-    order: CodeOrder | None = None,
+    trie: Trie | None = None,
 ) -> Loss:
     """The loss of a batch.
 
@@ -50,29 +52,44 @@ def next_item_loss(
         item_loss: weight of the dense head's cross-entropy over items.
         negatives: the items that the dense head tells the target from; None for all.
         distillation: share of a code's target that is what the dense head expects after the codes
-            before it, see `genrec.training.distillation`; needs `order`, and no `negatives`.
+            before it, see `genrec.training.distillation`; needs the trie, and no `negatives`.
+        trie: all items that may be targets, by their codes; for distillation, and for a model that
+            looks ahead.
     """
     encoded = model.encode(batch.inputs, catalogue, every_position=every_prefix, noise=noise)
     targets, wanted = jnp.asarray(batch.targets), jnp.asarray(batch.wanted)
     target_codes = jnp.asarray(catalogue.codes)[targets]
+    levels = len(model.codes)
     dense, shares = jnp.zeros(targets.shape), None
-    if item_loss and order is not None:
-        scores = _scores(model, catalogue, encoded, jnp.asarray(order.items))
-        rank = jnp.asarray(order.rank)[targets]
-        dense = optax.softmax_cross_entropy_with_integer_labels(scores, rank)
-        shares = next_code_shares(jax.lax.stop_gradient(scores), targets, order)
+    if item_loss and distillation:
+        assert trie is not None
+        scores = _scores(model, catalogue, encoded, jnp.maximum(trie.item, 0))
+        scores = jnp.where(trie.item >= 0, scores, -jnp.inf)
+        leaves = trie.leaf[targets]
+        dense = optax.softmax_cross_entropy_with_integer_labels(scores, leaves)
+        shares = next_code_shares(jax.lax.stop_gradient(scores), leaves, trie, levels)
     elif item_loss:
         dense = _item_loss(model, catalogue, encoded, targets, negatives)
+    ahead, chosen = None, [target_codes[..., level] for level in range(levels)]
+    if model.queries_ahead is not None:
+        assert trie is not None
+        every = model.item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
+        means = means_below(trie, every)
+        ahead, chosen = ahead_on_the_way(trie, means, trie.leaf[targets], levels)
     codes, total = jnp.zeros(targets.shape), item_loss * dense
-    for level, logits in enumerate(model.decode(target_codes, encoded, noise)):
+    for level, logits in enumerate(model.decode(target_codes, encoded, noise, ahead)):
         log_p = jax.nn.log_softmax(logits)
-        hard = -jnp.take_along_axis(log_p, target_codes[..., level, None], axis=-1)[..., 0]
+        hard = -jnp.take_along_axis(log_p, chosen[level][..., None], axis=-1)[..., 0]
         codes += hard
         total += (1 - label_smoothing - distillation) * hard
         if label_smoothing:
-            total -= label_smoothing * log_p.mean(-1)
+            there = jnp.isfinite(log_p)
+            total -= label_smoothing * jnp.where(there, log_p, 0.0).sum(-1) / there.sum(-1)
         if shares is not None:
-            total -= distillation * (shares[level] * log_p).sum(-1)
+            children, share = shares[level]
+            if ahead is None or level == 0:
+                log_p = jnp.take_along_axis(log_p, children.code, axis=-1, mode="clip")
+            total -= distillation * (share * jnp.where(children.there, log_p, 0.0)).sum(-1)
     return Loss(_sum(total, wanted), _sum(codes, wanted), wanted.sum().astype(jnp.float32))
 
 

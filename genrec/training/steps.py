@@ -36,8 +36,9 @@ def compile_training(
         total: optimiser steps of the whole training, for the learning rate.
 
     Returns:
-        () → state; (state, catalogue, order, batch) → state, metrics, of which the state given is
-        used up. The order of the codes is None without distillation.
+        () → state; (state, catalogue, trie, batch) → state, metrics, of which the state given is
+        used up. The trie is None where nothing
+        asks for it.
         Metrics are "loss" (mean over targets, nats), "total" (what is minimised), "targets",
         "gradient_norm" and "learning_rate".
     """
@@ -60,7 +61,7 @@ def compile_training(
         }
         return state | ({"average": params} if settings.average else {})
 
-    def loss(params, catalogue, order, batch, key):
+    def loss(params, catalogue, trie, batch, key):
         model = nnx.merge(graph, params)
         negatives = None
         if settings.item_negatives is not None:
@@ -77,33 +78,33 @@ def compile_training(
             item_loss=settings.item_loss if has_head else 0.0,
             negatives=negatives,
             distillation=settings.distillation,
-            order=order,
+            trie=trie,
         )
         return found.total, found
 
     gradient_of = jax.grad(loss, has_aux=True)
 
-    def gradients(params, catalogue, order, batch, key) -> tuple[Any, Loss]:
+    def gradients(params, catalogue, trie, batch, key) -> tuple[Any, Loss]:
         """Of the sum over all targets, part by part of the batch if it is to be accumulated."""
         parts = settings.accumulate
         if parts == 1:
-            return gradient_of(params, catalogue, order, batch, key)
+            return gradient_of(params, catalogue, trie, batch, key)
 
         def add(sums, part):
             number, rows = part
-            new = gradient_of(params, catalogue, order, rows, jax.random.fold_in(key, number))
+            new = gradient_of(params, catalogue, trie, rows, jax.random.fold_in(key, number))
             return jax.tree.map(jnp.add, sums, new), None
 
         # Every device keeps its own rows: the parts are taken across them, not along them.
         split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
         first = jax.tree.map(lambda x: x[0], split)
-        shapes = jax.eval_shape(gradient_of, params, catalogue, order, first, key)
+        shapes = jax.eval_shape(gradient_of, params, catalogue, trie, first, key)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.scan(add, zeros, (jnp.arange(parts), split))[0]
 
-    def step(state, catalogue, order, batch):
+    def step(state, catalogue, trie, batch):
         key = jax.random.fold_in(jax.random.key(seed), state["step"])
-        gradient, found = gradients(state["params"], catalogue, order, batch, key)
+        gradient, found = gradients(state["params"], catalogue, trie, batch, key)
         targets = jnp.maximum(found.targets, 1.0)
         gradient = jax.tree.map(lambda x: x / targets, gradient)
         updates, moments = optimizer.update(gradient, state["optimizer"], state["params"])

@@ -14,8 +14,8 @@ from small import randomised, small_model
 
 from genrec.decoding.beam import Normalise, Sampling, beam_search
 from genrec.decoding.filters import Filters
-from genrec.decoding.trie import build_trie
 from genrec.model import Catalogue, Encoded, EncoderDecoder, Inputs
+from genrec.model.trie import build_trie
 
 SIZES = (6, 5, 4)
 LENGTH, EXCLUDED = 4, 5
@@ -322,7 +322,7 @@ class Table(EncoderDecoder):
     def remember(self, states):
         return []
 
-    def decode_level(self, level, previous, start, past, memory, mask):
+    def decode_level(self, level, previous, start, past, memory, mask, ahead):
         row = jnp.arange(len(mask))[:, None]
         before = jnp.zeros(mask.shape[:2], jnp.int32) if previous is None else previous
         return self.codes[level][...][row, before], []

@@ -3,7 +3,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.training.distillation import next_code_shares, order_by_codes
+from genrec.model import build_trie
+from genrec.training.distillation import next_code_shares
 
 SIZES = [4, 3, 5]
 
@@ -14,17 +15,19 @@ def test_shares_are_sums_over_the_items_with_each_code_after_the_prefix(seed, co
     rng = np.random.default_rng(seed)
     every = np.stack(np.meshgrid(*map(np.arange, SIZES), indexing="ij"), -1).reshape(-1, 3)
     codes = rng.permutation(every)[:count].astype(np.int32)
-    order = order_by_codes(codes, SIZES)
-    assert np.array_equal(codes[order.items], np.array(sorted(codes.tolist())))
-    assert np.array_equal(order.items[order.rank], np.arange(count))
-
+    trie = build_trie(codes)
     scores = rng.normal(0, 3, (2, 3, count)).astype(np.float32)
     targets = rng.integers(0, count, (2, 3)).astype(np.int32)
-    got = next_code_shares(jnp.asarray(scores[..., order.items]), jnp.asarray(targets), order)
+    of_leaves = np.where(trie.item >= 0, scores[..., np.maximum(trie.item, 0)], -np.inf)
+    got = next_code_shares(jnp.asarray(of_leaves), trie.leaf[targets], trie, len(SIZES))
     p = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
     for row, query in np.ndindex(2, 3):
         for level, size in enumerate(SIZES):
             prefix = codes[targets[row, query], :level]
             within = (codes[:, :level] == prefix).all(axis=1)
             mass = [p[row, query, within & (codes[:, level] == code)].sum() for code in range(size)]
-            assert np.allclose(got[level][row, query], mass / np.sum(mass), atol=1e-3)
+            children, share = got[level]
+            there, spread = np.asarray(children.there[row, query]), np.zeros(size)
+            spread[children.code[row, query][there]] = share[row, query][there]
+            assert np.allclose(spread, mass / np.sum(mass), atol=1e-3)
+            assert not share[row, query][~there].any()

@@ -8,12 +8,14 @@ Lengths and fan-outs are rounded up, so that a catalogue that changes a little i
 function that was compiled for it before.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 
 @jax.tree_util.register_dataclass
@@ -127,9 +129,40 @@ def _rounded_up(
     return jnp.asarray(padded)
 
 
+def snug(trie: Trie) -> Trie:
+    """The same trie with exact fan-outs: cheaper to compute with, where no other is to come."""
+    exact = tuple(int(np.diff(np.asarray(children)).max()) for children in trie.children)
+    return dataclasses.replace(trie, fan_out=exact)
+
+
+class Children(NamedTuple):
+    """What lies below some nodes; R is the level's fan-out.
+
+    Attributes:
+        node: the children's numbers, one after the other.
+        code: their codes.
+        there: which of the R there are; the others' entries mean nothing.
+    """
+
+    node: Int[Array, "*shape R"]
+    code: Int[Array, "*shape R"]
+    there: Bool[Array, "*shape R"]
+
+
+def children_of(trie: Trie, level: int, parent: Int[Array, "*shape"]) -> Children:
+    """The children at a level of nodes one level above; of a parent below 0 there are none."""
+    begin = trie.children[level][jnp.maximum(parent, 0)]
+    end = trie.children[level][jnp.maximum(parent, 0) + 1]
+    place = jnp.arange(trie.fan_out[level], dtype=jnp.int32)
+    node = begin[..., None] + jnp.expand_dims(place, range(begin.ndim))
+    there = (node < end[..., None]) & (parent >= 0)[..., None]
+    code = trie.codes[level][jnp.minimum(node, trie.codes[level].shape[0] - 1)]
+    return Children(node, code.astype(jnp.int32), there)
+
+
 def parents(
-    trie: Trie, leaves: Int[Array, "B X"]
-) -> list[tuple[Int[Array, "B X"], Int[Array, "B X"]]]:
+    trie: Trie, leaves: Int[Array, "*shape"]
+) -> list[tuple[Int[Array, "*shape"], Int[Array, "*shape"]]]:
     """For each level (parent, node): the nodes on the way to some leaves, and those above them."""
     node, way = leaves, []
     for children in reversed(trie.children):
@@ -147,3 +180,35 @@ def leaves_below(
     for children in trie.children[level + 1 :]:
         begin, end = children[begin], children[end]
     return begin, end
+
+
+def means_below(
+    trie: Trie, vectors: Float[Array, "N D"], weights: Float[Array, " N"] | None = None
+) -> tuple[Float[Array, "_ D"], ...]:
+    """For each level but the first, the mean vector of the items below every node.
+
+    Args:
+        vectors: of the items.
+        weights: how much each item counts, above 0; None counts all alike.
+    """
+    item = jnp.maximum(trie.item, 0)
+    weight = jnp.ones(item.shape) if weights is None else weights[item]
+    weight = jnp.where(trie.item >= 0, weight, 0.0)
+    total, means = weight[:, None] * vectors[item], []
+    for level in range(trie.levels - 1, 0, -1):
+        means.append(total / jnp.where(weight > 0, weight, 1.0)[:, None])
+        node = jnp.arange(len(weight), dtype=jnp.int32)
+        parent = jnp.searchsorted(trie.children[level], node, side="right") - 1
+        count = trie.codes[level - 1].shape[0]
+        total, weight = (jax.ops.segment_sum(x, parent, count) for x in (total, weight))
+    return tuple(reversed(means))
+
+
+def nodes_in(whole: Trie, part: Trie) -> tuple[Int[Array, " _"], ...]:
+    """For each level, which node of `whole` each node of `part` is: a trie of fewer items."""
+    found = []
+    for level, codes in enumerate(part.codes):
+        first, _ = leaves_below(part, level, jnp.arange(codes.shape[0], dtype=jnp.int32))
+        item = part.item[jnp.minimum(first, part.item.shape[0] - 1)]
+        found.append(parents(whole, whole.leaf[jnp.maximum(item, 0)])[level][1])
+    return tuple(found)

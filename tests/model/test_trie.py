@@ -1,19 +1,12 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_codes import catalogues
 
-from genrec.decoding.trie import build_trie
-
-
-@st.composite
-def catalogues(draw):
-    """Distinct code tuples, in no order, of 1 to 4 levels."""
-    levels = draw(st.integers(1, 4))
-    code = st.integers(0, draw(st.integers(1, 6)))
-    rows = draw(st.sets(st.tuples(*[code] * levels), min_size=1, max_size=25))
-    return np.array(draw(st.permutations(sorted(rows))), np.int32)
+from genrec.model.trie import build_trie, children_of, means_below, nodes_in, parents, snug
 
 
 def spelt(trie):
@@ -87,3 +80,45 @@ def test_tuples_too_long_for_one_number_are_sorted_too():
 def test_a_trie_of_no_item_is_refused():
     with pytest.raises(ValueError, match="at least one item"):
         build_trie(np.array([[1, 2]]), np.array([], np.int64))
+
+
+@settings(max_examples=10)  # every shape is compiled
+@given(catalogues(), st.data())
+def test_means_are_those_of_the_items_with_each_prefix(codes, data):
+    trie = build_trie(codes)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(len(codes), 3)).astype(np.float32)
+    weights = rng.random(len(codes)).astype(np.float32) + 0.1
+    some = np.array(sorted(data.draw(st.sets(st.integers(0, len(codes) - 1), min_size=1))))
+    part = build_trie(codes, some, like=trie)
+    way, its_way = (parents(t, t.leaf[some]) for t in (trie, part))
+    plain, weighted = (
+        means_below(trie, jnp.asarray(vectors)),
+        means_below(trie, jnp.asarray(vectors), jnp.asarray(weights)),
+    )
+    assert len(plain) == codes.shape[1] - 1
+    inside = nodes_in(trie, part)
+    for level in range(codes.shape[1]):
+        assert np.array_equal(inside[level][its_way[level][1]], way[level][1])
+        for item, node in zip(some, np.asarray(way[level][1]), strict=True):
+            same = (codes[:, : level + 1] == codes[item, : level + 1]).all(axis=1)
+            if level:
+                assert np.allclose(plain[level - 1][node], vectors[same].mean(0), atol=1e-5)
+                expected = np.average(vectors[same], axis=0, weights=weights[same])
+                assert np.allclose(weighted[level - 1][node], expected, atol=1e-5)
+
+
+@settings(max_examples=10)
+@given(catalogues())
+def test_children_are_the_codes_that_go_on(codes):
+    for trie in (build_trie(codes), snug(build_trie(codes))):
+        for level, (parent, node) in enumerate(parents(trie, trie.leaf[np.arange(len(codes))])):
+            found = jax.tree.map(np.asarray, children_of(trie, level, parent))
+            for item, row in enumerate(codes):
+                same = (codes[:, :level] == row[:level]).all(axis=1)
+                there = found.there[item]
+                assert found.code[item][there].tolist() == sorted(set(codes[same, level].tolist()))
+                assert node[item] in found.node[item][there]
+        assert not children_of(trie, 0, jnp.array([-1])).there.any()
+    widest = [max(np.diff(children)) for children in trie.children]
+    assert trie.fan_out == tuple(widest)
