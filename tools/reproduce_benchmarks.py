@@ -1,0 +1,226 @@
+"""The benchmark tables: genrec's recipe, SASRec in the same harness, and what was published.
+
+    python tools/reproduce_benchmarks.py beauty --markdown beauty.md
+
+For each of the data set's configs (configs/beauty.yaml, configs/beauty-sasrec.yaml, ...) and every
+seed, a run: Recall@10 and NDCG@10 of the test users over the full catalogue, unfiltered and
+filtered. A model that has both is measured by its codes alone, by its dense head alone, and by
+both. Runs that are done are not repeated; one that was interrupted goes on. For other data sets
+name the configs: --configs a.yaml b.yaml.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _measured import K, at_share, measure, spread
+
+import genrec
+from genrec import assembly
+from genrec.compare import Protocol, difference, load_recommenders, verdict
+from genrec.config import Config
+from genrec.errors import UserError
+from genrec.evaluation import evaluate
+from genrec.files import read_json, replacing, write_json
+
+RIVALS = ("", "-sasrec", "-sasrec-sampled")
+BEAMS = (10, 20, 50, 100)
+COLUMNS: list[tuple[Protocol, str]] = [
+    (protocol, metric)
+    for protocol in ("unfiltered", "filtered")
+    for metric in (f"recall@{K}", f"ndcg@{K}")
+]
+PUBLISHED: dict[str, dict[str, tuple[str, str, str]]] = {
+    # Unfiltered, filtered (Recall@10 / NDCG@10), and where it stands.
+    "beauty": {
+        "TIGER": (".0648 / .0384", "", "Rajput et al. 2023, table 1"),
+        "ActionPiece": (".0775 / .0424", "", "Hou et al. 2025, an ensemble of 5"),
+        "MaskGR": (".0815 / .0436", "", "its paper"),
+        "RPG": (".0809 / .0464", "", "Hou et al. 2025, its paper"),
+        "SASRec, full cross-entropy": (".0821 / .0405", "", "a user's run of RecBole"),
+        "SASRec, sampled softmax": ("", ".0921 / .0531", "the eSASRec repository"),
+        "eSASRec": ("", ".0928 / .0523", "the eSASRec repository"),
+    },
+    "sports": {
+        "TIGER": (".0400 / .0225", "", "Rajput et al. 2023, table 1"),
+        "ActionPiece": (".0500 / .0264", "", "Hou et al. 2025, an ensemble of 5"),
+        "MaskGR": (".0463 / .0242", "", "its paper"),
+        "RPG": (".0463 / .0263", "", "Hou et al. 2025, its paper"),
+        "SASRec, sampled softmax": ("", ".0569 / .0314", "the eSASRec repository"),
+        "eSASRec": ("", ".0560 / .0323", "the eSASRec repository"),
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", nargs="?", default="beauty", help="the configs' first name")
+    parser.add_argument("--configs", type=Path, nargs="+", help="in place of the data set's")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other settings")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--markdown", type=Path, help="file for the table")
+    parser.add_argument("--plots", type=Path, help="folder for plots (pip install matplotlib)")
+    arguments = parser.parse_args()
+    configs = arguments.configs or [
+        path
+        for rival in RIVALS
+        if (path := Path("configs") / f"{arguments.data}{rival}.yaml").exists()
+    ]
+    if not configs:
+        raise UserError(f"configs/{arguments.data}.yaml does not exist: name --configs")
+    runs = {
+        config.stem: [one_run(config, seed, arguments) for seed in arguments.seeds]
+        for config in configs
+    }
+    figures: dict[str, Any] = {"seeds": arguments.seeds, "runs": runs}
+    text = table(arguments.data, runs, baselines(arguments.out, runs, arguments.seeds))
+    folders = [arguments.out / f"{name}-{seed}" for name in runs for seed in arguments.seeds]
+    figures["verdicts"] = verdicts(folders)
+    text += "\n" + "\n".join(f"- {line}" for line in figures["verdicts"]) + "\n"
+    print(text)
+    if arguments.plots:
+        first = genrec.load_config(configs[0], f"seed={arguments.seeds[0]}", *arguments.set)
+        folder = arguments.out / f"{configs[0].stem}-{arguments.seeds[0]}"
+        figures["beams"] = by_beam(first, folder)
+        plot(arguments.plots, runs, arguments.out, arguments.seeds[0], figures["beams"])
+    if arguments.markdown:
+        with replacing(arguments.markdown) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    if arguments.json:
+        write_json(arguments.json, figures)
+
+
+def one_run(path: Path, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of a config with a seed; its lists are written too, to be compared."""
+    config = genrec.load_config(path, f"seed={seed}", *arguments.set)
+    folder = arguments.out / f"{path.stem}-{seed}"
+    figures = measure(config, folder, ways_of(config))
+    genrec.run_stage("evaluate", config, folder)
+    return {"seed": seed, **figures}
+
+
+def ways_of(config: Config) -> dict[str, float]:
+    """How a model may rank: by name, the share of its dense head."""
+    if not config.model.codes:
+        return {"dense head": 1.0}
+    if not config.model.item_head:
+        return {"codes": 0.0}
+    return {"codes": 0.0, "dense head": 1.0, "both": config.decoding.dense_share}
+
+
+def baselines(out: Path, runs: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
+    """The metrics of those that need no training, which every evaluation has beside its own."""
+    found = read_json(out / f"{next(iter(runs))}-{seeds[0]}" / "metrics.json")["baselines"]
+    return {name.replace("_", "-"): entry["test"] for name, entry in found.items()}
+
+
+def table(data: str, runs: dict[str, Any], others: dict[str, Any]) -> str:
+    """The Markdown table: ours, those without a training, and the published ones."""
+    lines = [
+        f"| {data}, test users, Recall@{K} / NDCG@{K} | seeds | unfiltered | filtered | training |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, seeds in runs.items():
+        minutes = spread([run["seconds"] / 60 for run in seeds], 1)
+        for way in seeds[0]["test"]:
+            cells = both([run["test"][way] for run in seeds])
+            lines.append(f"| {name}, {way} | {len(seeds)} | {cells} | {minutes} min |")
+    for name, entry in others.items():
+        lines.append(f"| {name} | | {both([entry])} | |")
+    for name, (unfiltered, filtered, source) in PUBLISHED.get(data, {}).items():
+        lines.append(f"| {name} ({source}) | published | {unfiltered} | {filtered} | |")
+    return "\n".join(lines) + "\n"
+
+
+def both(entries: list[dict[str, Any]]) -> str:
+    """Two cells, unfiltered and filtered: what the seeds have, each as Recall / NDCG."""
+    cells = [spread([entry[protocol][metric] for entry in entries]) for protocol, metric in COLUMNS]
+    return f"{cells[0]} / {cells[1]} | {cells[2]} / {cells[3]}"
+
+
+def verdicts(folders: list[Path]) -> list[str]:
+    """The first recommender against every other, by a paired bootstrap over the users."""
+    lines = []
+    for protocol in ("unfiltered", "filtered"):
+        first, *others = load_recommenders(folders, protocol)
+        for other in others:
+            for metric in (f"recall@{K}", f"ndcg@{K}"):
+                found = difference(other, first, metric)
+                lines.append(f"{protocol}: {verdict(other, first, metric, found)}")
+    return lines
+
+
+def by_beam(config: Config, folder: Path) -> list[dict[str, Any]]:
+    """What the codes alone reach on the validation users, for beams of several widths."""
+    items = assembly.items_of(folder)
+    held_out = items.dataset.held_out("validation")
+    users = np.arange(0, len(held_out.targets), max(1, len(held_out.targets) // 5000))
+    found = []
+    for beam in BEAMS:
+        decoding = dataclasses.replace(config.decoding, beam=beam)
+        wider = dataclasses.replace(config, decoding=decoding)
+        recommend = at_share(wider, folder, items, 0.0, progress_name=f"beam {beam}")
+        measured = evaluate(
+            recommend,
+            held_out.histories.select(users),
+            held_out.targets[users],
+            k=beam,
+            top_k=(K,),
+            num_items=items.dataset.num_items,
+        )
+        found.append({"beam": beam, **measured.to_json()})
+    return found
+
+
+def plot(
+    folder: Path, runs: dict[str, Any], out: Path, seed: int, beams: list[dict[str, Any]]
+) -> None:
+    """Writes quality_by_time.png and quality_by_beam.png, of validation users both."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError("plots need matplotlib: pip install 'genrec[plots]'") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, seeds in runs.items():
+        lines = (out / f"{name}-{seed}" / "metrics.jsonl").read_text().splitlines()
+        records = [record for line in lines if "validation" in (record := json.loads(line))]
+        minutes = seeds[0]["seconds"] / 60 / records[-1]["step"]
+        axes.plot(
+            [record["step"] * minutes for record in records],
+            [record["validation"][f"ndcg@{K}"] for record in records],
+            marker="o",
+            label=name,
+        )
+    axes.set(xlabel="minutes of training (by its share of the steps)", ylabel=f"NDCG@{K}, filtered")
+    axes.set_title("validation users, as training measures them", fontsize=10)
+    axes.legend()
+    figure.savefig(folder / "quality_by_time.png", dpi=150)
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for protocol in ("filtered", "unfiltered"):
+        axes.plot(
+            [entry["beam"] for entry in beams],
+            [entry[protocol][f"ndcg@{K}"] for entry in beams],
+            marker="o",
+            label=protocol,
+        )
+    axes.set(xlabel="beam width", ylabel=f"NDCG@{K}", xscale="log")
+    axes.set_xticks(BEAMS, [str(beam) for beam in BEAMS])
+    axes.set_title("validation users, by the codes alone", fontsize=10)
+    axes.legend()
+    figure.savefig(folder / "quality_by_beam.png", dpi=150)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f"reproduce_benchmarks: {error}") from error
