@@ -14,31 +14,32 @@ from genrec.errors import UserError
 from genrec.files import read_json, sha256
 from genrec.pipeline import config_of
 from genrec.tokenizer import fit, load_tokenizer
+from genrec.upkeep import append_items
+
+
+def trained(source, folder, *settings, evaluated=True):
+    """A run of the same vectors with other settings."""
+    folder.mkdir()
+    for name in ("dataset", "tokenizer", "embeddings.npy", "config.yaml", "manifest.json"):
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+        copy(source / name, folder / name)
+    config = genrec.load_config(folder / "config.yaml", *settings)
+    for stage in ("tokenize", "train", *["evaluate"] * evaluated):
+        genrec.run_stage(stage, config, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def sasrec(tiny_run, tmp_path_factory):
     """A run whose model neither reads nor writes codes."""
-    folder = tmp_path_factory.mktemp("sasrec") / "run"
-    names = ("dataset", "tokenizer", "embeddings.npy", "config.yaml", "manifest.json")
-    for name in names:
-        source = tiny_run / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, _made(folder) / name)
-    config = genrec.load_config(
-        folder / "config.yaml",
+    return trained(
+        tiny_run,
+        tmp_path_factory.mktemp("sasrec") / "run",
         "model.codes=false",
         "model.item_head=true",
         "decoding.dense_share=1",
         "training.epochs=6",
     )
-    assert not genrec.run_stage("train", config, folder).skipped
-    genrec.run_stage("evaluate", config, folder)
-    return folder
-
-
-def _made(folder):
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +167,24 @@ def test_a_sasrec_runs_in_the_same_harness(sasrec):
     assert set(only) == {"i007", "i009"}
     with pytest.raises(UserError, match="writes no codes"):
         run.recommend_freely(next(run.everybody(5)), 5)
+
+
+def test_a_run_that_looks_ahead(tiny_run, tmp_path):
+    settings = (
+        "model.look_ahead=true",
+        "model.item_head=true",
+        "training.distillation=0.5",
+        "training.epochs=6",
+        "tokenizer.collisions=none",  # so that leaves are below the last code
+    )
+    run = trained(tiny_run, tmp_path / "run", *settings)
+    figures = read_json(run / "metrics.json")
+    ours = figures["test"]["filtered"]["ndcg@10"]
+    assert ours > 2 * figures["baselines"]["most_popular"]["test"]["filtered"]["ndcg@10"]
+    (tmp_path / "new.csv").write_text("item_id,title,genre\nn1,Film new,genre1\n")
+    append_items(config_of(run), run, tmp_path / "new.csv")
+    loaded = genrec.load_run(run, DecodingConfig(beam=ITEMS + 1))
+    (ids,), _ = loaded.recommend([["i001"]], ITEMS)
+    assert len(set(ids)) == ITEMS and "n1" in ids
+    with pytest.raises(UserError, match="scores no codes but those of items"):
+        loaded.recommend_freely(next(loaded.everybody(5)), 5)

@@ -124,7 +124,10 @@ def with_and_without(config: str, task: Task, trie: Trie, batch: int, beam: int)
     """A model's search for items and the one for any tuples, after the same encoded histories."""
     # What is encoded matters to no one, and an embedding of every item takes memory.
     few = dataclasses.replace(task, codes=task.codes[: 1 + task.histories.max()])
-    model = outline(load_config(config), few)
+    settings = load_config(config)
+    # A model that looks ahead sees real items only, so it has no search for any tuples.
+    blind = dataclasses.replace(settings.model, look_ahead=False)
+    model = outline(dataclasses.replace(settings, model=blind), few)
     model = with_weights(model, random_weights(model, seed=0))
     histories = next(task.batches(batch))
     read = Inputs(histories, np.zeros_like(histories))
