@@ -390,7 +390,8 @@ def test_a_folder_that_is_refused_leaves_nothing_waiting(tmp_path):
 
 def script(text):
     """Command line of a Python program that starts with what this file needs."""
-    head = "import sys\nsys.path[:0] = ['tests', 'tests/checkpoints']\nimport jax, jax.numpy as jnp\n"
+    path = "import sys\nsys.path[:0] = ['tests', 'tests/checkpoints']\n"
+    head = path + "import jax, jax.numpy as jnp\n"
     return [sys.executable, "-c", head + textwrap.dedent(text)]
 
 
