@@ -257,14 +257,15 @@ def _with_every_code_used(
     """
     after, left = {}, latents
     for level, codebook in codebooks.items():
+        codes = nearest(np.asarray(codebook), left)
         for _ in range(_REVIVALS):
-            codes = nearest(np.asarray(codebook), left)
             counts = np.bincount(codes, minlength=len(codebook))
             if counts.all():
                 break
             rest = left - np.asarray(codebook)[codes]
             codebook = revive(codebook, *map(jnp.asarray, (counts, left, rest)))
-        left = left - np.asarray(codebook)[nearest(np.asarray(codebook), left)]
+            codes = nearest(np.asarray(codebook), left)
+        left = left - np.asarray(codebook)[codes]
         after[level] = codebook
     return after
 
