@@ -1,10 +1,7 @@
 """What each stage does: reads the files of those before it from the run folder, writes its own."""
 
 import contextlib
-import resource
 import shutil
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from genrec.assembly import (
     data_source,
     fit_tokenizer,
     items_of,
+    parts,
     places,
     tokenized_vectors,
     validation,
@@ -31,6 +29,7 @@ from genrec.embedding import embed_file, embed_tfidf
 from genrec.evaluation import (
     Evaluation,
     Recommend,
+    decoding_cost,
     details,
     evaluate,
     item_knn,
@@ -47,8 +46,6 @@ from genrec.tokenizer import (
     semantic_ids_of,
 )
 from genrec.training import train
-
-_MAXRSS_PER_GIB = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
 
 
 @dataclass(frozen=True)
@@ -186,9 +183,14 @@ def make_metrics(task: Task) -> str:
         "most_popular": most_popular(training, dataset.num_items),
         "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
     }
-    started = time.perf_counter()
-    ours = measured(best_recommender(config, folder, items, progress_name="evaluate"))
-    speed = 2 * len(test.targets) / (time.perf_counter() - started)
+    model = best_recommender(config, folder, items, progress_name="evaluate")
+    ours = measured(model)
+    cost = decoding_cost(model, test.histories, config.decoding.beam)
+    alone = {
+        name: {"test": measured(model.ranked_by(share)).to_json()}
+        for name, share in parts(config).items()
+        if share != config.decoding.dense_share
+    }
     theirs = {name: {"test": measured(each).to_json()} for name, each in baselines.items()}
     both = {"unfiltered": ours.unfiltered, "filtered": ours.filtered}
     known = {
@@ -204,7 +206,7 @@ def make_metrics(task: Task) -> str:
     for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
         with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
             writer.write(dataset.user_ids, ranking.items, ranking.scores)
-    entry = {"test": {**ours.to_json(), "details": found}, "baselines": theirs}
-    write_json(folder / "metrics.json", entry)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MAXRSS_PER_GIB
-    return f"{len(test.targets):,} test users, {speed:,.0f} lists/s, {memory:.1f} GiB at most"
+    entry = {"test": {**ours.to_json(), "details": found}, "alone": alone, "baselines": theirs}
+    write_json(folder / "metrics.json", {**entry, "decoding": cost})
+    speed, memory = cost["users_per_second"], cost["peak_memory_gib"]
+    return f"{len(test.targets):,} test users, {speed:,.0f} users/s, {memory:.1f} GiB at most"

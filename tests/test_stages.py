@@ -8,7 +8,7 @@ from small_run import ITEMS
 
 import genrec
 from genrec import stages
-from genrec.assembly import items_of
+from genrec.assembly import best_recommender, items_of
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
 from genrec.files import read_json, sha256
@@ -181,6 +181,13 @@ def test_a_run_that_looks_ahead(tiny_run, tmp_path):
     figures = read_json(run / "metrics.json")
     ours = figures["test"]["filtered"]["ndcg@10"]
     assert ours > 2 * figures["baselines"]["most_popular"]["test"]["filtered"]["ndcg@10"]
+    held_out = items_of(run).dataset.held_out("test")
+    head = best_recommender(config_of(run), run, items_of(run)).ranked_by(1.0)
+    lists, _ = head(held_out.histories, 10, exclude_history=True)
+    hits = (lists == held_out.targets[:, None]).any(axis=1).mean()
+    assert list(figures["alone"]) == ["dense_head"]  # the codes' are the run's own
+    assert figures["alone"]["dense_head"]["test"]["filtered"]["recall@10"] == pytest.approx(hits)
+    assert figures["decoding"]["users_per_second"] > 0
     (tmp_path / "new.csv").write_text("item_id,title,genre\nn1,Film new,genre1\n")
     append_items(config_of(run), run, tmp_path / "new.csv")
     loaded = genrec.load_run(run, DecodingConfig(beam=ITEMS + 1))

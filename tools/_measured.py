@@ -1,9 +1,7 @@
 """A run of a config, trained and measured on validation and test users, each time it is not yet."""
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,55 +15,59 @@ from genrec.manifest import read_manifest
 K = 10
 
 
-def measure(config: Config, folder: Path, ways: Mapping[str, float]) -> dict[str, Any]:
-    """Trains a run and measures it, unless that was done already.
+def ways(config: Config) -> dict[str, float]:
+    """How a model may rank: by name, the share of its dense head; last, by what is configured."""
+    if not config.model.codes:
+        return {"dense head": 1.0}
+    share = config.decoding.dense_share
+    whole = {0.0: "codes", 1.0: "dense head"}.get(share, "both")
+    alone = {name.replace("_", " "): part for name, part in assembly.parts(config).items()}
+    return {name: part for name, part in alone.items() if name != whole} | {whole: share}
+
+
+def measure(config: Config, folder: Path) -> dict[str, Any]:
+    """Trains a run, evaluates it, and measures it on the validation users too.
 
     Args:
         folder: of the run; its figures stand beside it, in `folder`.json.
-        ways: by name, the dense head's share of the score.
 
     Returns:
         For "validation" and "test" the metrics by way; what is said of the codes; the seconds of
-        the training.
+        the training. What is done already is not done again.
     """
-    done = [genrec.run_stage(s, config, folder) for s in ("prepare", "embed", "tokenize", "train")]
+    done = [outcome.skipped for outcome in genrec.run(config, folder)]
     path = folder.with_name(folder.name + ".json")
-    if path.exists() and all(outcome.skipped for outcome in done):
-        found = read_json(path)
-        if set(ways) <= set(found["test"]):
-            return found
+    if path.exists() and all(done):
+        return read_json(path)
     items = assembly.items_of(folder)
     health = read_json(folder / "tokenizer" / "health.json")
-    figures: dict[str, Any] = {
+    held_out = items.dataset.held_out("validation")
+    recommend = assembly.best_recommender(config, folder, items, progress_name="validation")
+    validation = {
+        way: evaluate(
+            recommend.ranked_by(share),
+            held_out.histories,
+            held_out.targets,
+            k=config.decoding.beam,
+            top_k=(K,),
+            num_items=items.dataset.num_items,
+        ).to_json()
+        for way, share in ways(config).items()
+    }
+    metrics = read_json(folder / "metrics.json")
+    alone = {name.replace("_", " "): entry["test"] for name, entry in metrics["alone"].items()}
+    whole = list(ways(config))[-1]
+    figures = {
         "distinct_share": health["distinct_share"],
         "relative_error": health["relative_error"],
         "seconds": read_manifest(folder)["train"]["seconds"],
-        "validation": {},
-        "test": {},
+        "decoding": metrics["decoding"],
+        "validation": validation,
+        "test": alone | {whole: metrics["test"]},
     }
-    for way, share in ways.items():
-        recommend = at_share(config, folder, items, share, progress_name=way)
-        splits: tuple[Literal["validation", "test"], ...] = ("validation", "test")
-        for split in splits:
-            held_out = items.dataset.held_out(split)
-            measured = evaluate(
-                recommend,
-                held_out.histories,
-                held_out.targets,
-                k=config.decoding.beam,
-                top_k=(K,),
-                num_items=items.dataset.num_items,
-            )
-            figures[split][way] = measured.to_json()
+    del figures["test"][whole]["details"]
     write_json(path, figures)
     return figures
-
-
-def at_share(config: Config, folder: Path, items: assembly.Items, share: float, **how: Any):
-    """The run's best checkpoint, with another share of the dense head in the score."""
-    decoding = dataclasses.replace(config.decoding, dense_share=share)
-    settings = dataclasses.replace(config, decoding=decoding)
-    return assembly.best_recommender(settings, folder, items, **how)
 
 
 def spread(values: list[float], digits: int = 4) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measured import K, at_share, measure, spread
+from _measured import K, measure, spread
 
 import genrec
 from genrec import assembly
@@ -96,21 +96,9 @@ def main() -> None:
 
 
 def one_run(path: Path, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The figures of a config with a seed; its lists are written too, to be compared."""
+    """The figures of a config with a seed."""
     config = genrec.load_config(path, f"seed={seed}", *arguments.set)
-    folder = arguments.out / f"{path.stem}-{seed}"
-    figures = measure(config, folder, ways_of(config))
-    genrec.run_stage("evaluate", config, folder)
-    return {"seed": seed, **figures}
-
-
-def ways_of(config: Config) -> dict[str, float]:
-    """How a model may rank: by name, the share of its dense head."""
-    if not config.model.codes:
-        return {"dense head": 1.0}
-    if not config.model.item_head:
-        return {"codes": 0.0}
-    return {"codes": 0.0, "dense head": 1.0, "both": config.decoding.dense_share}
+    return {"seed": seed, **measure(config, arguments.out / f"{path.stem}-{seed}")}
 
 
 def baselines(out: Path, runs: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
@@ -164,9 +152,9 @@ def by_beam(config: Config, folder: Path) -> list[dict[str, Any]]:
     for beam in BEAMS:
         decoding = dataclasses.replace(config.decoding, beam=beam)
         wider = dataclasses.replace(config, decoding=decoding)
-        recommend = at_share(wider, folder, items, 0.0, progress_name=f"beam {beam}")
+        recommend = assembly.best_recommender(wider, folder, items, progress_name=f"beam {beam}")
         measured = evaluate(
-            recommend,
+            recommend.ranked_by(0.0),
             held_out.histories.select(users),
             held_out.targets[users],
             k=beam,

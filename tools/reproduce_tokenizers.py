@@ -37,11 +37,7 @@ def main() -> None:
         for kind in arguments.kinds:
             settings = [f"tokenizer.kind={kind}", f"seed={seed}", *arguments.set]
             config = genrec.load_config(arguments.config, *settings)
-            figures = measure(
-                config,
-                arguments.out / f"{kind}-{seed}",
-                {"codes": 0.0, "config": config.decoding.dense_share},
-            )
+            figures = measure(config, arguments.out / f"{kind}-{seed}")
             found.setdefault(kind, []).append({"seed": seed, **figures})
     show(arguments.config, found)
     if arguments.json:
@@ -57,7 +53,7 @@ def show(config: Path, found: dict[str, list[dict[str, Any]]]) -> None:
     for protocol, metric in columns:
         table.add_column(f"{protocol} {metric}", justify="right")
     for split in ("validation", "test"):
-        for way in ("codes", "config"):
+        for way in next(iter(found.values()))[0][split]:
             for kind, runs in found.items():
                 values = [[run[split][way][p][m] for run in runs] for p, m in columns]
                 table.add_row(split, way, kind, str(len(runs)), *map(spread, values))

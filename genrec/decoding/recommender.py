@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class Options:
         beam: beam width, and so the largest k.
         batch_size: the most histories searched at once.
         normalise: over what the probabilities of a level's codes sum to one.
-        dense_share: the dense head's share of the score, in 0…1; 0 asks the decoder alone.
+        dense_share: the dense head's share of the score, in 0…1; 0 asks the decoder alone, 1 the
+            head alone.
         unseen_share: the share of a list that goes to items without a training interaction,
             searched apart; 0 lets them compete like all others.
         temperature: one for each level, or a single one for all: draws items at random; None takes
@@ -103,6 +105,13 @@ class Recommender:
         other._spell(np.unique(allowed))
         return other
 
+    def ranked_by(self, dense_share: float) -> "Recommender":
+        """The same recommender with another share of the dense head, see `Options`."""
+        other = copy.copy(self)
+        other.options = dataclasses.replace(self.options, dense_share=dense_share)
+        other._prepared = None
+        return other
+
     def _spell(self, allowed: np.ndarray) -> None:
         """Makes the tries of the items that may be recommended."""
         usual, new = allowed, np.zeros(0, np.int64)
@@ -149,7 +158,8 @@ class Recommender:
         fusion, unseen = None, None
         vectors, means, its_means = self._of_items()
         if vectors is not None and options.dense_share:
-            fusion = Fusion(jnp.float32(options.dense_share), vectors)
+            alone = options.dense_share == 1
+            fusion = Fusion(None if alone else jnp.float32(options.dense_share), vectors)
         if self._unseen_trie is not None:
             # The rounding guards against shares such as 0.3 of 10, which is 3 but for a bit.
             count = math.floor(options.unseen_share * k + 1e-9)

@@ -48,11 +48,11 @@ class Fusion(NamedTuple):
     """Ranks by the decoder and the dense head together.
 
     Attributes:
-        share: float32 scalar in 0…1, the dense head's share of the score.
+        share: float32 scalar in 0…1, the dense head's share of the score; None leaves all to it.
         vectors: (N, D), what the model makes of every item.
     """
 
-    share: Float[Array, ""]
+    share: Float[Array, ""] | None
     vectors: Float[Array, "N D"]
 
 
@@ -99,10 +99,8 @@ def search(
     With `fusion`, the candidates are those of the beams and as many of the dense head, each with
     the score (1 - share) · log p(codes) + share · log p(item), the logarithm of a weighted product
     of both distributions. (LIGER, Yang et al. 2024, ranks the beams' candidates by the dense score
-    alone, which is a share of 1.)
-
-    A model that writes no codes ranks all items by the dense head; it needs `fusion`, whose share
-    then means nothing, and goes without the rest.
+    alone.) Without a share, the dense head ranks all items and no codes are searched, which is all
+    that a model without codes can do.
 
     A model that looks ahead needs `means`, what `means_below` says of the trie.
 
@@ -113,39 +111,30 @@ def search(
     """
     model = structure.model(params)
     encoded = model.encode(histories, catalogue, every_position=False)
-    if not model.codes:
-        if fusion is None:
-            raise ValueError("a model that writes no codes ranks by its dense head alone")
-        dense = dense_scores(model, encoded, fusion.vectors)
+    dense = None if fusion is None else dense_scores(model, encoded, fusion.vectors)
+    if fusion is not None and fusion.share is None:
+        assert dense is not None
         permitted = permitted_items(filters, trie, dense.shape[1])
         every = jnp.broadcast_to(jnp.arange(dense.shape[1], dtype=jnp.int32), dense.shape)
-        return _best(every, jnp.where(permitted, dense, -jnp.inf), beam)
-    items, scores = beam_search(
-        model,
-        trie,
-        encoded,
-        filters,
-        beam=beam,
-        normalise=normalise,
-        sampling=sampling,
-        means=means,
-    )
-    dense = None
-    if fusion is not None:
-        dense = dense_scores(model, encoded, fusion.vectors)
-        items, scores = _with_dense_candidates(
+        items, scores = _best(every, jnp.where(permitted, dense, -jnp.inf), beam)
+    else:
+        items, scores = beam_search(
             model,
-            encoded,
-            catalogue,
-            items,
-            scores,
-            dense,
-            permitted_items(filters, trie, dense.shape[1]),
             trie,
-            means,
+            encoded,
+            filters,
+            beam=beam,
+            normalise=normalise,
+            sampling=sampling,
+            means=means,
         )
-        scores = _fused(items, scores, dense, fusion.share)
-        items, scores = _best(items, scores, beam)
+        if fusion is not None:
+            assert dense is not None
+            permitted = permitted_items(filters, trie, dense.shape[1])
+            items, scores = _with_dense_candidates(
+                model, encoded, catalogue, items, scores, dense, permitted, trie, means
+            )
+            items, scores = _best(items, _fused(items, scores, dense, fusion.share), beam)
     if unseen is not None:
         new, its_scores = beam_search(
             model,
@@ -241,10 +230,11 @@ def _fused(
     items: Int[Array, "B C"],
     scores: Float[Array, "B C"],
     dense: Float[Array, "B N"],
-    share: Float[Array, ""],
+    share: Float[Array, ""] | None,
 ) -> Float[Array, "B C"]:
     other = jnp.take_along_axis(dense, jnp.maximum(items, 0), axis=1)
-    return jnp.where(items >= 0, (1.0 - share) * scores + share * other, -jnp.inf)
+    found = other if share is None else (1.0 - share) * scores + share * other
+    return jnp.where(items >= 0, found, -jnp.inf)
 
 
 def _joined(

@@ -1,6 +1,7 @@
 """How good the recommendations are: protocol, metrics and baselines."""
 
 from genrec.evaluation.baselines import item_knn, most_popular
+from genrec.evaluation.cost import decoding_cost
 from genrec.evaluation.details import details, details_tables
 from genrec.evaluation.metrics import mrr_at, ndcg_at, per_user, recall_at, summarise, target_ranks
 from genrec.evaluation.protocol import Evaluation, Ranking, Recommend, evaluate
@@ -10,6 +11,7 @@ __all__ = [
     "Evaluation",
     "Ranking",
     "Recommend",
+    "decoding_cost",
     "details",
     "details_tables",
     "evaluate",

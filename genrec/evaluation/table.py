@@ -15,9 +15,10 @@ def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") 
     """The figures of metrics.json as a table that fits into 80 columns of text.
 
     Args:
-        metrics: {split: {"users", "unfiltered", "filtered", …}, "baselines": {name: {split: …}}}.
+        metrics: {split: {"users", "unfiltered", "filtered", …}, "alone": {name: {split: …}},
+            "baselines": {name: {split: …}}}: the model, what it ranks by alone, and others.
         split: the split to show, such as "test". It must be a key of `metrics` and of every
-            baseline, and the caption names it, so that one split's figures cannot pass as
+            other recommender, and the caption names it, so that one split's figures cannot pass as
             another's.
         name: what to call the model's row.
 
@@ -29,9 +30,11 @@ def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") 
         ValueError: a recommender has no figures for `split`, or was measured on other users or at
             other cut-offs.
     """
-    measured = {name: metrics} | {
-        baseline.replace("_", " "): splits
-        for baseline, splits in metrics.get("baselines", {}).items()
+    alone, baselines = metrics.get("alone", {}), metrics.get("baselines", {})
+    measured = {
+        name: metrics,
+        **{f"{_spaced(part)} alone": splits for part, splits in alone.items()},
+        **{_spaced(baseline): splits for baseline, splits in baselines.items()},
     }
     rows: dict[str, Any] = {
         recommender: splits.get(split) for recommender, splits in measured.items()
@@ -69,6 +72,10 @@ def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") 
             table.add_row(protocol if place == 0 else "", recommender, *cells)
         table.add_section()
     return table
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _header(measure: str) -> str:

@@ -201,6 +201,18 @@ def test_the_dense_head_alone_ranks(sizes):
             assert np.allclose(points, expected[best], atol=1e-4)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_another_share_of_the_dense_head_is_another_recommender(share):
+    _, recommend = dense_recommender(beam=5, batch_size=4, dense_share=0.6)
+    histories = some_histories(5)
+    before = recommend(histories, 5, exclude_history=True)
+    found = recommend.ranked_by(share)(histories, 5, exclude_history=True)
+    _, fresh = dense_recommender(beam=5, batch_size=4, dense_share=share)
+    after = recommend(histories, 5, exclude_history=True)
+    for a, b in zip(found + before, fresh(histories, 5, exclude_history=True) + after, strict=True):
+        assert np.array_equal(a, b)
+
+
 NEW = np.array([2, 3, 11, 17, 23, 28])
 SEEN = ~np.isin(np.arange(NUM_ITEMS), NEW)
 

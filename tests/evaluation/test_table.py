@@ -44,6 +44,17 @@ def test_the_table_shows_every_recommender_and_says_what_was_measured():
     assert "1,234 users, test items, full catalogue, leave-one-out" in lines
 
 
+def test_what_a_model_ranks_by_alone_stands_below_it():
+    alone = {"dense_head": {"test": figures(*[0.1] * 8)}, "codes": {"test": figures(*[0.2] * 8)}}
+    lines = printed(results_table(METRICS | {"alone": alone}, "test")).splitlines()
+    assert lines[4].split() == ["dense", "head", "alone", *["0.1000"] * 4]
+    assert lines[5].split() == ["codes", "alone", *["0.2000"] * 4]
+    assert sum("0." in line for line in lines) == 2 * 5
+    with pytest.raises(ValueError, match="codes alone was measured on other users"):
+        other = {"codes": {"test": figures(*[0.2] * 8, users=99)}}
+        results_table(METRICS | {"alone": other}, "test")
+
+
 def test_the_table_fits_in_80_columns():
     longer = METRICS | {"test": METRICS["test"] | {"repeat_targets": 1200}}
     text = printed(results_table(longer, "test", name="a recommender with a rather long name"))

@@ -1,0 +1,46 @@
+"""What lists cost to make: time and memory."""
+
+import resource
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from genrec.data.histories import Histories
+from genrec.evaluation.protocol import Recommend
+
+_USERS = 512
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+
+
+def decoding_cost(recommend: Recommend, histories: Histories, k: int) -> dict[str, Any]:
+    """Time and memory of filtered lists of `k` items.
+
+    Args:
+        histories: of U users, of whom up to 512, evenly spread, are recommended to twice: the
+            second time is taken, in which nothing is compiled.
+
+    Returns:
+        "device", such as "cpu"; "users_per_second"; "peak_memory_gib", the most that the device
+        has had in use so far, or on a CPU this process.
+    """
+    count = min(_USERS, len(histories))
+    users = histories.select(np.linspace(0, len(histories) - 1, count).astype(np.int64))
+    recommend(users, k, exclude_history=True)
+    started = time.perf_counter()
+    recommend(users, k, exclude_history=True)
+    seconds = time.perf_counter() - started
+    return {
+        "device": jax.devices()[0].device_kind,
+        "users_per_second": count / seconds,
+        "peak_memory_gib": _peak_bytes() / 2**30,
+    }
+
+
+def _peak_bytes() -> int:
+    known = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in known:
+        return known["peak_bytes_in_use"]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
