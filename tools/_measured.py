@@ -1,5 +1,6 @@
 """A run of a config, trained and measured on validation and test users, each time it is not yet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,17 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     del figures["test"][whole]["details"]
     write_json(path, figures)
     return figures
+
+
+def measure_seeds(
+    path: Path, seeds: Sequence[int], out: Path, settings: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The figures of a config for each seed; its runs are `out`/NAME-SEED."""
+    return [
+        {"seed": seed, **measure(config, out / f"{path.stem}-{seed}")}
+        for seed in seeds
+        for config in [genrec.load_config(path, f"seed={seed}", *settings)]
+    ]
 
 
 def spread(values: list[float], digits: int = 4) -> str:

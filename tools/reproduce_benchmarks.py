@@ -16,43 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measured import K, measure, spread
+from _measured import K, measure_seeds
+from _tables import baselines, table, write
 
 import genrec
 from genrec import assembly
-from genrec.compare import Protocol, difference, load_recommenders, verdict
+from genrec.compare import difference, load_recommenders, verdict
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.evaluation import evaluate
-from genrec.files import read_json, replacing, write_json
 
 RIVALS = ("", "-sasrec", "-sasrec-sampled")
 BEAMS = (10, 20, 50, 100)
-COLUMNS: list[tuple[Protocol, str]] = [
-    (protocol, metric)
-    for protocol in ("unfiltered", "filtered")
-    for metric in (f"recall@{K}", f"ndcg@{K}")
-]
-PUBLISHED: dict[str, dict[str, tuple[str, str, str]]] = {
-    # Unfiltered, filtered (Recall@10 / NDCG@10), and where it stands.
-    "beauty": {
-        "TIGER": (".0648 / .0384", "", "Rajput et al. 2023, table 1"),
-        "ActionPiece": (".0775 / .0424", "", "Hou et al. 2025, an ensemble of 5"),
-        "MaskGR": (".0815 / .0436", "", "its paper"),
-        "RPG": (".0809 / .0464", "", "Hou et al. 2025, its paper"),
-        "SASRec, full cross-entropy": (".0821 / .0405", "", "a user's run of RecBole"),
-        "SASRec, sampled softmax": ("", ".0921 / .0531", "the eSASRec repository"),
-        "eSASRec": ("", ".0928 / .0523", "the eSASRec repository"),
-    },
-    "sports": {
-        "TIGER": (".0400 / .0225", "", "Rajput et al. 2023, table 1"),
-        "ActionPiece": (".0500 / .0264", "", "Hou et al. 2025, an ensemble of 5"),
-        "MaskGR": (".0463 / .0242", "", "its paper"),
-        "RPG": (".0463 / .0263", "", "Hou et al. 2025, its paper"),
-        "SASRec, sampled softmax": ("", ".0569 / .0314", "the eSASRec repository"),
-        "eSASRec": ("", ".0560 / .0323", "the eSASRec repository"),
-    },
-}
 
 
 def main() -> None:
@@ -74,7 +49,7 @@ def main() -> None:
     if not configs:
         raise UserError(f"configs/{arguments.data}.yaml does not exist: name --configs")
     runs = {
-        config.stem: [one_run(config, seed, arguments) for seed in arguments.seeds]
+        config.stem: measure_seeds(config, arguments.seeds, arguments.out, arguments.set)
         for config in configs
     }
     figures: dict[str, Any] = {"seeds": arguments.seeds, "runs": runs}
@@ -88,47 +63,7 @@ def main() -> None:
         folder = arguments.out / f"{configs[0].stem}-{arguments.seeds[0]}"
         figures["beams"] = by_beam(first, folder)
         plot(arguments.plots, runs, arguments.out, arguments.seeds[0], figures["beams"])
-    if arguments.markdown:
-        with replacing(arguments.markdown) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    if arguments.json:
-        write_json(arguments.json, figures)
-
-
-def one_run(path: Path, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The figures of a config with a seed."""
-    config = genrec.load_config(path, f"seed={seed}", *arguments.set)
-    return {"seed": seed, **measure(config, arguments.out / f"{path.stem}-{seed}")}
-
-
-def baselines(out: Path, runs: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
-    """The metrics of those that need no training, which every evaluation has beside its own."""
-    found = read_json(out / f"{next(iter(runs))}-{seeds[0]}" / "metrics.json")["baselines"]
-    return {name.replace("_", "-"): entry["test"] for name, entry in found.items()}
-
-
-def table(data: str, runs: dict[str, Any], others: dict[str, Any]) -> str:
-    """The Markdown table: ours, those without a training, and the published ones."""
-    lines = [
-        f"| {data}, test users, Recall@{K} / NDCG@{K} | seeds | unfiltered | filtered | training |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, seeds in runs.items():
-        minutes = spread([run["seconds"] / 60 for run in seeds], 1)
-        for way in seeds[0]["test"]:
-            cells = both([run["test"][way] for run in seeds])
-            lines.append(f"| {name}, {way} | {len(seeds)} | {cells} | {minutes} min |")
-    for name, entry in others.items():
-        lines.append(f"| {name} | | {both([entry])} | |")
-    for name, (unfiltered, filtered, source) in PUBLISHED.get(data, {}).items():
-        lines.append(f"| {name} ({source}) | published | {unfiltered} | {filtered} | |")
-    return "\n".join(lines) + "\n"
-
-
-def both(entries: list[dict[str, Any]]) -> str:
-    """Two cells, unfiltered and filtered: what the seeds have, each as Recall / NDCG."""
-    cells = [spread([entry[protocol][metric] for entry in entries]) for protocol, metric in COLUMNS]
-    return f"{cells[0]} / {cells[1]} | {cells[2]} / {cells[3]}"
+    write(figures, text, arguments.json, arguments.markdown)
 
 
 def verdicts(folders: list[Path]) -> list[str]:
