@@ -237,7 +237,12 @@ STAGES = {
         stages.make_metrics,
         sections=("decoding", "evaluation"),
         after=("prepare", "embed", "tokenize", "train"),
-        outputs=("metrics.json", "recommendations.parquet", "recommendations_filtered.parquet"),
+        outputs=(
+            "metrics.json",
+            "decoding_cost.json",
+            "recommendations.parquet",
+            "recommendations_filtered.parquet",
+        ),
     ),
 }
 _SHAPES_TRAINING = ("data", "embedding", "tokenizer", "model", "training", "seed")

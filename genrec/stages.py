@@ -162,7 +162,7 @@ def make_checkpoints(task: Task) -> str:
 
 
 def make_metrics(task: Task) -> str:
-    """Writes metrics.json and the lists of all test users."""
+    """Writes metrics.json, decoding_cost.json and the lists of all test users."""
     config, folder = task.config, task.folder
     items = items_of(folder)
     dataset = items.dataset
@@ -207,6 +207,7 @@ def make_metrics(task: Task) -> str:
         with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
             writer.write(dataset.user_ids, ranking.items, ranking.scores)
     entry = {"test": {**ours.to_json(), "details": found}, "alone": alone, "baselines": theirs}
-    write_json(folder / "metrics.json", {**entry, "decoding": cost})
+    write_json(folder / "metrics.json", entry)
+    write_json(folder / "decoding_cost.json", cost)
     speed, memory = cost["users_per_second"], cost["peak_memory_gib"]
     return f"{len(test.targets):,} test users, {speed:,.0f} users/s, {memory:.1f} GiB at most"

@@ -187,7 +187,7 @@ def test_a_run_that_looks_ahead(tiny_run, tmp_path):
     hits = (lists == held_out.targets[:, None]).any(axis=1).mean()
     assert list(figures["alone"]) == ["dense_head"]  # the codes' are the run's own
     assert figures["alone"]["dense_head"]["test"]["filtered"]["recall@10"] == pytest.approx(hits)
-    assert figures["decoding"]["users_per_second"] > 0
+    assert read_json(run / "decoding_cost.json")["users_per_second"] > 0
     (tmp_path / "new.csv").write_text("item_id,title,genre\nn1,Film new,genre1\n")
     append_items(config_of(run), run, tmp_path / "new.csv")
     loaded = genrec.load_run(run, DecodingConfig(beam=ITEMS + 1))

@@ -62,7 +62,7 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         "distinct_share": health["distinct_share"],
         "relative_error": health["relative_error"],
         "seconds": read_manifest(folder)["train"]["seconds"],
-        "decoding": metrics["decoding"],
+        "decoding": read_json(folder / "decoding_cost.json"),
         "validation": validation,
         "test": alone | {whole: metrics["test"]},
     }

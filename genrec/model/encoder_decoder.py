@@ -91,8 +91,8 @@ class EncoderDecoder(nnx.Module):
         dtype: DTypeLike = "float32",
         rngs: nnx.Rngs,
     ):
-        def embedding(count: int) -> Embedding:
-            return Embedding(count, d_model, dtype=dtype, rngs=rngs)
+        def embedding(count: int, scale: float = 1.0) -> Embedding:
+            return Embedding(count, d_model, scale=scale, dtype=dtype, rngs=rngs)
 
         def linear(inputs: int, outputs: int, **how) -> Linear:
             return Linear(inputs, outputs, dtype=dtype, rngs=rngs, **how)
@@ -110,7 +110,9 @@ class EncoderDecoder(nnx.Module):
         self.causal, self.items_are_tokens = encoder == "causal", tokens == "items"
         self.rate, self.decoder_rate = dropout, decoder_rate
         self.codes = nnx.List([embedding(size) for size in codebook_sizes])
-        self.item = embedding(num_items) if item_embedding else None
+        # What its codes leave unsaid of an item: nothing at first, lest rare items stay noise.
+        own = 0.0 if codebook_sizes else 1.0
+        self.item = embedding(num_items, own) if item_embedding else None
         self.content = linear(content_dim, d_model) if content_dim else None
         self.gap = embedding(GAP_BUCKETS) if time_gaps else None
         self.user = embedding(user_tokens) if user_tokens else None

@@ -59,11 +59,16 @@ class Embedding(nnx.Embed):
 
     The optimiser moves every parameter by about the learning rate, so the scale lets a token's
     vector move √D times faster than a weight: a quick start where each token is seen only rarely.
+
+    Args:
+        scale: standard deviation of the entries at first.
     """
 
-    def __init__(self, count: int, d_model: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        normal = nnx.initializers.normal(d_model**-0.5)
-        super().__init__(count, d_model, embedding_init=normal, dtype=dtype, rngs=rngs)
+    def __init__(
+        self, count: int, d_model: int, *, scale: float = 1.0, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
+        init = nnx.initializers.normal(scale * d_model**-0.5) if scale else zeros
+        super().__init__(count, d_model, embedding_init=init, dtype=dtype, rngs=rngs)
 
     def __call__(self, inputs: Int[Array, "..."]) -> Float[Array, "... D"]:
         return super().__call__(inputs) * self.features**0.5
