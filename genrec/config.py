@@ -140,6 +140,8 @@ class ModelConfig:
     the items, and model.item_head."""
     look_ahead: bool = False
     """Score a code also by the items that it leads to: by the mean of their vectors."""
+    repeats: bool = False
+    """Learn how likely an item of the history is to come again, whatever its vector says."""
     time_gaps: bool = False
     """Add an embedding of the time since the item before."""
     item_head: bool = False
@@ -291,6 +293,16 @@ def check(config: Config) -> None:
                 (model.item_head and model.item_embedding and model.tokens == "items")
                 and decoding.dense_share == 1
             )
+        ),
+        "model.repeats goes with model.encoder causal, tokens items, and item_head or look_ahead": (
+            not model.repeats
+            or (
+                (model.encoder == "causal" and model.tokens == "items")
+                and (model.item_head or model.look_ahead)
+            )
+        ),
+        "model.repeats goes without training.item_negatives": (
+            not model.repeats or training.item_negatives is None
         ),
         "model.look_ahead goes with model.codes": model.codes or not model.look_ahead,
         "training.distillation goes with model.codes": training.distillation == 0 or model.codes,

@@ -154,6 +154,11 @@ def test_a_missing_file_is_named():
             "model.codes=false model.item_head=true decoding.dense_share=1 training.distillation=1",
             "distillation goes with model.codes",
         ),
+        (
+            "model.repeats=true model.item_head=false decoding.dense_share=0",
+            "model.repeats goes with model.encoder causal",
+        ),
+        ("model.repeats=true training.item_negatives=9", "goes without training.item_negatives"),
         ("decoding.temperature=0.0", "decoding.temperature must name one temperature"),
     ],
 )

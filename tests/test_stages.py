@@ -172,6 +172,7 @@ def test_a_sasrec_runs_in_the_same_harness(sasrec):
 def test_a_run_that_looks_ahead(tiny_run, tmp_path):
     settings = (
         "model.look_ahead=true",
+        "model.repeats=true",
         "model.item_head=true",
         "training.distillation=0.5",
         "training.epochs=6",

@@ -75,7 +75,10 @@ def beam_search(
         children = children_of(trie, level, node)
         allowed = children.there & _permitted(children, node, marks[level], filters)
         if level < scored:
-            ahead = ahead_of(children, means[level - 1]) if means and level else None
+            ahead = None
+            if means and level:
+                had = _queries(encoded, node.shape[1]).had
+                ahead = ahead_of(trie, level, children, means, had)
             chosen = search.advance(children.code, allowed, ahead)
         else:
             chosen = search.spread(allowed)
@@ -124,7 +127,7 @@ def log_probabilities(
     queries, levels = _queries(encoded, codes.shape[1]), codes.shape[2]
     ahead, chosen = None, [codes[:, :, level] for level in range(levels)]
     if means is not None:
-        ahead, chosen = ahead_on_the_way(trie, means, trie.leaf[items], levels)
+        ahead, chosen = ahead_on_the_way(trie, means, trie.leaf[items], levels, queries.had)
     total = jnp.zeros(codes.shape[:2], jnp.float32)
     for choice, logits in zip(chosen, model.decode(codes, queries, ahead=ahead), strict=True):
         log_p = jax.nn.log_softmax(logits)
@@ -241,7 +244,7 @@ class _Search:
 def _queries(encoded: Encoded, count: int) -> Encoded:
     """Histories with `count` queries each in place of one."""
     start = None if encoded.start is None else jnp.repeat(encoded.start, count, axis=1)
-    return Encoded(encoded.states, jnp.repeat(encoded.mask, count, axis=1), start)
+    return encoded._replace(mask=jnp.repeat(encoded.mask, count, axis=1), start=start)
 
 
 def _keys(seeds: np.ndarray | Array) -> Array:

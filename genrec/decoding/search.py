@@ -200,7 +200,8 @@ def dense_scores(
     """
     if encoded.start is None:
         raise ValueError("a model with a bidirectional encoder has no dense head")
-    return jax.nn.log_softmax(model.score_vectors(encoded.start, vectors)[:, 0])
+    scores = model.with_repeats(model.score_vectors(encoded.start, vectors), encoded)
+    return jax.nn.log_softmax(scores[:, 0])
 
 
 def _with_dense_candidates(

@@ -20,8 +20,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from genrec.model.blocks import DecoderLayer, EncoderLayer, KeyValue
 from genrec.model.inputs import GAP_BUCKETS, Catalogue, Inputs
-from genrec.model.layers import Embedding, Linear, Noise, RelativePositions, dropout, zeros
+from genrec.model.layers import (
+    Embedding,
+    Linear,
+    Noise,
+    RelativePositions,
+    dropout,
+    identity,
+    zeros,
+)
 from genrec.model.look_ahead import Ahead
+from genrec.model.repeats import Had, first_visits, with_repeats
 
 
 class Encoded(NamedTuple):
@@ -32,11 +41,18 @@ class Encoded(NamedTuple):
         mask: bool (B, Q, S), which positions each query may look at.
         start: (B, Q, D), the state that each query continues from; None with a bidirectional
             encoder, in which no state stands for the end of the history.
+        items: (B, S), the items that the rows had, see `Had`; None where the model does not ask.
     """
 
     states: Float[Array, "B S D"]
     mask: Bool[Array, "B Q S"]
     start: Float[Array, "B Q D"] | None
+    items: Int[Array, "B S"] | None = None
+
+    @property
+    def had(self) -> Had | None:
+        """What each query had, for a model that learns of repeats."""
+        return None if self.items is None else Had(self.items, self.mask)
 
 
 class EncoderDecoder(nnx.Module):
@@ -63,6 +79,8 @@ class EncoderDecoder(nnx.Module):
         time_gaps: adds an embedding of how long an item came after the one before it.
         item_head: gives the model the dense head.
         look_ahead: lets the decoder see the items that a code leads to, see `model.look_ahead`.
+        repeats: lets the dense head, and the decoder where it looks ahead, know the items of the
+            history, see `model.repeats`.
         dtype: of computations; parameters are float32, and so are softmaxes and logits.
     """
 
@@ -88,6 +106,7 @@ class EncoderDecoder(nnx.Module):
         time_gaps: bool = False,
         item_head: bool = False,
         look_ahead: bool = False,
+        repeats: bool = False,
         dtype: DTypeLike = "float32",
         rngs: nnx.Rngs,
     ):
@@ -111,7 +130,8 @@ class EncoderDecoder(nnx.Module):
         self.rate, self.decoder_rate = dropout, decoder_rate
         self.codes = nnx.List([embedding(size) for size in codebook_sizes])
         # What its codes leave unsaid of an item: nothing at first, lest rare items stay noise.
-        own = 0.0 if codebook_sizes else 1.0
+        # Without codes it is all there is, and small, lest the noise outweighs what is learned.
+        own = 0.0 if codebook_sizes else 0.2
         self.item = embedding(num_items, own) if item_embedding else None
         self.content = linear(content_dim, d_model) if content_dim else None
         self.gap = embedding(GAP_BUCKETS) if time_gaps else None
@@ -129,10 +149,14 @@ class EncoderDecoder(nnx.Module):
             )
             self.decoder_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
             self.logits = nnx.List([linear(d_model, size) for size in codebook_sizes])
-        # From zero, so that the dense head begins with the same score for every item.
-        self.item_query = linear(d_model, d_model, kernel_init=zeros) if item_head else None
+        # From the identity: the dense head begins with items like those that the state is of.
+        self.item_query = linear(d_model, d_model, kernel_init=identity) if item_head else None
         below = [linear(d_model, d_model, kernel_init=zeros) for _ in codebook_sizes[1:]]
         self.queries_ahead = nnx.List(below) if look_ahead else None
+        self.repeats = repeats
+        self.item_again = linear(d_model, 1, kernel_init=zeros) if repeats and item_head else None
+        again = [linear(d_model, 1, kernel_init=zeros) for _ in below]
+        self.ahead_again = nnx.List(again) if repeats and look_ahead else None
 
     def encode(
         self,
@@ -151,6 +175,7 @@ class EncoderDecoder(nnx.Module):
         if every_position and not self.causal:
             raise ValueError("a bidirectional encoder serves one query a row, after its last item")
         x, segments = self._tokens(inputs, catalogue)
+        items = first_visits(jnp.asarray(inputs.items), segments) if self.repeats else None
         x = dropout(x, self.rate, noise)
         same = segments[:, :, None] == segments[:, None, :]
         if self.causal:
@@ -163,11 +188,11 @@ class EncoderDecoder(nnx.Module):
         first = 0 if self.user is None else 1
         if every_position:
             last = slice(first + width - 1, None, width)
-            return Encoded(states, same[:, last], states[:, last])
+            return Encoded(states, same[:, last], states[:, last], items)
         count = jnp.maximum((jnp.asarray(inputs.segments) >= 0).sum(axis=1), 1)
         last = (first + count * width - 1)[:, None, None]
         start = jnp.take_along_axis(states, last, axis=1) if self.causal else None
-        return Encoded(states, jnp.take_along_axis(same, last, axis=1), start)
+        return Encoded(states, jnp.take_along_axis(same, last, axis=1), start, items)
 
     def _tokens(
         self, inputs: Inputs, catalogue: Catalogue
@@ -258,6 +283,9 @@ class EncoderDecoder(nnx.Module):
             raise ValueError("a model that looks ahead must be told what lies there")
         query = self.queries_ahead[level - 1](x) * x.shape[-1] ** -0.5
         seen = jnp.einsum("bqd,bqrd->bqr", query, ahead.vectors).astype(jnp.float32)
+        if self.ahead_again is not None:
+            assert ahead.repeated is not None
+            seen += self.ahead_again[level - 1](x).astype(jnp.float32) * ahead.repeated
         logits = jnp.take_along_axis(logits, ahead.code, axis=2, mode="clip") + seen
         return jnp.where(ahead.there, logits, -jnp.inf), present
 
@@ -301,6 +329,24 @@ class EncoderDecoder(nnx.Module):
     ) -> Float[Array, "B Q M"]:
         """The same for items whose vectors, `item_vectors`, are at hand."""
         return self._dense(start, lambda query: query @ vectors.T)
+
+    def with_repeats(
+        self,
+        scores: Float[Array, "B Q E"],
+        encoded: Encoded,
+        places: Int[Array, " N"] | None = None,
+    ) -> Float[Array, "B Q E"]:
+        """The dense head's logits of all items, with what it makes of those of the history.
+
+        Args:
+            places: where the logit of each item stands; None: at its number.
+        """
+        if self.item_again is None:
+            return scores
+        assert encoded.start is not None and encoded.had is not None
+        column = encoded.had.items if places is None else places[encoded.had.items]
+        weight = self.item_again(encoded.start)[..., 0].astype(jnp.float32)
+        return with_repeats(scores, weight, encoded.had, column)
 
     def score_targets(
         self, start: Float[Array, "B Q D"], items: Int[Array, "B Q"], catalogue: Catalogue

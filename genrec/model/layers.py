@@ -16,6 +16,11 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 zeros = nnx.initializers.zeros_init()
 
 
+def identity(key: Array, shape: tuple[int, ...], dtype: DTypeLike = "float32", **_) -> Array:
+    """An initializer of kernels that leave their input as it is."""
+    return jnp.eye(*shape, dtype=dtype)
+
+
 class Noise:
     """Dropout masks for one call of a model, drawn by hashing a counter.
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from genrec.model.repeats import Had, repeated_share
 from genrec.model.trie import Children, Trie, children_of, parents
 
 Means = tuple[Float[Array, "_ D"], ...]
@@ -25,21 +26,29 @@ class Ahead(NamedTuple):
         code: which they are.
         there: which of the R there are.
         vectors: the mean vector of the items that each leads to.
+        repeated: the share of them that is in the query's history; None where nobody asks.
     """
 
     code: Int[Array, "B Q R"]
     there: Bool[Array, "B Q R"]
     vectors: Float[Array, "B Q R D"]
+    repeated: Float[Array, "B Q R"] | None = None
 
 
-def ahead_of(children: Children, means: Float[Array, "_ D"]) -> Ahead:
-    """What the decoder is to see of nodes' children, with the means of all nodes of their level."""
-    vectors = means.at[children.node].get(mode="clip")
-    return Ahead(children.code, children.there, vectors)
+def ahead_of(
+    trie: Trie, level: int, children: Children, means: Means, had: Had | None = None
+) -> Ahead:
+    """What the decoder is to see of nodes' children, at a level from the second on.
+
+    `had` is the histories' items, for a model that learns of repeats.
+    """
+    vectors = means[level - 1].at[children.node].get(mode="clip")
+    repeated = None if had is None else repeated_share(trie, level, children, had)
+    return Ahead(children.code, children.there, vectors, repeated)
 
 
 def ahead_on_the_way(
-    trie: Trie, means: Means, leaves: Int[Array, "B Q"], levels: int
+    trie: Trie, means: Means, leaves: Int[Array, "B Q"], levels: int, had: Had | None = None
 ) -> tuple[list[Ahead | None], list[Int[Array, "B Q"]]]:
     """What the decoder is to see at every level on its way to given leaves.
 
@@ -52,6 +61,6 @@ def ahead_on_the_way(
     chosen = [trie.codes[0][way[0][1]].astype(jnp.int32)]
     for level, (parent, node) in list(enumerate(way))[1:levels]:
         children = children_of(trie, level, parent)
-        ahead.append(ahead_of(children, means[level - 1]))
+        ahead.append(ahead_of(trie, level, children, means, had))
         chosen.append(node - children.node[..., 0])
     return ahead, chosen

@@ -65,6 +65,7 @@ def next_item_loss(
         assert trie is not None
         scores = _scores(model, catalogue, encoded, jnp.maximum(trie.item, 0))
         scores = jnp.where(trie.item >= 0, scores, -jnp.inf)
+        scores = model.with_repeats(scores, encoded, trie.leaf)
         leaves = trie.leaf[targets]
         dense = optax.softmax_cross_entropy_with_integer_labels(scores, leaves)
         shares = next_code_shares(jax.lax.stop_gradient(scores), leaves, trie, levels)
@@ -75,7 +76,7 @@ def next_item_loss(
         assert trie is not None
         every = model.item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
         means = means_below(trie, every)
-        ahead, chosen = ahead_on_the_way(trie, means, trie.leaf[targets], levels)
+        ahead, chosen = ahead_on_the_way(trie, means, trie.leaf[targets], levels, encoded.had)
     codes, total = jnp.zeros(targets.shape), item_loss * dense
     for level, logits in enumerate(model.decode(target_codes, encoded, noise, ahead)):
         log_p = jax.nn.log_softmax(logits)
@@ -104,7 +105,7 @@ def _item_loss(
     assert encoded.start is not None
     if negatives is None:
         every = jnp.arange(catalogue.codes.shape[0])
-        scores = _scores(model, catalogue, encoded, every)
+        scores = model.with_repeats(_scores(model, catalogue, encoded, every), encoded)
         return optax.softmax_cross_entropy_with_integer_labels(scores, targets)
     scores = _scores(model, catalogue, encoded, negatives)
     target = model.score_targets(encoded.start, targets, catalogue)

@@ -23,9 +23,10 @@ CATALOGUE = Catalogue(CODES)
 HISTORY = np.array([3, 11, 7])
 
 
-@pytest.fixture(scope="module")
-def model():
-    return randomised(small_model(SIZES, NUM_ITEMS, item_head=True, look_ahead=True))
+@pytest.fixture(scope="module", params=[False, True], ids=["", "repeats"])
+def model(request):
+    options = {"item_head": True, "look_ahead": True, "repeats": request.param}
+    return randomised(small_model(SIZES, NUM_ITEMS, **options))
 
 
 def encoded(model, history=HISTORY, catalogue=CATALOGUE):
@@ -33,17 +34,28 @@ def encoded(model, history=HISTORY, catalogue=CATALOGUE):
     return model.encode(inputs, catalogue, every_position=False)
 
 
-def blind(model, level, vectors):
+def blind(model, level, vectors, repeated):
     """A model that does not look ahead, but has what is to be seen there in its output layer.
 
     The score of a code is linear in the decoder's state, so that what a code leads to, float (K, D)
-    `vectors`, can be added to the code's row.
+    `vectors` and float (K,) shares of items `repeated`, can be added to the code's row.
     """
     other = nnx.clone(model)
     query, rows = other.queries_ahead[level - 1], other.logits[level]
     rows.kernel[...] += query.kernel[...] @ vectors.T / np.sqrt(WIDTH)
-    other.queries_ahead = None
+    if other.ahead_again is not None:
+        rows.kernel[...] += other.ahead_again[level - 1].kernel[...] @ repeated[None]
+    other.queries_ahead = other.ahead_again = None
     return other
+
+
+def by_dense_head(model):
+    """float (N,): each item's log-probability after HISTORY by the dense head."""
+    read = encoded(model)
+    scores = np.array(model.score_items(read.start, jnp.arange(NUM_ITEMS), CATALOGUE)[0, 0])
+    if model.item_again is not None:
+        scores[HISTORY] += np.asarray(model.item_again(read.start))[0, 0, 0]
+    return np.asarray(jax.nn.log_softmax(scores), float)
 
 
 def brute_force(model, catalogue=CATALOGUE, spelt=None, counted=None):
@@ -59,14 +71,17 @@ def brute_force(model, catalogue=CATALOGUE, spelt=None, counted=None):
         scores[item] = 0.0
         for level, size in enumerate(SIZES):
             seen, exists = np.zeros((size, WIDTH), np.float32), np.zeros(size, bool)
+            repeated = np.zeros(size, np.float32)
             for code in range(size):
                 below = (CODES[:, : level + 1] == [*CODES[item, :level], code]).all(axis=1)
                 exists[code] = below[spelt].any() or level == 0
                 within = below & np.isin(every, counted)
+                if level and below[spelt].any():
+                    repeated[code] = np.isin(spelt, HISTORY)[below[spelt]].mean()
                 if level and below.any():
                     seen[code] = vectors[within if within.any() else below].mean(axis=0)
-            told = blind(model, level, seen) if level else nnx.clone(model)
-            told.queries_ahead = None
+            told = blind(model, level, seen, repeated) if level else nnx.clone(model)
+            told.queries_ahead = told.ahead_again = None
             logits = told.decode(
                 jnp.asarray(CODES[item])[None, None], encoded(told, HISTORY, catalogue)
             )
@@ -99,8 +114,7 @@ def test_beam_search_ranks_as_brute_force_does(model, scores):
 
 def test_candidates_of_the_dense_head_get_the_score_that_the_search_would_give(model, scores):
     share = 0.4
-    dense = model.score_items(encoded(model).start, jnp.arange(NUM_ITEMS), CATALOGUE)[0, 0]
-    total = (1 - share) * scores + share * np.asarray(jax.nn.log_softmax(dense))
+    total = (1 - share) * scores + share * by_dense_head(model)
     recommend = recommender(model, beam=3, dense_share=share)
     items, points = recommend(Histories.of([HISTORY]), 3, exclude_history=False)
     assert np.allclose(points[0], total[items[0]], atol=1e-4)
@@ -140,11 +154,10 @@ def test_distillation_asks_for_the_dense_heads_distribution(model, scores):
     batch = Batch(inputs, np.full((1, 3), target, np.int32), np.array([[False, False, True]]))
     options = {"every_prefix": True, "trie": trie, "item_loss": 1e-9, "distillation": 1.0}
     found = next_item_loss(model, CATALOGUE, batch, None, **options)
-    dense = model.score_items(encoded(model).start, jnp.arange(NUM_ITEMS), CATALOGUE)[0, 0]
-    head = np.asarray(jax.nn.softmax(dense), float)
+    head, read = np.exp(by_dense_head(model)), encoded(model)
     means = means_below(trie, model.item_vectors(jnp.arange(NUM_ITEMS), CATALOGUE))
-    ahead, _ = ahead_on_the_way(trie, means, trie.leaf[np.array([[target]])], 3)
-    logits = model.decode(jnp.asarray(CODES[target])[None, None], encoded(model), ahead=ahead)
+    ahead, _ = ahead_on_the_way(trie, means, trie.leaf[np.array([[target]])], 3, read.had)
+    logits = model.decode(jnp.asarray(CODES[target])[None, None], read, ahead=ahead)
     expected = 0.0
     for level, size in enumerate(SIZES):
         prefix = (CODES[:, :level] == CODES[target, :level]).all(axis=1)
