@@ -188,11 +188,12 @@ def _figures(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """User ids, ids of their test items, and what each user has in each metric."""
     dataset = load_dataset(folder / "dataset")
-    targets = np.array(dataset.item_ids, object)[dataset.held_out("test").targets]
+    test = dataset.held_out("test")
+    targets = np.array(dataset.item_ids, object)[test.targets]
     suffix = "_filtered" if protocol == "filtered" else ""
     lists = pq.read_table(folder / f"recommendations{suffix}.parquet")
     users = lists["user_id"].to_numpy()
-    if not np.array_equal(users, dataset.user_ids):
+    if not np.array_equal(users, dataset.user_ids[test.users]):
         raise UserError(f"the lists of {folder} are not of its test users: evaluate it again")
     rows = lists["item_id"].combine_chunks()
     lengths = rows.value_lengths().to_numpy()

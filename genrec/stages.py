@@ -205,7 +205,7 @@ def make_metrics(task: Task) -> str:
     }
     for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
         with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
-            writer.write(dataset.user_ids, ranking.items, ranking.scores)
+            writer.write(dataset.user_ids[test.users], ranking.items, ranking.scores)
     entry = {"test": {**ours.to_json(), "details": found}, "alone": alone, "baselines": theirs}
     write_json(folder / "metrics.json", entry)
     write_json(folder / "decoding_cost.json", cost)

@@ -1,4 +1,4 @@
-"""A prepared dataset and its leave-one-out split."""
+"""A prepared dataset and its split."""
 
 import contextlib
 import functools
@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from genrec.data.flat import open_histories, read_run
 from genrec.data.histories import Histories, runs
-from genrec.data.prepare import MIN_HISTORY, SEQUENCES
+from genrec.data.prepare import SEQUENCES
 from genrec.data.reading import nearest
+from genrec.data.splits import Split, open_split
 from genrec.data.text import as_text
 from genrec.errors import UserError
 
@@ -26,19 +27,21 @@ _ITEM_COLUMNS = {
     "title": pa.string(),
 }
 _CATEGORIES = ("category", "categories", "genre", "genres")
-_LAST = {"validation": 2, "test": 1}
 _CHECKED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One held-out item for every user, and all that came before it.
+    """One held-out item for each of V users, and all that came before it.
 
     Attributes:
-        histories: U histories; that of user `u` ends just before the target.
-        targets: int32 (U,), the held-out items.
+        users: int64 (V,), which of the data set's users they are, in order; with leave-one-out
+            all of them.
+        histories: V histories, each of which ends just before its target.
+        targets: int32 (V,), the held-out items.
     """
 
+    users: np.ndarray
     histories: Histories
     targets: np.ndarray
 
@@ -50,14 +53,15 @@ class Dataset:
     Attributes:
         items: one row per item, row i being item index i; columns item, item_id, text, row, title
             and whatever else the items file had.
-        histories: U sequences of at least three items, whole: the held-out items included. Their
-            arrays are memory-mapped: they are read when they are used, and may be larger than
-            memory.
+        histories: U sequences, whole: the held-out items included. Their arrays are memory-mapped:
+            they are read when they are used, and may be larger than memory.
+        split: which part of each is for training, and which items are held out.
         sequences: sequences.parquet, where the users' ids are; its rows are those of `histories`.
     """
 
     items: pa.Table
     histories: Histories
+    split: Split
     sequences: Path
 
     @functools.cached_property
@@ -106,14 +110,16 @@ class Dataset:
         return None if column is None else list(map(as_text, self.items[column].to_pylist()))
 
     def training(self) -> Histories:
-        """Every sequence without its last two items: all that training may see."""
-        return self.histories.without_last(MIN_HISTORY - 1)
+        """Of every sequence the part that training may see, which may be empty."""
+        return self.histories.up_to(self.split.training)
 
     def held_out(self, split: Literal["validation", "test"]) -> HeldOut:
-        """The last item of every sequence but one (validation), or the last one (test)."""
-        last = _LAST[split]
-        targets = self.histories.items[self.histories.stops - last]
-        return HeldOut(self.histories.without_last(last), targets)
+        """The items that the model is asked for, to choose settings by or to report."""
+        places = self.split.held_out(split)
+        users = np.flatnonzero(places >= 0)
+        places = places[users]
+        targets = self.histories.items[places]
+        return HeldOut(users, self.histories.select(users).up_to(places), targets)
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -135,7 +141,9 @@ def load_dataset(folder: Path) -> Dataset:
         what = f"sequences.parquet and histories/ differ in users: {users:,}, {len(histories):,}"
         raise _inconsistent(folder, what)
     _check_histories(folder, histories, items.num_rows)
-    return Dataset(items, histories, folder / "sequences.parquet")
+    split = open_split(folder / "histories", histories)
+    _check_split(folder, histories, split)
+    return Dataset(items, histories, split, folder / "sequences.parquet")
 
 
 @contextlib.contextmanager
@@ -193,8 +201,8 @@ def _check_user_ids(folder: Path, sequences: pq.ParquetFile) -> None:
 def _check_histories(folder: Path, histories: Histories, num_items: int) -> None:
     """That histories/ is as `prepare` writes it; reads one part of the users after another."""
     starts, stops = histories.starts, histories.stops
-    if len(histories) == 0 or histories.lengths.min() < MIN_HISTORY:
-        raise _inconsistent(folder, f"a sequence has fewer than {MIN_HISTORY} items, or none is")
+    if len(histories) == 0 or histories.lengths.min() < 1:
+        raise _inconsistent(folder, "there is no sequence, or one has no items")
     if starts[0] != 0 or stops[-1] != len(histories.items):
         raise _inconsistent(folder, "histories/indptr.npy does not fit histories/items.npy")
     indptr = np.append(starts, stops[-1])
@@ -210,6 +218,21 @@ def _check_histories(folder: Path, histories: Histories, num_items: int) -> None
         steps[indptr[first + 1 : last] - begin - 1] = 0
         if steps.min() < 0:
             raise _inconsistent(folder, "a sequence is not in the order of its timestamps")
+
+
+def _check_split(folder: Path, histories: Histories, split: Split) -> None:
+    """That every part lies in its history, and no target in the part for training."""
+    if any(array.shape != histories.starts.shape for array in split):
+        raise _inconsistent(folder, "histories/ and its split differ in users")
+    training, validation, test = split
+    sound = (histories.starts <= training) & (training <= histories.stops)
+    for places in (validation, test):
+        sound &= (places < 0) | ((training <= places) & (histories.starts < places))
+        sound &= places < histories.stops
+    sound &= (validation < 0) | (test < 0) | (validation < test)
+    if not sound.all():
+        what = f"the split of user {np.flatnonzero(~sound)[0]} does not fit the sequence"
+        raise _inconsistent(folder, what)
 
 
 def _inconsistent(folder: Path, what: str) -> UserError:

@@ -55,7 +55,9 @@ def open_histories(folder: Path) -> Histories:
     Raises:
         UserError: a file is missing or broken, or holds something else.
     """
-    indptr, items, timestamps, users = (_open(folder / f"{name}.npy") for name in _TYPES)
+    indptr, items, timestamps, users = (
+        open_array(folder / f"{name}.npy", kind) for name, kind in _TYPES.items()
+    )
     try:
         return Histories(indptr[:-1], indptr[1:], items, timestamps, users)
     except ValueError as error:
@@ -86,7 +88,8 @@ def _array(folder: Path, name: str, length: int) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _open(path: Path) -> np.ndarray:
+def open_array(path: Path, kind: np.dtype) -> np.ndarray:
+    """A flat array of a type, memory-mapped; UserError where there is none."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; run genrec prepare again")
     try:
@@ -94,8 +97,7 @@ def _open(path: Path) -> np.ndarray:
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({reason}); run genrec prepare again") from error
-    wanted = _TYPES[path.stem]
-    if mapped.dtype != wanted or mapped.ndim != 1:
-        raise UserError(f"{path} is not a flat array of {wanted}; run genrec prepare again")
+    if mapped.dtype != kind or mapped.ndim != 1:
+        raise UserError(f"{path} is not a flat array of {kind}; run genrec prepare again")
     # The same memory as a plain array, which is ten times as quick to slice.
     return np.asarray(mapped)

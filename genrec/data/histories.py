@@ -13,8 +13,8 @@ _AT_ONCE = 1 << 20
 class Histories:
     """Many histories, each a run of item indices in time order, oldest first.
 
-    Several of them may share one flat array, which may be memory-mapped: `select` and
-    `without_last` only choose other runs, so they take O(B) and never copy an item.
+    Several of them may share one flat array, which may be memory-mapped: `select`,
+    `up_to` and `without_last` only choose other runs, so they take O(B) and never copy an item.
 
     Attributes:
         starts: int64 (B,), history `b` is `items[starts[b]:stops[b]]`.
@@ -93,10 +93,14 @@ class Histories:
         users = None if self.users is None else self.users[rows]
         return Histories(self.starts[rows], self.stops[rows], self.items, self.timestamps, users)
 
+    def up_to(self, stops: np.ndarray) -> "Histories":
+        """Every history up to a place in `items`, int64 (B,), that lies in it or behind its end."""
+        return Histories(self.starts, stops, self.items, self.timestamps, self.users)
+
     def without_last(self, count: int) -> "Histories":
         """Every history without its last `count` items; a shorter one becomes empty."""
         stops = np.maximum(self.stops - count, self.starts)
-        return Histories(self.starts, stops, self.items, self.timestamps, self.users)
+        return self.up_to(stops)
 
     def csr(self) -> tuple[np.ndarray, np.ndarray]:
         """The items of these histories alone, end to end, as the rows of a sparse matrix.

@@ -28,11 +28,9 @@ from genrec.data.reading import (
     run,
     stream,
 )
+from genrec.data.splits import MIN_HISTORY
 from genrec.errors import UserError
 from genrec.files import replacing, write_json
-
-MIN_HISTORY = 3
-"""Interactions that a user needs: one to train on, one to validate with and one to test with."""
 
 SEQUENCES = {
     "user_id": pa.string(),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from genrec.data import Dataset, Histories, Source, load_dataset, prepare
 from genrec.data import dataset as module
+from genrec.data.splits import leave_one_out
 from genrec.errors import UserError
 
 TITLES = ["Star Wars (1977)", "Chasing Amy (1997)", "chasing amy (1997)", "Straße", "1"]
@@ -131,22 +132,48 @@ def test_user_ids_are_read_when_they_are_asked_for(tmp_path):
     assert dataset.user_ids is dataset.user_ids
 
 
+def cut(**changed):
+    """The arrays of GOOD, of which user 0 has no validation item and user 1 has one."""
+    split = {"training": [2, 5], "validation": [-1, 5], "test": [2, 6]} | changed
+    return flat(GOOD) | {name: np.array(places, np.int64) for name, places in split.items()}
+
+
+def test_a_split_of_its_own_is_read(tmp_path):
+    dataset = load_dataset(written(tmp_path, catalogue(TITLES), sequences(GOOD), cut()))
+    assert [h.tolist() for h in dataset.training()] == [GOOD[0][:2], GOOD[1][:2]]
+    validation, test = dataset.held_out("validation"), dataset.held_out("test")
+    assert (validation.users.tolist(), test.users.tolist()) == ([1], [0, 1])
+    assert [h.tolist() for h in validation.histories] == [GOOD[1][:2]]
+    assert validation.targets.tolist() == [GOOD[1][2]]
+    assert [h.tolist() for h in test.histories] == [GOOD[0][:2], GOOD[1][:3]]
+    assert test.targets.tolist() == [GOOD[0][2], GOOD[1][3]]
+
+
 @pytest.mark.parametrize("at_once", [1, 4, 1 << 20])
 @pytest.mark.parametrize(
     ("items", "users", "arrays", "message"),
     [
         (None, None, flat([[0, 1, 2], [3, 5, 0]]), "has the item 5, but there are 5"),
         (None, None, flat([[0, 1, 2], [3, 0, -1]]), "has the item -1, but there are 5"),
-        (None, None, flat([[0, 1], [0, 1, 2]]), "a sequence has fewer than 3 items"),
-        (None, sequences([]), flat([]), "a sequence has fewer than 3 items, or none is"),
+        (None, None, flat([[0, 1], [0, 1, 2]]), "the split of user 0 does not fit"),
+        (None, sequences([]), flat([]), "there is no sequence"),
         (None, None, flat(GOOD, [[1, 2], [1, 2, 3, 4]]), "not one timestamp for every"),
         (None, None, flat(GOOD, [[1, 3, 2], [0] * 4]), "not in the order of its time"),
         (None, None, flat(GOOD, [[0] * 3, [1, 2, 3, 2]]), "not in the order of its time"),
         (None, None, flat(GOOD) | {"indptr": np.array([0, 3, 6])}, "indptr.npy does not fit"),
         (None, None, flat(GOOD) | {"indptr": np.array([1, 4, 7])}, "indptr.npy does not fit"),
-        (None, None, flat(GOOD) | {"indptr": np.array([0, 9, 7])}, "fewer than 3 items"),
+        (None, None, flat(GOOD) | {"indptr": np.array([0, 9, 7])}, "or one has no items"),
         (None, None, flat(GOOD) | {"users": np.zeros(3, np.uint32)}, "not one user for every"),
         (None, None, flat(GOOD) | {"items": np.zeros(7)}, "items.npy is not a flat array of int32"),
+        (None, None, cut(training=[2, 7]), "the split of user 1 does not fit"),
+        (None, None, cut(training=[0, 2]), "the split of user 1 does not fit"),
+        (None, None, cut(validation=[2, 5]), "the split of user 0 does not fit"),
+        (None, None, cut(validation=[0, 5]), "the split of user 0 does not fit"),
+        (None, None, cut(validation=[2, 4]), "the split of user 1 does not fit"),
+        (None, None, cut(test=[1, 6]), "the split of user 0 does not fit"),
+        (None, None, cut(test=[3, 6]), "the split of user 0 does not fit"),
+        (None, None, cut(test=[-1]), "differ in users"),
+        (None, None, cut() | {"test": np.zeros(2)}, "test.npy is not a flat array of int64"),
         (None, None, flat([*GOOD, [0, 1, 2]]), "differ in users: 2, 3"),
         (catalogue(TITLES).take([1, 0, 2, 3, 4]), None, flat(GOOD), "is not numbered 0, 1, 2"),
         (catalogue(TITLES).drop(["title"]), None, flat(GOOD), "no column title of type string"),
@@ -232,7 +259,8 @@ def test_categories_are_a_column_by_name_or_by_custom(tmp_path):
         table = catalogue(TITLES)
         for name, values in columns.items():
             table = table.append_column(name, pa.array(values))
-        return Dataset(table, Histories.of([[0, 1, 2]]), tmp_path / "none")
+        history = Histories.of([[0, 1, 2]])
+        return Dataset(table, history, leave_one_out(history), tmp_path / "none")
 
     kinds = ["a", None, "b", "a", ""]
     assert having().categories() is None

@@ -1,5 +1,7 @@
 """What is told of the items of a history, against loops over them."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import given
@@ -83,11 +85,12 @@ def test_every_query_of_a_row_knows_its_own_history_alone():
     codes = np.stack(np.meshgrid(range(4), range(3), indexing="ij"), -1).reshape(-1, 2)
     catalogue = Catalogue(codes.astype(np.int32))
     rows, segments = np.array([[3, 7, 3, 5, 7, 0]], np.int32), np.array([[0, 0, 0, 1, 1, -1]])
+    again: Any = model.item_again
     packed = model.encode(Inputs(rows, segments), catalogue, every_position=True)
     zeros = jnp.zeros((1, 6, 12))
     found = np.asarray(model.with_repeats(zeros, packed))[0]
     for slot, history in enumerate([[3], [3, 7], [3, 7], [5], [5, 7]]):
-        weight = float(model.item_again(packed.start)[0, slot, 0])
+        weight = float(again(packed.start)[0, slot, 0])
         expected = np.zeros(12)
         expected[history] = weight
         assert np.allclose(found[slot], expected, atol=1e-6)
