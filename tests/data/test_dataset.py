@@ -169,7 +169,7 @@ def test_a_split_of_its_own_is_read(tmp_path):
         (None, None, cut(training=[0, 2]), "the split of user 1 does not fit"),
         (None, None, cut(validation=[2, 5]), "the split of user 0 does not fit"),
         (None, None, cut(validation=[0, 5]), "the split of user 0 does not fit"),
-        (None, None, cut(validation=[2, 4]), "the split of user 1 does not fit"),
+        (None, None, cut(validation=[-1, 4]), "the split of user 1 does not fit"),
         (None, None, cut(test=[1, 6]), "the split of user 0 does not fit"),
         (None, None, cut(test=[3, 6]), "the split of user 0 does not fit"),
         (None, None, cut(test=[-1]), "differ in users"),
