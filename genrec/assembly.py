@@ -55,7 +55,9 @@ def data_source(data: DataConfig) -> Source:
         known = movielens_100k()
         return known if data.text is None else dataclasses.replace(known, text=data.text)
     items = None if data.items is None else Path(data.items)
-    return Source(Path(data.interactions), items, data.columns, data.text or "{title}")
+    return Source(
+        Path(data.interactions), items, data.columns, data.text or "{title}", data.timestamp_unit
+    )
 
 
 def fit_tokenizer(

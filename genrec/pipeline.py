@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from genrec import assembly, manifest, stages
-from genrec.config import HOW, Config, check
+from genrec.config import HOW, Config
 from genrec.errors import UserError
 from genrec.files import replacing, sha256
+from genrec.rules import check
 from genrec.settings import dump_config, load_config
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from genrec.assembly import Items, best_recommender, item_resolver
-from genrec.config import Config, DecodingConfig, EvaluationConfig, check
+from genrec.config import Config, DecodingConfig, EvaluationConfig
 from genrec.data import Dataset, Histories, ItemNames, hash_user_ids
 from genrec.decoding import Recommender, Resolver, named_lists
 from genrec.errors import UserError
 from genrec.pipeline import config_of, require
 from genrec.requests import Requests
+from genrec.rules import check
 from genrec.upkeep import BUILT_ON, current_items
 
 logger = logging.getLogger(__name__)

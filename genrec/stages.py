@@ -67,11 +67,18 @@ class Task:
 def make_dataset(task: Task) -> str:
     """Writes dataset/. Like every stage, returns the line that sums up what came of it."""
     config = task.config
+    data = config.data
     counts = prepare(
-        data_source(config.data),
+        data_source(data),
         task.folder / "dataset",
-        k_core=config.data.k_core,
+        k_core=data.k_core,
         seed=config.seed,
+        min_rating=data.min_rating,
+        duplicates=data.duplicates,
+        max_interactions=data.max_interactions,
+        split=data.split,
+        held_out=data.held_out,
+        on_bad_rows=data.on_bad_rows,
     )
     return "{users:,} users, {items:,} items, {interactions:,} interactions".format(**counts)
 

@@ -12,9 +12,9 @@ from genrec.config import (
     ModelConfig,
     TokenizerConfig,
     TrainingConfig,
-    check,
 )
 from genrec.errors import UserError
+from genrec.rules import check
 from genrec.settings import dump_config, file_arguments, load_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"

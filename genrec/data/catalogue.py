@@ -1,7 +1,7 @@
 """The catalogue: numbering the items that are left, and describing each by its row and its text."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -30,6 +30,11 @@ _TWICE = """
 SELECT id, COUNT(*) AS times, MIN(line) AS first FROM described
 GROUP BY id HAVING COUNT(*) > 1 ORDER BY first
 """
+_COUNT = "SELECT COUNT(*) FROM described"
+_FIRST_ROWS = f"""
+SELECT * FROM described
+WHERE NOT ({EMPTY.format("id")}) AND line IN (SELECT MIN(line) FROM described GROUP BY id)
+"""
 _ITEM_IDS = "SELECT item_id FROM {events} GROUP BY item_id"
 _ITEMS = """
 SELECT catalogue.item, catalogue.item_id, described.*
@@ -39,20 +44,29 @@ ORDER BY catalogue.item
 
 
 def read_items(
-    db: duckdb.DuckDBPyConnection, path: Path | None, columns: Columns, template: str, events: str
-) -> dict[str, str]:
+    db: duckdb.DuckDBPyConnection,
+    path: Path | None,
+    columns: Columns,
+    template: str,
+    events: str,
+    *,
+    on_bad_rows: Literal["error", "drop"] = "error",
+) -> tuple[dict[str, str], int, int]:
     """Makes the table `described` (line, id, title, others) and checks it and the text template.
 
-    Without an items file, every item of the table `events` is described by its id alone.
+    Without an items file, every item of the table `events` is described by its id alone. With
+    `on_bad_rows` "drop", rows without an id are left out, and all but the first of an item.
 
     Returns:
-        for each column that the template may name, what it is called in `described`.
+        For each column that the template may name, what it is called in `described`; how many rows
+        were read, and how many of them left out.
     """
     always = {"item_id": "id", "title": "title"}
     if path is None:
         create(db, "described", _IDS_ALONE.format(events=events))
         _check_template(template, always, "there is no items file to have it")
-        return always
+        ((count,),) = run(db, _COUNT)
+        return always, count, 0
     table = open_table(db, path, as_text=(columns.item, columns.title))
     item = table.require(columns.item, "data.columns.item")
     title = table.require(columns.title, "data.columns.title")
@@ -70,6 +84,12 @@ def read_items(
             "described",
             f"SELECT ROW_NUMBER() OVER () - 1 AS line, {', '.join(named)} FROM {table.sql}",
         )
+    ((count,),) = run(db, _COUNT)
+    if on_bad_rows == "drop":
+        create(db, "sound", _FIRST_ROWS)
+        create(db, "described", "SELECT * FROM sound")
+        ((left,),) = run(db, _COUNT)
+        return always | own, count, count - left
     ((line,),) = run(db, f"SELECT MIN(line) FROM described WHERE {EMPTY.format('id')}")
     if line is not None:
         raise UserError(f"{path}: column {columns.item!r} is empty, first in row {line + 1}")
@@ -79,9 +99,9 @@ def read_items(
         others = f"; other repeated ids: {len(twice) - 1:,}" if len(twice) > 1 else ""
         raise UserError(
             f"{path}: column {columns.item!r}: {name!r} has {times} rows, the first being row "
-            f"{line + 1}{others}; keep one row per item"
+            f"{line + 1}{others}; keep one row per item, or the first with data.on_bad_rows drop"
         )
-    return always | own
+    return always | own, count, 0
 
 
 def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
@@ -94,7 +114,7 @@ def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
         UserError: the file, a column or a row is not as it should be, or no item is in it.
     """
     with database() as db:
-        names = read_items(db, path, columns, template, "events")
+        names, _, _ = read_items(db, path, columns, template, "events")
         ids = fetch(db, "SELECT line AS item, id AS item_id FROM described ORDER BY line")
         if not ids.num_rows:
             raise UserError(f"{path} has no items")
@@ -122,7 +142,8 @@ def item_table(
     if missing:
         raise UserError(
             f"{path} has no row for {len(missing):,} of the {len(ids):,} items that interactions "
-            f"name (such as {min(missing)!r}); add the rows or drop the interactions"
+            f"name (such as {min(missing)!r}); add the rows, or leave these interactions out with "
+            "data.on_bad_rows drop"
         )
     fields = {name: table[names[name]].to_pylist() for name in template_fields(template)}
     titles = [(title or "").strip() for title in table["title"].to_pylist()]

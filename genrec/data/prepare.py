@@ -1,12 +1,13 @@
-"""From raw interactions and items to the dataset folder: check, k-core, order, number, describe.
+"""From raw interactions and items to the dataset folder: clean, order, number, describe, split.
 
 The SQL texts are portable; DuckDB runs them in process. Columns are called user_id, item_id and ts
 because `user` and `time` are reserved words in other dialects.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -15,22 +16,15 @@ import pyarrow.parquet as pq
 
 from genrec.config import Columns
 from genrec.data.catalogue import item_table, number_items, read_items
-from genrec.data.flat import read_run, write_histories
+from genrec.data.events import Bad, Step, read_events
+from genrec.data.flat import open_histories, read_run, write_histories
 from genrec.data.histories import runs
-from genrec.data.reading import (
-    EMPTY,
-    create,
-    create_from,
-    database,
-    fetch,
-    open_table,
-    reading,
-    run,
-    stream,
-)
-from genrec.data.splits import MIN_HISTORY
+from genrec.data.reading import create_from, database, fetch, open_table, run, stream
+from genrec.data.splits import MIN_HISTORY, leave_one_out, temporal, write_split
 from genrec.errors import UserError
 from genrec.files import replacing, write_json
+
+SplitName = Literal["leave-one-out", "temporal", "cold-start"]
 
 SEQUENCES = {
     "user_id": pa.string(),
@@ -40,33 +34,13 @@ SEQUENCES = {
 """The columns of sequences.parquet."""
 
 _INTERACTIONS_AT_ONCE = 1 << 22
+_SHORTEST = {"leave-one-out": MIN_HISTORY, "cold-start": MIN_HISTORY, "temporal": 2}
 
-# The file as it is written. Left to the engine: that the rows of a scan are numbered in the order
-# of the file.
-_RAW_EVENTS = """
-CREATE VIEW raw_events AS
-SELECT ROW_NUMBER() OVER () - 1 AS line, CAST({user} AS VARCHAR) AS user_id,
-  CAST({item} AS VARCHAR) AS item_id, CAST({timestamp} AS VARCHAR) AS ts,
-  CAST({position} AS VARCHAR) AS position
-FROM {table}
+_PAIRS = """
+SELECT COUNT(*), CAST(FLOOR(MIN(first)) AS BIGINT), CAST(FLOOR(MAX(last)) AS BIGINT) FROM (
+  SELECT MIN(ts) AS first, MAX(ts) AS last FROM {events} GROUP BY user_id, item_id
+) AS pairs
 """
-# Decimals keep fractions of a second apart and hold every int64 exactly.
-_EVENTS = """
-SELECT line, user_id, item_id,
-  TRY_CAST(ts AS DECIMAL(28, 9)) AS ts, TRY_CAST(position AS DECIMAL(28, 9)) AS position
-FROM raw_events
-"""
-_K_CORE = """
-SELECT line, user_id, item_id, ts, position FROM {events}
-WHERE user_id IN (SELECT user_id FROM {events} GROUP BY user_id HAVING COUNT(*) >= {k})
-  AND item_id IN (SELECT item_id FROM {events} GROUP BY item_id HAVING COUNT(*) >= {k})
-"""
-_LONG_ENOUGH = """
-SELECT line, user_id, item_id, ts, position FROM {events}
-WHERE user_id IN (SELECT user_id FROM {events} GROUP BY user_id HAVING COUNT(*) >= {least})
-"""
-_SIZE = "SELECT COUNT(*), COUNT(DISTINCT user_id), COUNT(DISTINCT item_id) FROM {events}"
-_PAIRS = "SELECT COUNT(*) FROM (SELECT 1 FROM {events} GROUP BY user_id, item_id) AS pairs"
 _USERS = "SELECT user_id, COUNT(*) AS length FROM {events} GROUP BY user_id"
 _SEQUENCES = """
 SELECT catalogue.item, CAST(FLOOR(events.ts) AS BIGINT) AS ts
@@ -87,22 +61,48 @@ class Source:
         columns: how the columns of both are called.
         text: template of an item's text over the columns of the items file; "{title}" and
             "{item_id}" always work.
+        timestamp_unit: of times that are numbers.
     """
 
     interactions: Path
     items: Path | None = None
     columns: Columns = field(default_factory=Columns)
     text: str = "{title}"
+    timestamp_unit: Literal["seconds", "milliseconds"] = "seconds"
 
 
-def prepare(source: Source, out: Path, *, k_core: int, seed: int) -> dict[str, Any]:
+def prepare(
+    source: Source,
+    out: Path,
+    *,
+    k_core: int,
+    seed: int,
+    min_rating: float | None = None,
+    duplicates: Literal["all", "first", "last"] = "all",
+    max_interactions: int | None = None,
+    split: SplitName = "leave-one-out",
+    held_out: float = 0.1,
+    on_bad_rows: Bad = "error",
+) -> dict[str, Any]:
     """Writes the dataset folder `out`, replacing one that is there, and returns its counts.
 
-    Users and items with fewer than `k_core` interactions are dropped, again and again until every
-    one left has as many; then users with fewer than three interactions. A user's interactions are
-    ordered by timestamp, then by `columns.position` where given, then by their place in the file.
-    Repeated (user, item) pairs are kept. The integers of the items are shuffled by `seed`, so that
-    they carry no order of the ids.
+    In this order: rows that cannot be used are refused or dropped; ratings below `min_rating` are
+    dropped; of several interactions of a user with an item one is kept, or all; users and items
+    with fewer than `k_core` interactions are dropped, again and again until every one left has as
+    many; of each user the latest `max_interactions` are kept; then users with fewer than three are
+    dropped. A user's interactions are ordered by timestamp, then by `columns.position` where given,
+    then by their place in the file. The integers of the items are shuffled by `seed`, so that they
+    carry no order of the ids.
+
+    Args:
+        split: "leave-one-out" holds out the last two interactions of each user. "temporal" cuts all
+            users at two moments, so that about `held_out` of the interactions come after the
+            second, and as many between them (users with two interactions are kept).
+            "cold-start" leaves one out too, and drops all but the last interactions of users with
+            some items, the share `held_out` of those that are anybody's last (Rajput et al. 2023,
+            section 4.3).
+        on_bad_rows: "error" refuses an interaction without a user, an item or a time, of an item
+            that the items file has not, and an item's second row; "drop" leaves them out.
 
     The folder holds
         items.parquet: item int32 0…N-1, item_id string, text string, row int64 (the item's row in
@@ -112,7 +112,8 @@ def prepare(source: Source, out: Path, *, k_core: int, seed: int) -> dict[str, A
             users in the order of their ids, items in time order;
         histories/: the same as flat arrays that training reads from the disk: items.npy int32 and
             timestamps.npy int64, user after user; indptr.npy int64, where each user's begin;
-            users.npy uint32, a hash of each user's id;
+            users.npy uint32, a hash of each user's id; and with a temporal split, see
+            `genrec.data.splits`, training.npy, validation.npy and test.npy;
         counts.json: what was read, kept and left out.
 
     Raises UserError, naming file and column, for input that cannot be used.
@@ -120,116 +121,104 @@ def prepare(source: Source, out: Path, *, k_core: int, seed: int) -> dict[str, A
     if k_core < 1:
         raise UserError(f"data.k_core is {k_core}; it must be at least 1, which keeps everything")
     with database() as db, replacing(out) as folder:
-        _read_events(db, source)
-        names = read_items(db, source.items, source.columns, source.text, "events")
-        (rows_in, users_in, items_in), *_ = run(db, _SIZE.format(events="events"))
-        core, rounds = _k_core(db, k_core)
-        (_, core_users, _), *_ = run(db, _SIZE.format(events=core))
-        create(db, "kept", _LONG_ENOUGH.format(events=core, least=MIN_HISTORY))
-        (interactions, users, items), *_ = run(db, _SIZE.format(events="kept"))
-        if not interactions:
-            raise UserError(
-                f"{source.interactions}: of {rows_in:,} interactions none is left after keeping "
-                f"users and items with at least {k_core} (data.k_core) and users with at least "
-                f"{MIN_HISTORY}; lower data.k_core or bring more data"
-            )
-        number_items(db, "kept", seed)
+        table = open_table(db, source.interactions, as_text=source.columns.interactions())
+        milliseconds = source.timestamp_unit == "milliseconds"
+        events, bad_rows = read_events(
+            db, table, source.columns, milliseconds=milliseconds, on_bad_rows=on_bad_rows
+        )
+        names, item_rows, dropped = read_items(
+            db, source.items, source.columns, source.text, events.name, on_bad_rows=on_bad_rows
+        )
+        if source.items is not None and on_bad_rows == "drop":
+            events.described()
+        if min_rating is not None:
+            events.rated(min_rating)
+        if duplicates != "all":
+            events.once(duplicates)
+        rounds = events.core(k_core)
+        if max_interactions is not None:
+            events.recent(max_interactions)
+        before = events.steps[-1].users
+        events.long_enough(_SHORTEST[split])
+        new_items = 0
+        if split == "cold-start" and events.steps[-1].interactions:
+            new_items = events.without(held_out, seed)
+            events.long_enough(MIN_HISTORY)
+        left = events.steps[-1]
+        if not left.interactions:
+            raise UserError(_nothing_left(source.interactions, events.steps))
+        number_items(db, events.name, seed)
         catalogue = item_table(db, source.items, names, source.text)
         folder.mkdir()
         pq.write_table(catalogue, folder / "items.parquet", compression="zstd")
-        lengths = _write_sequences(db, folder)
-        (pairs,), *_ = run(db, _PAIRS.format(events="kept"))
-        (item_rows,), *_ = run(db, "SELECT COUNT(*) FROM described")
+        lengths = _write_sequences(db, folder, events.name)
+        histories = open_histories(folder / "histories")
+        parts = leave_one_out(histories)
+        if split == "temporal":
+            parts = temporal(histories, *events.moments(held_out))
+            write_split(folder / "histories", parts)
+        ((pairs, first, last),) = run(db, _PAIRS.format(events=events.name))
+        read = events.steps[0]
         counts = {
-            "interactions_read": rows_in,
-            "users_read": users_in,
-            "items_read": items_in,
+            "interactions_read": read.interactions + sum(bad_rows.values()),
+            "bad_rows": bad_rows,
+            "users_read": read.users,
+            "items_read": read.items,
             "item_rows_read": item_rows,
+            "item_rows_dropped": dropped,
+            "items_never_met": max(0, item_rows - dropped - left.items),
+            "steps": [dataclasses.asdict(step) for step in events.steps],
             "k_core": k_core,
             "k_core_rounds": rounds,
-            "users_too_short": core_users - users,
-            "users": users,
-            "items": items,
-            "interactions": interactions,
-            "repeated_pairs": interactions - pairs,
+            "users_too_short": before - left.users,
+            "users": left.users,
+            "items": left.items,
+            "interactions": left.interactions,
+            "repeated_pairs": left.interactions - pairs,
             "items_without_text": catalogue["text"].to_pylist().count(""),
-            "density": interactions / (users * items),
+            "density": left.interactions / (left.users * left.items),
             "history_length": _quantiles(lengths),
+            "first_timestamp": first,
+            "last_timestamp": last,
+            "split": {
+                "kind": split,
+                "new_items": new_items,
+                "training_interactions": int((parts.training - histories.starts).sum()),
+                "validation_users": int((parts.validation >= 0).sum()),
+                "test_users": int((parts.test >= 0).sum()),
+            },
         }
+        if not counts["split"]["test_users"]:
+            raise UserError(
+                f"{source.interactions}: no user has interactions on both sides of the test's "
+                "moment; raise data.held_out, or choose another data.split"
+            )
         write_json(folder / "counts.json", counts)
     return counts
 
 
-def _read_events(db: duckdb.DuckDBPyConnection, source: Source) -> None:
-    """Makes the table `events` (line, user_id, item_id, ts, position) and checks it."""
-    path, columns = source.interactions, source.columns
-    named = {"user": columns.user, "item": columns.item, "timestamp": columns.timestamp}
-    if columns.position is not None:
-        named["position"] = columns.position
-    table = open_table(db, path, as_text=tuple(named.values()))
-    there = {role: table.require(name, f"data.columns.{role}") for role, name in named.items()}
-    run(
-        db,
-        _RAW_EVENTS.format(
-            user=there["user"],
-            item=there["item"],
-            timestamp=there["timestamp"],
-            position=there.get("position", "0"),
-            table=table.sql,
-        ),
+def _nothing_left(path: Path, steps: list[Step]) -> str:
+    """Which step was the one too many."""
+    emptied = next(number for number, step in enumerate(steps) if not step.interactions)
+    if emptied == 0:
+        return f"{path} has no interaction that can be used"
+    before, step = steps[emptied - 1], steps[emptied]
+    return (
+        f"{path}: nothing is left by the step {step.name!r}, before which there were "
+        f"interactions {before.interactions:,}, users {before.users:,}, items {before.items:,}; "
+        "ask for less or bring more data"
     )
-    with reading(path):
-        create(db, "events", _EVENTS)
-    _refuse(db, path, "user_id", columns.user, EMPTY.format("user_id"), "is empty")
-    _refuse(db, path, "item_id", columns.item, EMPTY.format("item_id"), "is empty")
-    complaint = "is not a number of seconds since 1970"
-    _refuse(db, path, "ts", columns.timestamp, "ts IS NULL", complaint)
-    outside = "ts < 0 OR ts > 9223372036854775807"
-    _refuse(db, path, "ts", columns.timestamp, outside, "is negative or too large")
-    _refuse(db, path, "position", columns.position, "position IS NULL", "is not a number")
 
 
-def _refuse(
-    db: duckdb.DuckDBPyConnection,
-    path: Path,
-    column: str,
-    name: str | None,
-    condition: str,
-    complaint: str,
-) -> None:
-    """UserError when any row of `events` meets the condition; shows the first as it was written."""
-    (count, line), *_ = run(db, f"SELECT COUNT(*), MIN(line) FROM events WHERE {condition}")
-    if count:
-        (value,), *_ = run(db, f"SELECT {column} FROM raw_events WHERE line = {line}")
-        shown = f" ({value!r})" if value else ""
-        raise UserError(
-            f"{path}: column {name!r} {complaint} in {_rows(count)}, first in row {line + 1}{shown}"
-        )
-
-
-def _k_core(db: duckdb.DuckDBPyConnection, k: int) -> tuple[str, int]:
-    """The table of interactions that the k-core leaves, and the rounds it took."""
-    events, rounds = "events", 0
-    (before,), *_ = run(db, f"SELECT COUNT(*) FROM {events}")
-    while True:
-        name = f"core{rounds % 2}"
-        create(db, name, _K_CORE.format(events=events, k=k))
-        (after,), *_ = run(db, f"SELECT COUNT(*) FROM {name}")
-        events, rounds = name, rounds + 1
-        if after == before:
-            return events, rounds
-        before = after
-
-
-def _write_sequences(db: duckdb.DuckDBPyConnection, folder: Path) -> np.ndarray:
+def _write_sequences(db: duckdb.DuckDBPyConnection, folder: Path, events: str) -> np.ndarray:
     """Writes histories/ and sequences.parquet; the length of each sequence, int64 (U,)."""
-    users = fetch(db, _USERS.format(events="kept")).sort_by("user_id")
+    users = fetch(db, _USERS.format(events=events)).sort_by("user_id")
     create_from(db, "users", users.append_column("number", [np.arange(len(users))]))
     user_ids = users["user_id"].cast(pa.string())
     lengths = users["length"].to_numpy()
-    batches = stream(db, _SEQUENCES.format(events="kept"))
-    events = ((batch["item"].to_numpy(), batch["ts"].to_numpy()) for batch in batches)
-    write_histories(folder / "histories", user_ids, lengths, events)
+    batches = stream(db, _SEQUENCES.format(events=events))
+    pieces = ((batch["item"].to_numpy(), batch["ts"].to_numpy()) for batch in batches)
+    write_histories(folder / "histories", user_ids, lengths, pieces)
     _write_parquet(folder, user_ids)
     return lengths
 
@@ -257,7 +246,3 @@ def _quantiles(lengths: np.ndarray) -> dict[str, float]:
     shares = {"min": 0, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1}
     values = np.quantile(lengths, list(shares.values()), method="inverted_cdf")
     return {"mean": float(lengths.mean())} | dict(zip(shares, values.tolist(), strict=True))
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"

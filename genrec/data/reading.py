@@ -21,6 +21,9 @@ from genrec.errors import UserError
 EMPTY = "{0} IS NULL OR {0} = ''"
 """SQL: whether a column of text has no value."""
 
+MICROSECONDS = "EPOCH_US(TRY_CAST({0} AS TIMESTAMPTZ))"
+"""SQL: microseconds since 1970 of a date or a time in text, of UTC unless it says another zone."""
+
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _ENDINGS = (*_DELIMITERS, *_JSON_LINES, ".parquet")
@@ -71,6 +74,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
             "autoinstall_known_extensions": "false",
         }
         with duckdb.connect(config=config) as db:
+            db.execute("SET TimeZone = 'UTC'")
             yield db
 
 

@@ -64,17 +64,6 @@ def temporal(histories: Histories, validation_from: int, test_from: int) -> Spli
     return Split(training, validation, test)
 
 
-def moments(timestamps: np.ndarray, share: float) -> tuple[int, int]:
-    """Two moments, with about `share` of the interactions from the second on, as many before it.
-
-    A moment is the time of an interaction, and all of its time come after it.
-    """
-    count = len(timestamps)
-    places = [min(count - 1, int(count * (1 - part * share))) for part in (2, 1)]
-    found = np.partition(timestamps, places)[places]
-    return int(found[0]), int(found[1])
-
-
 def write_split(folder: Path, split: Split) -> None:
     """Writes training.npy, validation.npy and test.npy beside the histories."""
     for name, array in split._asdict().items():

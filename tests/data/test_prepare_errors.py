@@ -14,6 +14,9 @@ GOOD = "user_id,item_id,timestamp\nu,a,1\nu,b,2\nu,c,3\n"
 ITEMS = "item_id,title,brand\na,A,x\nb,B,y\nc,C,z\n"
 
 
+MEND = "; mend them, or leave them out with data.on_bad_rows drop"
+
+
 def complaint(tmp_path, interactions=GOOD, items=None, k_core=1, ending=".csv", **source):
     """The message that `prepare` refuses the given files with; it must be one line."""
     path = tmp_path / f"interactions{ending}"
@@ -103,7 +106,7 @@ def test_column_named_twice(tmp_path):
 def test_empty_ids(tmp_path, column, value):
     bad = f"{value},a,4\n" if column == "user_id" else f"u,{value},4\n"
     found = complaint(tmp_path, GOOD + bad + bad)
-    assert found == f"interactions.csv: column '{column}' is empty in 2 rows, first in row 4"
+    assert found == f"interactions.csv: column '{column}' is empty in 2 rows, first in row 4" + MEND
 
 
 def test_null_ids_in_parquet(tmp_path):
@@ -113,26 +116,36 @@ def test_null_ids_in_parquet(tmp_path):
         prepare(Source(tmp_path / "n.parquet"), tmp_path / "out", k_core=1, seed=0)
 
 
-@pytest.mark.parametrize("value", ["2014-07-01", "nan", "soon"])
-def test_timestamps_that_are_no_numbers(tmp_path, value):
+@pytest.mark.parametrize("value", ["01/07/2014", "nan", "soon", "2014-02-30"])
+def test_timestamps_that_are_no_times(tmp_path, value):
     found = complaint(tmp_path, GOOD + f"u,a,{value}\n")
     assert found == (
-        "interactions.csv: column 'timestamp' is not a number of seconds since 1970 in 1 row, "
-        f"first in row 4 ('{value}')"
+        "interactions.csv: column 'timestamp' is neither a number of seconds since 1970 nor a date "
+        f"in 1 row, first in row 4 ('{value}')" + MEND
     )
 
 
 def test_missing_timestamp(tmp_path):
     found = complaint(tmp_path, GOOD + "u,a,\n")
-    assert found.endswith("is not a number of seconds since 1970 in 1 row, first in row 4")
+    assert found.endswith("nor a date in 1 row, first in row 4" + MEND)
 
 
-@pytest.mark.parametrize("value", ["-1", "-0.5", "9223372036854775808"])
-def test_timestamps_out_of_range(tmp_path, value):
+@pytest.mark.parametrize("value", ["-1", "-0.5", "1969-12-31"])
+def test_times_before_1970(tmp_path, value):
     found = complaint(tmp_path, GOOD + f"u,a,{value}\n")
     assert found == (
-        "interactions.csv: column 'timestamp' is negative or too large in 1 row, "
-        f"first in row 4 ('{value}')"
+        "interactions.csv: column 'timestamp' is negative in 1 row, "
+        f"first in row 4 ('{value}')" + MEND
+    )
+
+
+@pytest.mark.parametrize("value", ["1700000000000", "9223372036854775808"])
+def test_milliseconds_among_seconds(tmp_path, value):
+    found = complaint(tmp_path, GOOD + f"u,a,{value}\n")
+    assert found == (
+        "interactions.csv: column 'timestamp' is beyond the year 9999; if these are milliseconds, "
+        f"say so (data.timestamp_unit), and mix no units: in 1 row, first in row 4 ('{value}')"
+        + MEND
     )
 
 
@@ -140,7 +153,7 @@ def test_positions_that_are_no_numbers(tmp_path):
     rows = "user_id,item_id,timestamp,position\nu,a,1,0\nu,b,1,x\nu,c,1,2\n"
     found = complaint(tmp_path, rows, columns=Columns(position="position"))
     expected = "interactions.csv: column 'position' is not a number in 1 row, first in row 2 ('x')"
-    assert found == expected
+    assert found == expected + MEND
 
 
 @pytest.mark.parametrize(
@@ -163,8 +176,8 @@ def test_contents_that_cannot_be_read(tmp_path, contents, ending, reason):
 
 def test_nothing_left_after_k_core(tmp_path):
     assert complaint(tmp_path, k_core=5) == (
-        "interactions.csv: of 3 interactions none is left after keeping users and items with at "
-        "least 5 (data.k_core) and users with at least 3; lower data.k_core or bring more data"
+        "interactions.csv: nothing is left by the step '5-core', before which there were "
+        "interactions 3, users 1, items 3; ask for less or bring more data"
     )
 
 
@@ -177,7 +190,7 @@ def test_items_without_a_row(tmp_path):
     found = complaint(tmp_path, items="item_id,title\nb,B\nz,Z\n")
     assert found == (
         "items.csv has no row for 2 of the 3 items that interactions name (such as 'a'); "
-        "add the rows or drop the interactions"
+        "add the rows, or leave these interactions out with data.on_bad_rows drop"
     )
 
 
@@ -192,7 +205,7 @@ def test_items_with_several_rows(tmp_path):
     found = complaint(tmp_path, items=ITEMS + "b,B again,\nb,B more,\nc,C again,\n")
     assert found == (
         "items.csv: column 'item_id': 'b' has 3 rows, the first being row 2; "
-        "other repeated ids: 1; keep one row per item"
+        "other repeated ids: 1; keep one row per item, or the first with data.on_bad_rows drop"
     )
 
 

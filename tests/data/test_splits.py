@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from genrec.data import Histories
 from genrec.data import splits as module
-from genrec.data.splits import leave_one_out, moments, open_split, temporal, write_split
+from genrec.data.splits import leave_one_out, open_split, temporal, write_split
 
 TIMES = st.lists(
     st.lists(st.integers(0, 9), min_size=1, max_size=6).map(sorted), min_size=1, max_size=6
@@ -42,19 +42,6 @@ def test_nothing_that_training_sees_is_younger_than_what_is_asked_for(at_once, t
         assert split.validation[user] == wanted
         assert split.test[user] == (begin + older if 0 < older < len(row) else -1)
         begin += len(row)
-
-
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.sampled_from([0.05, 0.1, 0.3]))
-def test_moments_leave_about_their_share_behind_them(times, share):
-    stamps = np.array(times, np.int64)
-    first, second = moments(stamps, share)
-    assert first <= second
-    assert {first, second} <= set(times)
-    for moment, parts in ((first, 2), (second, 1)):
-        # No later moment would leave as many: only those of one time can make it more.
-        wanted = len(times) * parts * share
-        assert (stamps >= moment).sum() >= wanted - 1
-        assert (stamps > moment).sum() <= wanted + 1
 
 
 def test_what_is_written_is_read_and_nothing_is_leave_one_out(tmp_path):

@@ -1,0 +1,274 @@
+"""The interactions: read from the user's file, checked, cleaned and thinned out, step by step.
+
+The SQL texts are portable. Columns are called user_id, item_id and ts because `user` and `time` are
+reserved words in other dialects. Every step makes a table of interactions from the one before it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from genrec.config import Columns
+from genrec.data.reading import (
+    EMPTY,
+    MICROSECONDS,
+    Table,
+    create,
+    create_from,
+    fetch,
+    reading,
+    run,
+)
+from genrec.errors import UserError
+
+Bad = Literal["error", "drop"]
+"""What to do about rows that cannot be used."""
+
+_COLUMNS = "line, user_id, item_id, ts, position, rating"
+
+# The file as it is written. Left to the engine: that the rows of a scan are numbered in the order
+# of the file.
+_RAW = """
+CREATE OR REPLACE TEMP VIEW raw_events AS
+SELECT ROW_NUMBER() OVER () - 1 AS line, CAST({user} AS VARCHAR) AS user_id,
+  CAST({item} AS VARCHAR) AS item_id, CAST({timestamp} AS VARCHAR) AS ts,
+  CAST({position} AS VARCHAR) AS position, CAST({rating} AS VARCHAR) AS rating
+FROM {table}
+"""
+# Decimals keep fractions of a second apart and hold every int64 exactly.
+_TYPED = """
+SELECT line, user_id, item_id,
+  COALESCE(
+    CAST(TRY_CAST(ts AS DECIMAL(28, 9)) * CAST({unit} AS DECIMAL(4, 3)) AS DECIMAL(28, 9)),
+    CAST({moment} * CAST(0.000001 AS DECIMAL(7, 6)) AS DECIMAL(28, 9))
+  ) AS ts,
+  TRY_CAST(position AS DECIMAL(28, 9)) AS position, TRY_CAST(rating AS DECIMAL(28, 9)) AS rating
+FROM raw_events
+"""
+_WITH_FAULTS = "SELECT {columns}, CASE {cases} ELSE 0 END AS fault FROM ({typed}) AS typed"
+_FAULTS = """
+SELECT fault, COUNT(*), MIN(line) FROM marked WHERE fault > 0 GROUP BY fault ORDER BY fault
+"""
+_SOUND = "SELECT {columns} FROM marked WHERE fault = 0"
+
+_RATED = "SELECT {columns} FROM {events} WHERE rating >= {least}"
+_DESCRIBED = """
+SELECT {columns} FROM {events} WHERE item_id IN (SELECT id FROM described)
+"""
+_NUMBERED = """
+SELECT {columns} FROM (
+  SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order}) AS place FROM {events}
+) AS numbered
+WHERE place <= {most}
+"""
+_K_CORE = """
+SELECT {columns} FROM {events}
+WHERE user_id IN (SELECT user_id FROM {events} GROUP BY user_id HAVING COUNT(*) >= {k})
+  AND item_id IN (SELECT item_id FROM {events} GROUP BY item_id HAVING COUNT(*) >= {k})
+"""
+_LONG_ENOUGH = """
+SELECT {columns} FROM {events}
+WHERE user_id IN (SELECT user_id FROM {events} GROUP BY user_id HAVING COUNT(*) >= {least})
+"""
+_NEW_AT_LAST = """
+SELECT {columns} FROM (
+  SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY {order}) AS place FROM {events}
+) AS numbered
+WHERE place = 1 OR item_id NOT IN (SELECT item_id FROM new_items)
+"""
+_LAST_ITEMS = """
+SELECT item_id FROM (
+  SELECT item_id, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY {order}) AS place FROM {events}
+) AS numbered
+WHERE place = 1 GROUP BY item_id
+"""
+_SIZE = "SELECT COUNT(*), COUNT(DISTINCT user_id), COUNT(DISTINCT item_id) FROM {events}"
+_MOMENT = "SELECT CAST(FLOOR(ts) AS BIGINT) FROM {events} ORDER BY ts LIMIT 1 OFFSET {place}"
+
+_OLDEST_FIRST = "ts, position, line"
+_LATEST_FIRST = "ts DESC, position DESC, line DESC"
+
+# The last second of the year 9999. In milliseconds it is reached in 1978.
+_LATEST = 253_402_300_799
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step left.
+
+    Attributes:
+        name: what it was.
+        interactions, users, items: how many there are after it.
+    """
+
+    name: str
+    interactions: int
+    users: int
+    items: int
+
+
+class Events:
+    """A table of interactions that becomes smaller step by step.
+
+    Attributes:
+        name: of the table as it is now.
+        steps: what every step left.
+    """
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, name: str):
+        self.db, self.name = db, name
+        self.steps: list[Step] = []
+        self._made = 0
+
+    def keep(self, step: str, sql: str, **values: Any) -> bool:
+        """Goes on with the rows of a query over {events}; whether there are fewer of them."""
+        before = self.steps[-1].interactions if self.steps else None
+        name = f"events{self._made % 2}"
+        create(self.db, name, sql.format(columns=_COLUMNS, events=self.name, **values))
+        self.name, self._made = name, self._made + 1
+        ((left, users, items),) = run(self.db, _SIZE.format(events=name))
+        self.steps.append(Step(step, left, users, items))
+        return left != before
+
+    def core(self, k: int) -> int:
+        """Drops users and items with fewer than k interactions until none is left; the rounds."""
+        rounds, more = 1, self.keep(f"{k}-core", _K_CORE, k=k)
+        while more:
+            # One line of the report for all rounds.
+            rounds, more = rounds + 1, self.keep(f"{k}-core", _K_CORE, k=k)
+            del self.steps[-2]
+        return rounds
+
+    def rated(self, least: float) -> None:
+        exact = f"CAST({least!r} AS DECIMAL(28, 9))"
+        self.keep(f"rating of {least:g} or more", _RATED, least=exact)
+
+    def described(self) -> None:
+        self.keep("item is in the items file", _DESCRIBED)
+
+    def once(self, which: Literal["first", "last"]) -> None:
+        """Keeps one of the interactions of each user with each item."""
+        order = _OLDEST_FIRST if which == "first" else _LATEST_FIRST
+        name = f"{which} time of a user and an item"
+        self.keep(name, _NUMBERED, by="user_id, item_id", order=order, most=1)
+
+    def recent(self, most: int) -> None:
+        name = f"latest {most:,} of a user"
+        self.keep(name, _NUMBERED, by="user_id", order=_LATEST_FIRST, most=most)
+
+    def long_enough(self, least: int) -> None:
+        self.keep(f"user has {least} or more", _LONG_ENOUGH, least=least)
+
+    def without(self, share: float, seed: int) -> int:
+        """Makes some items new: those drawn keep none but the last interaction of a user.
+
+        Args:
+            share: of the items that are anybody's last.
+
+        Returns:
+            How many there are.
+        """
+        last = fetch(self.db, _LAST_ITEMS.format(events=self.name, order=_LATEST_FIRST))
+        # Sorted here, because engines differ in how they collate.
+        ids = last.sort_by("item_id")["item_id"]
+        count = max(1, round(share * len(ids)))
+        drawn = np.random.default_rng(seed).choice(len(ids), count, replace=False)
+        create_from(self.db, "new_items", pa.table({"item_id": ids.take(np.sort(drawn))}))
+        self.keep(f"{count:,} items made new", _NEW_AT_LAST, order=_LATEST_FIRST)
+        return count
+
+    def moments(self, share: float) -> tuple[int, int]:
+        """Two moments, with about `share` of all from the second on, and as many before it."""
+        count = self.steps[-1].interactions
+        places = (min(count - 1, int(count * (1 - part * share))) for part in (2, 1))
+        first, second = (
+            run(self.db, _MOMENT.format(events=self.name, place=place))[0][0] for place in places
+        )
+        return first, second
+
+
+def read_events(
+    db: duckdb.DuckDBPyConnection,
+    table: Table,
+    columns: Columns,
+    *,
+    milliseconds: bool = False,
+    on_bad_rows: Bad = "error",
+) -> tuple[Events, dict[str, int]]:
+    """The interactions of a file, every row of them with a user, an item and a time.
+
+    Returns:
+        Them, and how many rows were left out, by what was wrong with them.
+
+    Raises:
+        UserError: a column is missing, or a row cannot be used and `on_bad_rows` is "error".
+    """
+    roles = ("user", "item", "timestamp", "position", "rating")
+    named = {role: getattr(columns, role) for role in roles}
+    there = {
+        role: table.require(name, f"data.columns.{role}")
+        for role, name in named.items()
+        if name is not None
+    }
+    run(db, _RAW.format(**{"position": "0", "rating": "0"} | there, table=table.sql))
+    typed = _TYPED.format(unit="0.001" if milliseconds else "1", moment=MICROSECONDS.format("ts"))
+    faults = _faults(columns, milliseconds)
+    cases = " ".join(f"WHEN {fault.condition} THEN {n}" for n, fault in enumerate(faults, 1))
+    with reading(table.path):
+        create(db, "marked", _WITH_FAULTS.format(columns=_COLUMNS, cases=cases, typed=typed))
+    found = [(faults[number - 1], count, line) for number, count, line in run(db, _FAULTS)]
+    if found and on_bad_rows == "error":
+        raise _refusal(db, table, found)
+    events = Events(db, "marked")
+    events.keep("read", _SOUND)
+    run(db, "DROP TABLE marked")
+    return events, {fault.name: count for fault, count, _ in found}
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """What may be wrong with a row: its name, the SQL that tells, and what to say of a column."""
+
+    name: str
+    condition: str
+    column: str
+    called: str | None
+    complaint: str
+
+
+def _faults(columns: Columns, milliseconds: bool) -> list[_Fault]:
+    unit = "milliseconds" if milliseconds else "seconds"
+    known = f"is neither a number of {unit} since 1970 nor a date"
+    late = "is beyond the year 9999"
+    if not milliseconds:
+        late += "; if these are milliseconds, say so (data.timestamp_unit), and mix no units:"
+    return [
+        _Fault("no user", EMPTY.format("user_id"), "user_id", columns.user, "is empty"),
+        _Fault("no item", EMPTY.format("item_id"), "item_id", columns.item, "is empty"),
+        _Fault("no time", "ts IS NULL", "ts", columns.timestamp, known),
+        _Fault("time before 1970", "ts < 0", "ts", columns.timestamp, "is negative"),
+        _Fault("time beyond 9999", f"ts > {_LATEST}", "ts", columns.timestamp, late),
+        _Fault("no position", "position IS NULL", "position", columns.position, "is not a number"),
+        _Fault("no rating", "rating IS NULL", "rating", columns.rating, "is not a number"),
+    ]
+
+
+def _refusal(
+    db: duckdb.DuckDBPyConnection, table: Table, found: list[tuple[_Fault, int, int]]
+) -> UserError:
+    """The first kind of fault, with its first row as it was written."""
+    (fault, count, line), *others = found
+    ((value,),) = run(db, f"SELECT {fault.column} FROM raw_events WHERE line = {line}")
+    shown = f" ({value!r})" if value else ""
+    more = "".join(f"; {other.name} in {rows(number)}" for other, number, _ in others)
+    return UserError(
+        f"{table.path}: column {fault.called!r} {fault.complaint} in {rows(count)}, first in row "
+        f"{line + 1}{shown}{more}; mend them, or leave them out with data.on_bad_rows drop"
+    )
+
+
+def rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
