@@ -150,12 +150,6 @@ def options(config: Config) -> Options:
     return Options(**settings, seed=config.seed)
 
 
-def parts(config: Config) -> dict[str, float]:
-    """What a model with codes and a dense head may rank by alone: by name, the head's share."""
-    both = config.model.codes and config.model.item_head
-    return {"codes": 0.0, "dense_head": 1.0} if both else {}
-
-
 def places(config: Config, folder: Path, items: Items) -> np.ndarray | None:
     """int32 (N,), the place of each item among those that share its codes; None if none do."""
     if items.ids.unique:

@@ -16,7 +16,6 @@ from genrec.assembly import (
     data_source,
     fit_tokenizer,
     items_of,
-    parts,
     places,
     tokenized_vectors,
     validation,
@@ -27,11 +26,10 @@ from genrec.data import load_dataset, prepare
 from genrec.decoding import ListsWriter
 from genrec.embedding import embed_file, embed_tfidf
 from genrec.evaluation import (
-    Evaluation,
-    Recommend,
     decoding_cost,
     details,
     evaluate,
+    evaluate_parts,
     item_knn,
     most_popular,
 )
@@ -176,29 +174,20 @@ def make_metrics(task: Task) -> str:
     test, training = dataset.held_out("test"), dataset.training()
     top_k = [k for k in config.evaluation.top_k if k <= config.decoding.beam]
 
-    def measured(recommend: Recommend) -> Evaluation:
-        return evaluate(
-            recommend,
-            test.histories,
-            test.targets,
-            k=config.decoding.beam,
-            top_k=top_k,
-            num_items=dataset.num_items,
-        )
-
+    how = {"k": config.decoding.beam, "top_k": top_k, "num_items": dataset.num_items}
     baselines = {
         "most_popular": most_popular(training, dataset.num_items),
         "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
     }
     model = best_recommender(config, folder, items, progress_name="evaluate")
-    ours = measured(model)
+    measured = evaluate_parts(model.in_parts, test.histories, test.targets, **how)
+    ours = measured.pop("whole")
     cost = decoding_cost(model, test.histories, config.decoding.beam)
-    alone = {
-        name: {"test": measured(model.ranked_by(share)).to_json()}
-        for name, share in parts(config).items()
-        if share != config.decoding.dense_share
+    alone = {name: {"test": part.to_json()} for name, part in measured.items()}
+    theirs = {
+        name: {"test": evaluate(each, test.histories, test.targets, **how).to_json()}
+        for name, each in baselines.items()
     }
-    theirs = {name: {"test": measured(each).to_json()} for name, each in baselines.items()}
     both = {"unfiltered": ours.unfiltered, "filtered": ours.filtered}
     known = {
         "top_k": top_k,

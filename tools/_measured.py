@@ -9,21 +9,17 @@ import numpy as np
 import genrec
 from genrec import assembly
 from genrec.config import Config
-from genrec.evaluation import evaluate
+from genrec.evaluation import evaluate_parts
 from genrec.files import read_json, write_json
 from genrec.manifest import read_manifest
 
 K = 10
 
 
-def ways(config: Config) -> dict[str, float]:
-    """How a model may rank: by name, the share of its dense head; last, by what is configured."""
-    if not config.model.codes:
-        return {"dense head": 1.0}
+def whole_is(config: Config) -> str:
+    """What a model ranks by as it is configured: "codes", "dense head" or "both"."""
     share = config.decoding.dense_share
-    whole = {0.0: "codes", 1.0: "dense head"}.get(share, "both")
-    alone = {name.replace("_", " "): part for name, part in assembly.parts(config).items()}
-    return {name: part for name, part in alone.items() if name != whole} | {whole: share}
+    return {0.0: "codes", 1.0: "dense head"}.get(share, "both")
 
 
 def measure(config: Config, folder: Path) -> dict[str, Any]:
@@ -44,29 +40,33 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     health = read_json(folder / "tokenizer" / "health.json")
     held_out = items.dataset.held_out("validation")
     recommend = assembly.best_recommender(config, folder, items, progress_name="validation")
-    validation = {
-        way: evaluate(
-            recommend.ranked_by(share),
-            held_out.histories,
-            held_out.targets,
-            k=config.decoding.beam,
-            top_k=(K,),
-            num_items=items.dataset.num_items,
-        ).to_json()
-        for way, share in ways(config).items()
-    }
+    measured = evaluate_parts(
+        recommend.in_parts,
+        held_out.histories,
+        held_out.targets,
+        k=config.decoding.beam,
+        top_k=(K,),
+        num_items=items.dataset.num_items,
+    )
     metrics = read_json(folder / "metrics.json")
-    alone = {name.replace("_", " "): entry["test"] for name, entry in metrics["alone"].items()}
-    whole = list(ways(config))[-1]
+    test = {"whole": metrics["test"]}
+    test |= {name: entry["test"] for name, entry in metrics["alone"].items()}
+    del test["whole"]["details"]
+
+    def named(found: dict[str, Any]) -> dict[str, Any]:
+        """By ways, what is configured last."""
+        *others, whole = [*sorted(found.keys() - {"whole"}), "whole"]
+        names = {name: name.replace("_", " ") for name in others} | {whole: whole_is(config)}
+        return {called: found[name] for name, called in names.items()}
+
     figures = {
         "distinct_share": health["distinct_share"],
         "relative_error": health["relative_error"],
         "seconds": read_manifest(folder)["train"]["seconds"],
         "decoding": read_json(folder / "decoding_cost.json"),
-        "validation": validation,
-        "test": alone | {whole: metrics["test"]},
+        "validation": named({name: part.to_json() for name, part in measured.items()}),
+        "test": named(test),
     }
-    del figures["test"][whole]["details"]
     write_json(path, figures)
     return figures
 

@@ -152,6 +152,36 @@ class Recommender:
         Raises:
             ValueError: k is larger than the beam, or a history is empty.
         """
+        return self._lists(histories, k, exclude_history, block, allow)["whole"]
+
+    def in_parts(
+        self, histories: Histories, k: int, *, exclude_history: bool
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The same, by name "whole", and what a model that has both ranks by either part alone.
+
+        Those are "codes" and "dense_head"; the part that is the whole already is left out, and so
+        are both where new items have a share of their own.
+        """
+        found = self._lists(histories, k, exclude_history, None, None)
+        model = self.structure.model(self.params)
+        both = bool(model.codes) and model.item_query is not None
+        others = {"dense_head": 1.0, "codes": 0.0}
+        if both and not self.options.unseen_share and self.options.dense_share in others.values():
+            for name, share in others.items():
+                if share != self.options.dense_share:
+                    other = self.ranked_by(share)
+                    found[name] = other(histories, k, exclude_history=exclude_history)
+        return found
+
+    def _lists(
+        self,
+        histories: Histories,
+        k: int,
+        exclude_history: bool,
+        block: Sequence[np.ndarray] | None,
+        allow: Sequence[np.ndarray | None] | None,
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What `search` finds, by name, for histories in any number."""
         options = self.options
         if not 1 <= k <= options.beam:
             raise ValueError(f"k must lie between 1 and the beam width {options.beam}, got {k}")
@@ -165,11 +195,10 @@ class Recommender:
             count = math.floor(options.unseen_share * k + 1e-9)
             share = jnp.float32(options.unseen_share)
             unseen = Unseen(self._unseen_trie, share, count, k, its_means)
-        items = np.full((len(histories), k), -1, np.int32)
-        scores = np.full((len(histories), k), -np.inf, np.float32)
+        lists: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for rows, read in self._batches(histories):
             size = len(read.items)
-            best, score = search(
+            found = search(
                 self.structure,
                 self.params,
                 self.trie,
@@ -183,11 +212,13 @@ class Recommender:
                 beam=options.beam,
                 normalise=options.normalise,
             )
-            width = min(k, best.shape[1])
-            items[rows, :width] = np.asarray(best)[: len(rows), :width]
-            scores[rows, :width] = np.asarray(score)[: len(rows), :width]
+            for name, (best, score) in found.items():
+                items, scores = lists.setdefault(name, _no_lists(len(histories), k))
+                width = min(k, best.shape[1])
+                items[rows, :width] = np.asarray(best)[: len(rows), :width]
+                scores[rows, :width] = np.asarray(score)[: len(rows), :width]
         self._drawn += len(histories)
-        return items, scores
+        return lists or {"whole": _no_lists(0, k)}
 
     def _of_items(self) -> tuple[jax.Array | None, Means | None, Means | None]:
         """What the parameters make of the items: their vectors, and the means in either trie.
@@ -280,6 +311,10 @@ class Recommender:
             users = np.zeros(shape[0], np.uint32)
             users[: len(rows)] = histories.users[rows]
         return inputs._replace(users=users)
+
+
+def _no_lists(count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((count, k), -1, np.int32), np.full((count, k), -np.inf, np.float32)
 
 
 def _filters(

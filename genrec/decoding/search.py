@@ -93,8 +93,12 @@ def search(
     *,
     beam: int,
     normalise: Normalise = "codes",
-) -> Lists:
+) -> dict[str, Lists]:
     """Encodes histories, one to a row, and searches the trie.
+
+    Returns:
+        "whole", the lists that were asked for; and where decoder and dense head made them
+        together, what each has alone: "codes" and "dense_head".
 
     With `fusion`, the candidates are those of the beams and as many of the dense head, each with
     the score (1 - share) · log p(codes) + share · log p(item), the logarithm of a weighted product
@@ -116,9 +120,9 @@ def search(
         assert dense is not None
         permitted = permitted_items(filters, trie, dense.shape[1])
         every = jnp.broadcast_to(jnp.arange(dense.shape[1], dtype=jnp.int32), dense.shape)
-        items, scores = _best(every, jnp.where(permitted, dense, -jnp.inf), beam)
+        found = {"whole": _best(every, jnp.where(permitted, dense, -jnp.inf), beam)}
     else:
-        items, scores = beam_search(
+        codes = beam_search(
             model,
             trie,
             encoded,
@@ -128,13 +132,19 @@ def search(
             sampling=sampling,
             means=means,
         )
+        found = {"whole": codes}
         if fusion is not None:
             assert dense is not None
             permitted = permitted_items(filters, trie, dense.shape[1])
             items, scores = _with_dense_candidates(
-                model, encoded, catalogue, items, scores, dense, permitted, trie, means
+                model, encoded, catalogue, *codes, dense, permitted, trie, means
             )
-            items, scores = _best(items, _fused(items, scores, dense, fusion.share), beam)
+            whole, head = (_fused(items, scores, dense, share) for share in (fusion.share, None))
+            found = {
+                "whole": _best(items, whole, beam),
+                "codes": codes,
+                "dense_head": _best(items, head, beam),
+            }
     if unseen is not None:
         new, its_scores = beam_search(
             model,
@@ -148,8 +158,8 @@ def search(
         )
         if fusion is not None and dense is not None:
             its_scores = _fused(new, its_scores, dense, fusion.share)
-        items, scores = _best(*_joined(items, scores, new, its_scores, unseen), beam)
-    return items, scores
+        found = {"whole": _best(*_joined(*found["whole"], new, its_scores, unseen), beam)}
+    return found
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "sizes", "beam"))

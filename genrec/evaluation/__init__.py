@@ -4,7 +4,7 @@ from genrec.evaluation.baselines import item_knn, most_popular
 from genrec.evaluation.cost import decoding_cost
 from genrec.evaluation.details import details, details_tables
 from genrec.evaluation.metrics import mrr_at, ndcg_at, per_user, recall_at, summarise, target_ranks
-from genrec.evaluation.protocol import Evaluation, Ranking, Recommend, evaluate
+from genrec.evaluation.protocol import Evaluation, Ranking, Recommend, evaluate, evaluate_parts
 from genrec.evaluation.table import results_table
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "details",
     "details_tables",
     "evaluate",
+    "evaluate_parts",
     "item_knn",
     "most_popular",
     "mrr_at",

@@ -35,6 +35,15 @@ class Recommend(Protocol):
         ...
 
 
+@runtime_checkable
+class RecommendInParts(Protocol):
+    """The same for several recommenders at once, by their names."""
+
+    def __call__(
+        self, histories: Histories, k: int, *, exclude_history: bool
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]: ...
+
+
 @dataclass(frozen=True)
 class Ranking:
     """What a recommender gave every user under one protocol, and how good it was.
@@ -125,6 +134,30 @@ def evaluate(
 
     repeats = np.isin(_pairs(users, targets, num_items), owned)
     return Evaluation(ranking(False), ranking(True), int(repeats.sum()))
+
+
+def evaluate_parts(
+    in_parts: RecommendInParts,
+    histories: Histories,
+    targets: np.ndarray,
+    *,
+    k: int,
+    top_k: Sequence[int],
+    num_items: int,
+) -> dict[str, Evaluation]:
+    """Measures what one recommender makes in several ways at once, by their names.
+
+    Arguments and errors are those of `evaluate`.
+    """
+    lists = {exclude: in_parts(histories, k, exclude_history=exclude) for exclude in (False, True)}
+
+    def measured(name: str) -> Evaluation:
+        def found(histories: Histories, k: int, *, exclude_history: bool):
+            return lists[exclude_history][name]
+
+        return evaluate(found, histories, targets, k=k, top_k=top_k, num_items=num_items)
+
+    return {name: measured(name) for name in lists[False]}
 
 
 def _check_targets(histories: Histories, targets: np.ndarray, num_items: int) -> None:

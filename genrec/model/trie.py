@@ -83,7 +83,7 @@ def build_trie(
         begin = np.full(above + 1, total, np.int32)
         begin[:nodes_above] = np.cumsum(counts) - counts
         children.append(jnp.asarray(begin))
-        fan_out.append(1 << int(counts.max() - 1).bit_length())
+        fan_out.append(_round_up(int(counts.max()), 4))
         node_above = np.cumsum(fresh, dtype=np.int32) - 1
         nodes_above = total
     if not fresh.all():
@@ -117,13 +117,18 @@ def _order(codes: np.ndarray) -> np.ndarray:
     return np.argsort(packed)
 
 
+def _round_up(count: int, grain: int) -> int:
+    """At most an eighth more, or the next multiple of the grain."""
+    grain = max(grain, 1 << max(0, count.bit_length() - 4))
+    return -(-count // grain) * grain
+
+
 def _rounded_up(
     values: np.ndarray, fill: int, kind: np.dtype | type, size: int | None
 ) -> Integer[Array, " _"]:
-    """The values and `fill` behind them: at most an eighth more, and at least 64 in all."""
+    """The values and `fill` behind them."""
     if size is None:
-        grain = max(64, 1 << max(0, len(values).bit_length() - 4))
-        size = -(-len(values) // grain) * grain
+        size = _round_up(len(values), 64)
     padded = np.full(size, fill, kind)
     padded[: len(values)] = values
     return jnp.asarray(padded)
