@@ -175,7 +175,7 @@ def test_a_run_that_looks_ahead(tiny_run, tmp_path):
         "model.repeats=true",
         "model.item_head=true",
         "training.distillation=0.5",
-        "training.epochs=6",
+        "training.epochs=12",
         "tokenizer.collisions=none",  # so that leaves are below the last code
     )
     run = trained(tiny_run, tmp_path / "run", *settings)
