@@ -79,6 +79,7 @@ def _run(name: str, arguments: list[str]) -> None:
 
     # These take seconds, which help and a mistyped setting should not.
     from genrec import pipeline
+    from genrec.data import counts_table, steps_table
     from genrec.evaluation import details_tables, results_table
     from genrec.examples import examples
     from genrec.tokenizer import health_table
@@ -95,6 +96,10 @@ def _run(name: str, arguments: list[str]) -> None:
         outcome = pipeline.run_stage(stage, config, folder, leads=leads)
         took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
         console.print(f"[bold]{stage:<9}[/] {outcome.summary} [dim]({took})[/]", soft_wrap=True)
+    if name == "prepare":
+        counts = read_json(folder / "dataset" / "counts.json")
+        console.print(steps_table(counts))
+        console.print(counts_table(counts))
     if name == "tokenize":
         health = read_json(folder / "tokenizer" / "health.json")
         console.print(health_table(health), soft_wrap=True)

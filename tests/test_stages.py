@@ -1,16 +1,20 @@
 import contextlib
+import csv
 import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from small_run import ITEMS
+from small_run import ITEMS, write_log
 
 import genrec
 from genrec import stages
 from genrec.assembly import best_recommender, items_of
+from genrec.compare import load_recommenders
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
+from genrec.examples import examples
 from genrec.files import read_json, sha256
 from genrec.pipeline import config_of
 from genrec.tokenizer import fit, load_tokenizer
@@ -153,6 +157,51 @@ def test_an_interrupted_tokenizer_goes_on_unless_the_settings_are_others(
     assert begun == [0, 50, 100, 0, 50, 0, 50, 100]
     assert not (tmp_path / ".tokenizer").exists()
     assert sha256(tmp_path / "tokenizer/health.json") == sha256(tiny_run / "tokenizer/health.json")
+
+
+@pytest.mark.parametrize("split", ["temporal", "cold-start"])
+def test_other_splits_run_through_all_stages(tiny_run, tmp_path, split):
+    folder = tmp_path / "run"
+    config = genrec.load_config(
+        tiny_run / "config.yaml",
+        f"data.split={split}",
+        "data.held_out=0.2",
+        f"data.interactions={everybody_at_once(tmp_path)}",
+        "model.item_head=true",
+        "decoding.dense_share=0.5",
+        "training.epochs=4",
+    )
+    genrec.run(config, folder)
+    dataset = items_of(folder).dataset
+    test, figures = dataset.held_out("test"), read_json(folder / "metrics.json")["test"]
+    assert figures["users"] == len(test.users)
+    lists = pq.read_table(folder / "recommendations.parquet")
+    assert lists["user_id"].to_pylist() == dataset.user_ids[test.users].tolist()
+    if split == "temporal":
+        assert 10 < len(test.users) < len(dataset.histories)
+    else:
+        new = dataset.training().counts(dataset.num_items)[test.targets] == 0
+        cold = figures["details"]["filtered"]["segments"]["target"]["cold"]
+        assert cold["users"] == new.sum() > 0
+    assert examples(folder)[0].user_id in lists["user_id"].to_pylist()
+    (found,) = load_recommenders([folder], "filtered")
+    hits = found.figures["recall@10"]
+    assert hits.shape == (1, len(test.users))
+    assert hits.mean() == pytest.approx(figures["filtered"]["recall@10"])
+
+
+def everybody_at_once(folder):
+    """The log of the tiny data set, in which users are active at the same time."""
+    write_log(folder)
+    with (folder / "log.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    with (folder / "mixed.csv").open("w", newline="") as stream:
+        lines = csv.writer(stream)
+        lines.writerow(["user_id", "item_id", "timestamp"])
+        for row in rows:
+            step, user = int(row["timestamp"]) % 1000, int(row["user_id"][1:])
+            lines.writerow([row["user_id"], row["item_id"], 1000 * step + user])
+    return folder / "mixed.csv"
 
 
 def test_a_sasrec_runs_in_the_same_harness(sasrec):

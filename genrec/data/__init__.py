@@ -6,6 +6,7 @@ from genrec.data.histories import Histories, hash_user_ids
 from genrec.data.movielens import movielens_100k
 from genrec.data.names import ItemNames
 from genrec.data.prepare import Source, prepare
+from genrec.data.report import counts_table, steps_table
 
 __all__ = [
     "Dataset",
@@ -13,9 +14,11 @@ __all__ = [
     "Histories",
     "ItemNames",
     "Source",
+    "counts_table",
     "hash_user_ids",
     "load_dataset",
     "movielens_100k",
     "prepare",
     "read_new_items",
+    "steps_table",
 ]

@@ -166,7 +166,7 @@ def prepare(
             "items_read": read.items,
             "item_rows_read": item_rows,
             "item_rows_dropped": dropped,
-            "items_never_met": max(0, item_rows - dropped - left.items),
+            "items_left_out": max(0, item_rows - dropped - left.items),
             "steps": [dataclasses.asdict(step) for step in events.steps],
             "k_core": k_core,
             "k_core_rounds": rounds,

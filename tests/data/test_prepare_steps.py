@@ -198,7 +198,7 @@ def test_items_that_cannot_be_used_are_left_out_when_asked(tmp_path):
     assert [item for item, _ in sequences_in(tmp_path / "out")["u"]] == list("abcda")
     assert sorted(load_dataset(tmp_path / "out").titles) == list("ABCD")
     assert (counts["item_rows_read"], counts["item_rows_dropped"]) == (7, 2)
-    assert counts["items_never_met"] == 1
+    assert counts["items_left_out"] == 1
     assert [step["name"] for step in counts["steps"]][1] == "item is in the items file"
 
 

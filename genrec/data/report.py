@@ -1,0 +1,72 @@
+"""What a preparation did to the interactions, as tables for people."""
+
+import datetime
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+
+def steps_table(counts: dict[str, Any]) -> Table:
+    """The rows of counts.json's "steps": what each left, and how many interactions it dropped."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "dropped", "interactions", "users", "items"):
+        table.add_column(name, justify="right" if name else "left", overflow="fold")
+    for reason, count in counts["bad_rows"].items():
+        table.add_row(reason, f"{count:,}", "", "", "")
+    before = None
+    for step in counts["steps"]:
+        dropped = "" if before is None else f"{before - step['interactions']:,}"
+        left = (f"{step[name]:,}" for name in ("interactions", "users", "items"))
+        table.add_row(step["name"], dropped, *left)
+        before = step["interactions"]
+    return table
+
+
+def counts_table(counts: dict[str, Any]) -> Table:
+    """What else counts.json says of the data set, in two columns."""
+    lengths, split = counts["history_length"], counts["split"]
+    quantiles = ", ".join(
+        f"{name} {lengths[key]:,.0f}"
+        for name, key in (
+            ("at least", "min"),
+            ("a quarter up to", "p25"),
+            ("half up to", "median"),
+            ("95 % up to", "p95"),
+            ("at most", "max"),
+        )
+    )
+    first, last = (_date(counts[f"{which}_timestamp"]) for which in ("first", "last"))
+    rows = {
+        "density": f"{counts['density']:.4%} of all users and items have met",
+        "histories": f"mean {lengths['mean']:.1f} interactions; {quantiles}",
+        "time": f"{first} to {last}",
+        "split": _split(split),
+    }
+    notes = {
+        "items_without_text": "items have no text",
+        "items_left_out": "rows of the items file are of items that no interaction is left of",
+        "item_rows_dropped": "rows of the items file had no id, or one that had a row already",
+        "users_too_short": "users had too few interactions for the split",
+        "repeated_pairs": "interactions are of a user and an item that had met before",
+    }
+    told = [f"{counts[name]:,} {what}" for name, what in notes.items() if counts[name]]
+    table = Table(box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    for number, note in enumerate(told):
+        table.add_row("" if number else "also", note)
+    return table
+
+
+def _split(split: dict[str, Any]) -> str:
+    new = f", {split['new_items']:,} items made new" if split["new_items"] else ""
+    trained = f"{split['training_interactions']:,} interactions to train on"
+    asked = f"{split['validation_users']:,} users to validate with, {split['test_users']:,} to test"
+    return f"{split['kind']}{new}: {trained}, {asked}"
+
+
+def _date(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d")
