@@ -54,9 +54,13 @@ def data_source(data: DataConfig) -> Source:
     if data.interactions is None:
         known = movielens_100k()
         return known if data.text is None else dataclasses.replace(known, text=data.text)
-    items = None if data.items is None else Path(data.items)
     return Source(
-        Path(data.interactions), items, data.columns, data.text or "{title}", data.timestamp_unit
+        data.interactions,
+        data.items,
+        data.columns,
+        data.text or "{title}",
+        data.timestamp_unit,
+        data.delimiter,
     )
 
 

@@ -33,14 +33,18 @@ class Columns:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What to learn from: a known data set, or your own files (CSV, JSON lines or Parquet)."""
+    """What to learn from: a known data set, or your own files: .csv, .tsv, .jsonl, plain or
+    compressed (.gz, .zst), or .parquet."""
 
     dataset: Literal["movielens-100k"] | None = None
     """A known data set, fetched into the cache folder; needs no other setting of this section."""
     interactions: str | None = None
-    """File of interactions: one row per user, item and time."""
+    """Interactions, one row per user, item and time: a file, a folder, or a pattern such as
+    "log/*.csv.gz", also behind s3:// or gs://."""
     items: str | None = None
-    """File of items: one row per item, with its id, title and whatever describes it."""
+    """Items, one row per item, with its id, title and whatever describes it: files likewise."""
+    delimiter: str | None = None
+    """Between the columns of text files; without it, a comma in .csv and a tab in .tsv."""
     columns: Columns = field(default_factory=Columns)
     text: str | None = None
     """Template of an item's text over the columns of the items file, such as "{title}. {brand}";

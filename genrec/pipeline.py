@@ -9,6 +9,7 @@ from typing import Any
 
 from genrec import assembly, manifest, stages
 from genrec.config import HOW, Config
+from genrec.data.locations import absolute, fingerprints
 from genrec.errors import UserError
 from genrec.files import replacing, sha256
 from genrec.rules import check
@@ -128,16 +129,16 @@ def _inputs(name: str, config: Config, folder: Path) -> dict[str, str]:
     Raises:
         UserError: a stage before it is not done, or an input file is missing.
     """
-    external: list[Path] = []
+    found: dict[str, str] = {}
     if name == "prepare":
         source = assembly.data_source(config.data)
-        external = [path for path in (source.interactions, source.items) if path is not None]
+        for location in (source.interactions, source.items):
+            found |= {} if location is None else fingerprints(location)
     if name == "embed" and config.embedding.path is not None:
-        external = [Path(config.embedding.path)]
-    for path in external:
+        path = Path(config.embedding.path)
         if not path.is_file():
             raise UserError(f"{path} does not exist")
-    found = {str(path): sha256(path) for path in external}
+        found[str(path)] = sha256(path)
     return found | require(folder, config, *STAGES[name].after)
 
 
@@ -181,16 +182,16 @@ def config_of(folder: Path) -> Config:
 def _with_absolute_paths(config: Config) -> Config:
     """Settings that mean the same from whatever folder a later command is called."""
 
-    def absolute(path: str | None) -> str | None:
-        return None if path is None else str(Path(path).expanduser().absolute())
+    def everywhere(location: str | None) -> str | None:
+        return None if location is None else absolute(location)
 
     data, embedding = config.data, config.embedding
     return dataclasses.replace(
         config,
         data=dataclasses.replace(
-            data, interactions=absolute(data.interactions), items=absolute(data.items)
+            data, interactions=everywhere(data.interactions), items=everywhere(data.items)
         ),
-        embedding=dataclasses.replace(embedding, path=absolute(embedding.path)),
+        embedding=dataclasses.replace(embedding, path=everywhere(embedding.path)),
     )
 
 

@@ -45,11 +45,12 @@ ORDER BY catalogue.item
 
 def read_items(
     db: duckdb.DuckDBPyConnection,
-    path: Path | None,
+    path: str | Path | None,
     columns: Columns,
     template: str,
     events: str,
     *,
+    delimiter: str | None = None,
     on_bad_rows: Literal["error", "drop"] = "error",
 ) -> tuple[dict[str, str], int, int]:
     """Makes the table `described` (line, id, title, others) and checks it and the text template.
@@ -67,7 +68,7 @@ def read_items(
         _check_template(template, always, "there is no items file to have it")
         ((count,),) = run(db, _COUNT)
         return always, count, 0
-    table = open_table(db, path, as_text=(columns.item, columns.title))
+    table = open_table(db, path, as_text=(columns.item, columns.title), delimiter=delimiter)
     item = table.require(columns.item, "data.columns.item")
     title = table.require(columns.title, "data.columns.title")
     own = {name: f"other{number}" for number, name in enumerate(table.columns)}
@@ -77,7 +78,7 @@ def read_items(
         f"{quoted(name)} AS {alias}" for name, alias in own.items() if alias.startswith("other")
     ]
     named = [f"CAST({item} AS VARCHAR) AS id", f"CAST({title} AS VARCHAR) AS title", *others]
-    with reading(path):
+    with reading(table.location):
         # Left to the engine: that the rows of a scan are numbered in the order of the file.
         create(
             db,
@@ -132,7 +133,7 @@ def number_items(db: duckdb.DuckDBPyConnection, events: str, seed: int) -> None:
 
 
 def item_table(
-    db: duckdb.DuckDBPyConnection, path: Path | None, names: dict[str, str], template: str
+    db: duckdb.DuckDBPyConnection, path: str | Path | None, names: dict[str, str], template: str
 ) -> pa.Table:
     """items.parquet, from the tables `catalogue` and `described`; `names` is from `read_items`."""
     table = fetch(db, _ITEMS)

@@ -19,6 +19,7 @@ from genrec.data.reading import (
     create,
     create_from,
     fetch,
+    literal,
     reading,
     run,
 )
@@ -35,7 +36,7 @@ _RAW = """
 CREATE OR REPLACE TEMP VIEW raw_events AS
 SELECT ROW_NUMBER() OVER () - 1 AS line, CAST({user} AS VARCHAR) AS user_id,
   CAST({item} AS VARCHAR) AS item_id, CAST({timestamp} AS VARCHAR) AS ts,
-  CAST({position} AS VARCHAR) AS position, CAST({rating} AS VARCHAR) AS rating
+  CAST({position} AS VARCHAR) AS position, CAST({rating} AS VARCHAR) AS rating, {file} AS file
 FROM {table}
 """
 # Decimals keep fractions of a second apart and hold every int64 exactly.
@@ -213,11 +214,12 @@ def read_events(
         for role, name in named.items()
         if name is not None
     }
-    run(db, _RAW.format(**{"position": "0", "rating": "0"} | there, table=table.sql))
+    there = {"position": "0", "rating": "0", "file": table.file or "NULL"} | there
+    run(db, _RAW.format(**there, table=table.sql))
     typed = _TYPED.format(unit="0.001" if milliseconds else "1", moment=MICROSECONDS.format("ts"))
     faults = _faults(columns, milliseconds)
     cases = " ".join(f"WHEN {fault.condition} THEN {n}" for n, fault in enumerate(faults, 1))
-    with reading(table.path):
+    with reading(table.location):
         create(db, "marked", _WITH_FAULTS.format(columns=_COLUMNS, cases=cases, typed=typed))
     found = [(faults[number - 1], count, line) for number, count, line in run(db, _FAULTS)]
     if found and on_bad_rows == "error":
@@ -261,12 +263,16 @@ def _refusal(
 ) -> UserError:
     """The first kind of fault, with its first row as it was written."""
     (fault, count, line), *others = found
-    ((value,),) = run(db, f"SELECT {fault.column} FROM raw_events WHERE line = {line}")
+    ((value, file),) = run(db, f"SELECT {fault.column}, file FROM raw_events WHERE line = {line}")
     shown = f" ({value!r})" if value else ""
+    first = 0
+    if file is not None:
+        ((first,),) = run(db, f"SELECT MIN(line) FROM raw_events WHERE file = {literal(file)}")
+    where = f"row {line - first + 1}{shown}" + (f" of {file}" if file is not None else "")
     more = "".join(f"; {other.name} in {rows(number)}" for other, number, _ in others)
     return UserError(
-        f"{table.path}: column {fault.called!r} {fault.complaint} in {rows(count)}, first in row "
-        f"{line + 1}{shown}{more}; mend them, or leave them out with data.on_bad_rows drop"
+        f"{table.location}: column {fault.called!r} {fault.complaint} in {rows(count)}, first in "
+        f"{where}{more}; mend them, or leave them out with data.on_bad_rows drop"
     )
 
 

@@ -56,19 +56,21 @@ class Source:
     """Where interactions and items come from.
 
     Attributes:
-        interactions: file with one row per user, item and time.
-        items: file with one row per item, or None where nothing but ids is known.
+        interactions: files with one row per user, item and time, see `find_files`.
+        items: files with one row per item, or None where nothing but ids is known.
         columns: how the columns of both are called.
         text: template of an item's text over the columns of the items file; "{title}" and
             "{item_id}" always work.
         timestamp_unit: of times that are numbers.
+        delimiter: between the columns of a text; None for a comma in .csv and a tab in .tsv.
     """
 
-    interactions: Path
-    items: Path | None = None
+    interactions: str | Path
+    items: str | Path | None = None
     columns: Columns = field(default_factory=Columns)
     text: str = "{title}"
     timestamp_unit: Literal["seconds", "milliseconds"] = "seconds"
+    delimiter: str | None = None
 
 
 def prepare(
@@ -121,13 +123,20 @@ def prepare(
     if k_core < 1:
         raise UserError(f"data.k_core is {k_core}; it must be at least 1, which keeps everything")
     with database() as db, replacing(out) as folder:
-        table = open_table(db, source.interactions, as_text=source.columns.interactions())
+        names = source.columns.interactions()
+        table = open_table(db, source.interactions, names, source.delimiter)
         milliseconds = source.timestamp_unit == "milliseconds"
         events, bad_rows = read_events(
             db, table, source.columns, milliseconds=milliseconds, on_bad_rows=on_bad_rows
         )
         names, item_rows, dropped = read_items(
-            db, source.items, source.columns, source.text, events.name, on_bad_rows=on_bad_rows
+            db,
+            source.items,
+            source.columns,
+            source.text,
+            events.name,
+            delimiter=source.delimiter,
+            on_bad_rows=on_bad_rows,
         )
         if source.items is not None and on_bad_rows == "drop":
             events.described()
@@ -197,7 +206,7 @@ def prepare(
     return counts
 
 
-def _nothing_left(path: Path, steps: list[Step]) -> str:
+def _nothing_left(path: str | Path, steps: list[Step]) -> str:
     """Which step was the one too many."""
     emptied = next(number for number, step in enumerate(steps) if not step.interactions)
     if emptied == 0:

@@ -5,7 +5,6 @@ preparation are portable.
 """
 
 import contextlib
-import csv
 import difflib
 import glob
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from genrec.data.locations import Files, check_whole, find_files
 from genrec.errors import UserError
 
 EMPTY = "{0} IS NULL OR {0} = ''"
@@ -25,8 +25,7 @@ MICROSECONDS = "EPOCH_US(TRY_CAST({0} AS TIMESTAMPTZ))"
 """SQL: microseconds since 1970 of a date or a time in text, of UTC unless it says another zone."""
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_JSON_LINES = (".jsonl", ".ndjson")
-_ENDINGS = (*_DELIMITERS, *_JSON_LINES, ".parquet")
+_FILE = "filename"
 
 # A folder called lr=0.1 is no reason for a column lr.
 _NO_PARTITIONS = "hive_partitioning=false"
@@ -38,17 +37,19 @@ _GUESSED_TYPES = ("DATE", "TIME", "UUID", "JSON")
 
 @dataclass(frozen=True)
 class Table:
-    """A file opened for reading.
+    """Files opened for reading, as one table.
 
     Attributes:
-        path: the file.
-        sql: what stands after FROM to select from it.
-        columns: its column names, in order.
+        location: where they are.
+        sql: what stands after FROM to select from them.
+        columns: the names of the columns, in order.
+        file: the column that says which of several files a row is of; None for one file.
     """
 
-    path: Path
+    location: str
     sql: str
     columns: list[str]
+    file: str | None = None
 
     def require(self, name: str, setting: str) -> str:
         """`name` quoted for SQL; UserError when the file has no such column.
@@ -56,7 +57,9 @@ class Table:
         `setting` is where the user said that the column exists, such as "data.columns.user".
         """
         if name not in self.columns:
-            raise UserError(f"{self.path} has no column {name!r} ({setting}); {self.suggest(name)}")
+            raise UserError(
+                f"{self.location} has no column {name!r} ({setting}); {self.suggest(name)}"
+            )
         return quoted(name)
 
     def suggest(self, name: str) -> str:
@@ -109,31 +112,48 @@ def stream(db: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.RecordBatch]:
     yield from pa.RecordBatchReader.from_stream(db.sql(sql))
 
 
-def open_table(db: duckdb.DuckDBPyConnection, path: Path, as_text: Collection[str] = ()) -> Table:
-    """Opens a CSV, TSV, JSON lines or Parquet file by its ending.
+def open_table(
+    db: duckdb.DuckDBPyConnection,
+    location: str | Path,
+    as_text: Collection[str] = (),
+    delimiter: str | None = None,
+) -> Table:
+    """Opens files of delimited text, JSON lines or Parquet by their endings, see `find_files`.
 
-    Every column of a CSV or TSV file is text, so that the id 007 stays "007"; in JSON lines, those
-    named by `as_text` are. Raises UserError for a missing or empty file, an unknown ending, or a
-    header that cannot be read.
+    Every column of delimited text is text, so that the id 007 stays "007"; in JSON lines, those
+    named by `as_text` are.
+
+    Args:
+        delimiter: between the columns of a text; None for a comma in .csv and a tab in .tsv.
+
+    Raises:
+        UserError: see `find_files`; a header cannot be read, or files have other columns than the
+            first.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
-    ending = path.suffix.lower()
-    if ending not in _ENDINGS:
-        raise UserError(f"{path}: unknown ending {ending!r}; genrec reads {', '.join(_ENDINGS)}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty")
-    location = literal(glob.escape(str(path)))
-    if ending in _DELIMITERS:
-        return _open_csv(path, location, _DELIMITERS[ending])
-    if ending in _JSON_LINES:
-        return _open_json(db, path, location, as_text)
-    source = f"read_parquet({location}, {_NO_PARTITIONS})"
-    return Table(path, source, [name for name, _ in _describe(db, path, source)])
+    files = find_files(location)
+    if files.remote is not None:
+        db.register_filesystem(files.remote)
+    if files.compression == "zstd":
+        check_whole(files)  # DuckDB 2.0 takes a frame that is cut off for the whole
+    paths = ", ".join(literal(glob.escape(path)) for path in files.paths)
+    several = len(files.paths) > 1
+    options = f"[{paths}], {_NO_PARTITIONS}, filename={str(several).lower()}"
+    if files.compression:
+        options += f", compression='{files.compression}'"
+    if files.ending in _DELIMITERS:
+        sql, names = _open_text(files, options, delimiter or _DELIMITERS[files.ending])
+    elif files.ending == ".parquet":
+        sql = f"read_parquet({options})"
+        names = [name for name, _ in _describe(db, files.location, sql)]
+    else:
+        sql, names = _open_json(db, files.location, options, as_text)
+    if several:
+        names = [name for name in names if name != _FILE]
+    return Table(files.location, sql, names, _FILE if several else None)
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(location: str) -> Iterator[None]:
     """Turns the database's complaint about a file's contents into a UserError of one line."""
     try:
         yield
@@ -142,7 +162,7 @@ def reading(path: Path) -> Iterator[None]:
         for end in ("Possible", "\n\nLINE", "  file ="):
             complaint = complaint.split(end)[0]
         complaint = " ".join(complaint.split()).removeprefix("Invalid Input Error: ")
-        raise UserError(f"{path} cannot be read: {complaint[:300]}") from error
+        raise UserError(f"{location} cannot be read: {complaint[:300]}") from error
 
 
 def quoted(name: str) -> str:
@@ -167,39 +187,49 @@ def nearest(name: str, among: Iterable[str], count: int = 1, cutoff: float = 0.0
     return [folded[match] for match in matches]
 
 
-def _open_csv(path: Path, location: str, delimiter: str) -> Table:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            header = next(csv.reader(stream, delimiter=delimiter))
-    except (UnicodeDecodeError, csv.Error, StopIteration) as error:
-        raise UserError(f"{path}: the header cannot be read ({error}); save it as UTF-8") from error
+def _open_text(files: Files, options: str, delimiter: str) -> tuple[str, list[str]]:
+    header = files.header(files.paths[0], delimiter)
+    for path in files.paths[1:]:
+        other = files.header(path, delimiter)
+        if other != header:
+            raise UserError(
+                f"{path} has the columns {', '.join(other)}, but {files.paths[0]} has "
+                f"{', '.join(header)}: files that are read together must have the same"
+            )
     # A table written with its index has a nameless first column.
     names = [name or f"column{number}" for number, name in enumerate(header)]
     twice = [name for n, name in enumerate(names) if name.lower() in map(str.lower, names[:n])]
     if twice:
-        raise UserError(f"{path}: the header names the column {twice[0]!r} twice")
+        raise UserError(f"{files.location}: the header names the column {twice[0]!r} twice")
+    if len(names) == 1:
+        found = next((sign for sign in ";\t|," if sign in names[0]), None)
+        if found is not None:
+            raise UserError(
+                f"{files.location}: the header {names[0]!r} is one column, whose parts are "
+                f"separated by {found!r}: set data.delimiter"
+            )
     # The dialect is stated, not guessed: a guess may skip lines or split a title at a semicolon.
     types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     dialect = f"auto_detect=false, header=true, delim={literal(delimiter)}, quote='\"', escape='\"'"
-    source = f"read_csv({location}, {dialect}, columns={{{types}}}, {_NO_PARTITIONS})"
-    return Table(path, source, names)
+    return f"read_csv({options}, {dialect}, columns={{{types}}})", names
 
 
 def _open_json(
-    db: duckdb.DuckDBPyConnection, path: Path, location: str, as_text: Collection[str]
-) -> Table:
-    options = f"{location}, format='newline_delimited', {_NO_PARTITIONS}"
+    db: duckdb.DuckDBPyConnection, location: str, options: str, as_text: Collection[str]
+) -> tuple[str, list[str]]:
+    options = f"{options}, format='newline_delimited'"
     guess = f"read_json({options}, sample_size=-1, map_inference_threshold=-1)"
     types = {
         name: kind.replace(base, "VARCHAR") if base.startswith(_GUESSED_TYPES) else kind
-        for name, kind in _describe(db, path, guess)
+        for name, kind in _describe(db, location, guess)
         for base in [kind.rstrip("[]")]
+        if name != _FILE
     }
     types |= {name: "VARCHAR" for name in as_text if name in types}
     columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
-    return Table(path, f"read_json({options}, columns={{{columns}}})", list(types))
+    return f"read_json({options}, columns={{{columns}}})", list(types)
 
 
-def _describe(db: duckdb.DuckDBPyConnection, path: Path, source: str) -> list[tuple[str, str]]:
-    with reading(path):
+def _describe(db: duckdb.DuckDBPyConnection, location: str, source: str) -> list[tuple[str, str]]:
+    with reading(location):
         return [(row[0], row[1]) for row in run(db, f"DESCRIBE SELECT * FROM {source}")]

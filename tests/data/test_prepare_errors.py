@@ -49,15 +49,27 @@ def test_missing_file(tmp_path, which):
         prepare(source, tmp_path / "out", k_core=1, seed=0)
 
 
-def test_a_folder_is_not_a_file(tmp_path):
-    with pytest.raises(UserError, match="is not a file"):
+def test_a_folder_without_files(tmp_path):
+    with pytest.raises(UserError, match="is a folder without files"):
         prepare(Source(tmp_path), tmp_path / "out", k_core=1, seed=0)
+
+
+@pytest.mark.parametrize("sign", [";", "|", "\t"])
+def test_another_delimiter(tmp_path, sign):
+    found = complaint(tmp_path, GOOD.replace(",", sign))
+    assert found == (
+        f"interactions.csv: the header {sign.join(['user_id', 'item_id', 'timestamp'])!r} is one "
+        f"column, whose parts are separated by {sign!r}: set data.delimiter"
+    )
+    source = Source(tmp_path / "interactions.csv", delimiter=sign)
+    assert prepare(source, tmp_path / "out", k_core=1, seed=0)["interactions"] == 3
 
 
 def test_unknown_ending(tmp_path):
     expected = (
         "interactions.xlsx: unknown ending '.xlsx'; "
-        "genrec reads .csv, .tsv, .jsonl, .ndjson, .parquet"
+        "genrec reads .csv, .tsv, .jsonl, .ndjson, .parquet, and all but the last compressed too, "
+        "as .csv.gz or .csv.zst"
     )
     assert complaint(tmp_path, ending=".xlsx") == expected
 
