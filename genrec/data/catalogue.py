@@ -3,23 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
-from genrec.data.reading import (
-    EMPTY,
-    create,
-    create_from,
-    database,
-    fetch,
-    nearest,
-    open_table,
-    quoted,
-    reading,
-    run,
-)
+from genrec.data.duck import in_process
+from genrec.data.engine import EMPTY, Engine, nearest
 from genrec.data.text import fill_template, template_fields
 from genrec.errors import UserError
 
@@ -44,7 +33,7 @@ ORDER BY catalogue.item
 
 
 def read_items(
-    db: duckdb.DuckDBPyConnection,
+    db: Engine,
     path: str | Path | None,
     columns: Columns,
     template: str,
@@ -64,37 +53,37 @@ def read_items(
     """
     always = {"item_id": "id", "title": "title"}
     if path is None:
-        create(db, "described", _IDS_ALONE.format(events=events))
+        db.create("described", _IDS_ALONE.format(events=events))
         _check_template(template, always, "there is no items file to have it")
-        ((count,),) = run(db, _COUNT)
+        ((count,),) = db.run(_COUNT)
         return always, count, 0
-    table = open_table(db, path, as_text=(columns.item, columns.title), delimiter=delimiter)
+    table = db.open_table(path, as_text=(columns.item, columns.title), delimiter=delimiter)
     item = table.require(columns.item, "data.columns.item")
     title = table.require(columns.title, "data.columns.title")
     own = {name: f"other{number}" for number, name in enumerate(table.columns)}
     own |= {columns.title: "title", columns.item: "id"}
     _check_template(template, always | own, f"{path} has no such column")
     others = [
-        f"{quoted(name)} AS {alias}" for name, alias in own.items() if alias.startswith("other")
+        f"{table.quoted(name)} AS {alias}"
+        for name, alias in own.items()
+        if alias.startswith("other")
     ]
-    named = [f"CAST({item} AS VARCHAR) AS id", f"CAST({title} AS VARCHAR) AS title", *others]
-    with reading(table.location):
-        # Left to the engine: that the rows of a scan are numbered in the order of the file.
-        create(
-            db,
+    named = [f"CAST({item} AS STRING) AS id", f"CAST({title} AS STRING) AS title", *others]
+    with db.reading(table.location):
+        db.create(
             "described",
-            f"SELECT ROW_NUMBER() OVER () - 1 AS line, {', '.join(named)} FROM {table.sql}",
+            f"SELECT {table.line} AS line, {', '.join(named)} FROM {table.sql}",
         )
-    ((count,),) = run(db, _COUNT)
+    ((count,),) = db.run(_COUNT)
     if on_bad_rows == "drop":
-        create(db, "sound", _FIRST_ROWS)
-        create(db, "described", "SELECT * FROM sound")
-        ((left,),) = run(db, _COUNT)
+        db.create("sound", _FIRST_ROWS)
+        db.create("described", "SELECT * FROM sound")
+        ((left,),) = db.run(_COUNT)
         return always | own, count, count - left
-    ((line,),) = run(db, f"SELECT MIN(line) FROM described WHERE {EMPTY.format('id')}")
+    ((line,),) = db.run(f"SELECT MIN(line) FROM described WHERE {EMPTY.format('id')}")
     if line is not None:
         raise UserError(f"{path}: column {columns.item!r} is empty, first in row {line + 1}")
-    twice = run(db, _TWICE)
+    twice = db.run(_TWICE)
     if twice:
         name, times, line = twice[0]
         others = f"; other repeated ids: {len(twice) - 1:,}" if len(twice) > 1 else ""
@@ -114,29 +103,29 @@ def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
     Raises:
         UserError: the file, a column or a row is not as it should be, or no item is in it.
     """
-    with database() as db:
+    with in_process() as db:
         names, _, _ = read_items(db, path, columns, template, "events")
-        ids = fetch(db, "SELECT line AS item, id AS item_id FROM described ORDER BY line")
+        ids = db.fetch("SELECT line AS item, id AS item_id FROM described ORDER BY line")
         if not ids.num_rows:
             raise UserError(f"{path} has no items")
-        create_from(db, "catalogue", ids)
+        db.create_from("catalogue", ids)
         return item_table(db, path, names, template)
 
 
-def number_items(db: duckdb.DuckDBPyConnection, events: str, seed: int) -> None:
+def number_items(db: Engine, events: str, seed: int) -> None:
     """Makes the table `catalogue` (item, item_id): the items of `events`, numbered at random."""
     # Sorted here, because engines differ in how they collate.
-    ids = fetch(db, _ITEM_IDS.format(events=events)).sort_by("item_id")["item_id"]
+    ids = db.fetch(_ITEM_IDS.format(events=events)).sort_by("item_id")["item_id"]
     order = np.random.default_rng(seed).permutation(len(ids))
     numbered = pa.table({"item": np.arange(len(ids), dtype=np.int32), "item_id": ids.take(order)})
-    create_from(db, "catalogue", numbered)
+    db.create_from("catalogue", numbered)
 
 
 def item_table(
-    db: duckdb.DuckDBPyConnection, path: str | Path | None, names: dict[str, str], template: str
+    db: Engine, path: str | Path | None, names: dict[str, str], template: str
 ) -> pa.Table:
     """items.parquet, from the tables `catalogue` and `described`; `names` is from `read_items`."""
-    table = fetch(db, _ITEMS)
+    table = db.fetch(_ITEMS)
     ids: list[str] = table["item_id"].to_pylist()
     described = table["id"].is_valid().to_pylist()
     missing = [item for item, known in zip(ids, described, strict=True) if not known]

@@ -7,22 +7,11 @@ reserved words in other dialects. Every step makes a table of interactions from 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
-from genrec.data.reading import (
-    EMPTY,
-    MICROSECONDS,
-    Table,
-    create,
-    create_from,
-    fetch,
-    literal,
-    reading,
-    run,
-)
+from genrec.data.engine import EMPTY, Engine, Table, literal
 from genrec.errors import UserError
 
 Bad = Literal["error", "drop"]
@@ -30,13 +19,11 @@ Bad = Literal["error", "drop"]
 
 _COLUMNS = "line, user_id, item_id, ts, position, rating"
 
-# The file as it is written. Left to the engine: that the rows of a scan are numbered in the order
-# of the file.
+# The files as they are written.
 _RAW = """
-CREATE OR REPLACE TEMP VIEW raw_events AS
-SELECT ROW_NUMBER() OVER () - 1 AS line, CAST({user} AS VARCHAR) AS user_id,
-  CAST({item} AS VARCHAR) AS item_id, CAST({timestamp} AS VARCHAR) AS ts,
-  CAST({position} AS VARCHAR) AS position, CAST({rating} AS VARCHAR) AS rating, {file} AS file
+SELECT {line} AS line, CAST({user} AS STRING) AS user_id,
+  CAST({item} AS STRING) AS item_id, CAST({timestamp} AS STRING) AS ts,
+  CAST({position} AS STRING) AS position, CAST({rating} AS STRING) AS rating, {file} AS file
 FROM {table}
 """
 # Decimals keep fractions of a second apart and hold every int64 exactly.
@@ -119,7 +106,7 @@ class Events:
         steps: what every step left.
     """
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, name: str):
+    def __init__(self, db: Engine, name: str):
         self.db, self.name = db, name
         self.steps: list[Step] = []
         self._made = 0
@@ -128,9 +115,9 @@ class Events:
         """Goes on with the rows of a query over {events}; whether there are fewer of them."""
         before = self.steps[-1].interactions if self.steps else None
         name = f"events{self._made % 2}"
-        create(self.db, name, sql.format(columns=_COLUMNS, events=self.name, **values))
+        self.db.create(name, sql.format(columns=_COLUMNS, events=self.name, **values))
         self.name, self._made = name, self._made + 1
-        ((left, users, items),) = run(self.db, _SIZE.format(events=name))
+        ((left, users, items),) = self.db.run(_SIZE.format(events=name))
         self.steps.append(Step(step, left, users, items))
         return left != before
 
@@ -172,12 +159,12 @@ class Events:
         Returns:
             How many there are.
         """
-        last = fetch(self.db, _LAST_ITEMS.format(events=self.name, order=_LATEST_FIRST))
+        last = self.db.fetch(_LAST_ITEMS.format(events=self.name, order=_LATEST_FIRST))
         # Sorted here, because engines differ in how they collate.
         ids = last.sort_by("item_id")["item_id"]
         count = max(1, round(share * len(ids)))
         drawn = np.random.default_rng(seed).choice(len(ids), count, replace=False)
-        create_from(self.db, "new_items", pa.table({"item_id": ids.take(np.sort(drawn))}))
+        self.db.create_from("new_items", pa.table({"item_id": ids.take(np.sort(drawn))}))
         self.keep(f"{count:,} items made new", _NEW_AT_LAST, order=_LATEST_FIRST)
         return count
 
@@ -186,13 +173,13 @@ class Events:
         count = self.steps[-1].interactions
         places = (min(count - 1, int(count * (1 - part * share))) for part in (2, 1))
         first, second = (
-            run(self.db, _MOMENT.format(events=self.name, place=place))[0][0] for place in places
+            self.db.run(_MOMENT.format(events=self.name, place=place))[0][0] for place in places
         )
         return first, second
 
 
 def read_events(
-    db: duckdb.DuckDBPyConnection,
+    db: Engine,
     table: Table,
     columns: Columns,
     *,
@@ -215,18 +202,20 @@ def read_events(
         if name is not None
     }
     there = {"position": "0", "rating": "0", "file": table.file or "NULL"} | there
-    run(db, _RAW.format(**there, table=table.sql))
-    typed = _TYPED.format(unit="0.001" if milliseconds else "1", moment=MICROSECONDS.format("ts"))
+    db.view("raw_events", _RAW.format(**there, line=table.line, table=table.sql))
+    typed = _TYPED.format(
+        unit="0.001" if milliseconds else "1", moment=db.microseconds.format("ts")
+    )
     faults = _faults(columns, milliseconds)
     cases = " ".join(f"WHEN {fault.condition} THEN {n}" for n, fault in enumerate(faults, 1))
-    with reading(table.location):
-        create(db, "marked", _WITH_FAULTS.format(columns=_COLUMNS, cases=cases, typed=typed))
-    found = [(faults[number - 1], count, line) for number, count, line in run(db, _FAULTS)]
+    with db.reading(table.location):
+        db.create("marked", _WITH_FAULTS.format(columns=_COLUMNS, cases=cases, typed=typed))
+    found = [(faults[number - 1], count, line) for number, count, line in db.run(_FAULTS)]
     if found and on_bad_rows == "error":
         raise _refusal(db, table, found)
     events = Events(db, "marked")
     events.keep("read", _SOUND)
-    run(db, "DROP TABLE marked")
+    db.drop("marked")
     return events, {fault.name: count for fault, count, _ in found}
 
 
@@ -258,16 +247,14 @@ def _faults(columns: Columns, milliseconds: bool) -> list[_Fault]:
     ]
 
 
-def _refusal(
-    db: duckdb.DuckDBPyConnection, table: Table, found: list[tuple[_Fault, int, int]]
-) -> UserError:
+def _refusal(db: Engine, table: Table, found: list[tuple[_Fault, int, int]]) -> UserError:
     """The first kind of fault, with its first row as it was written."""
     (fault, count, line), *others = found
-    ((value, file),) = run(db, f"SELECT {fault.column}, file FROM raw_events WHERE line = {line}")
+    ((value, file),) = db.run(f"SELECT {fault.column}, file FROM raw_events WHERE line = {line}")
     shown = f" ({value!r})" if value else ""
     first = 0
     if file is not None:
-        ((first,),) = run(db, f"SELECT MIN(line) FROM raw_events WHERE file = {literal(file)}")
+        ((first,),) = db.run(f"SELECT MIN(line) FROM raw_events WHERE file = {literal(file)}")
     where = f"row {line - first + 1}{shown}" + (f" of {file}" if file is not None else "")
     more = "".join(f"; {other.name} in {rows(number)}" for other, number, _ in others)
     return UserError(

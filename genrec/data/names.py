@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from genrec.data.dataset import Dataset
-from genrec.data.reading import nearest
+from genrec.data.engine import nearest
 from genrec.errors import UserError
 
 

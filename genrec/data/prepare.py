@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrec.config import Columns
 from genrec.data.catalogue import item_table, number_items, read_items
+from genrec.data.duck import in_process
+from genrec.data.engine import Engine
 from genrec.data.events import Bad, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
 from genrec.data.histories import runs
-from genrec.data.reading import create_from, database, fetch, open_table, run, stream
 from genrec.data.splits import MIN_HISTORY, leave_one_out, temporal, write_split
 from genrec.errors import UserError
 from genrec.files import replacing, write_json
@@ -122,9 +122,9 @@ def prepare(
     """
     if k_core < 1:
         raise UserError(f"data.k_core is {k_core}; it must be at least 1, which keeps everything")
-    with database() as db, replacing(out) as folder:
+    with in_process() as db, replacing(out) as folder:
         names = source.columns.interactions()
-        table = open_table(db, source.interactions, names, source.delimiter)
+        table = db.open_table(source.interactions, names, source.delimiter)
         milliseconds = source.timestamp_unit == "milliseconds"
         events, bad_rows = read_events(
             db, table, source.columns, milliseconds=milliseconds, on_bad_rows=on_bad_rows
@@ -166,7 +166,7 @@ def prepare(
         if split == "temporal":
             parts = temporal(histories, *events.moments(held_out))
             write_split(folder / "histories", parts)
-        ((pairs, first, last),) = run(db, _PAIRS.format(events=events.name))
+        ((pairs, first, last),) = db.run(_PAIRS.format(events=events.name))
         read = events.steps[0]
         counts = {
             "interactions_read": read.interactions + sum(bad_rows.values()),
@@ -219,13 +219,13 @@ def _nothing_left(path: str | Path, steps: list[Step]) -> str:
     )
 
 
-def _write_sequences(db: duckdb.DuckDBPyConnection, folder: Path, events: str) -> np.ndarray:
+def _write_sequences(db: Engine, folder: Path, events: str) -> np.ndarray:
     """Writes histories/ and sequences.parquet; the length of each sequence, int64 (U,)."""
-    users = fetch(db, _USERS.format(events=events)).sort_by("user_id")
-    create_from(db, "users", users.append_column("number", [np.arange(len(users))]))
+    users = db.fetch(_USERS.format(events=events)).sort_by("user_id")
+    db.create_from("users", users.append_column("number", [np.arange(len(users))]))
     user_ids = users["user_id"].cast(pa.string())
     lengths = users["length"].to_numpy()
-    batches = stream(db, _SEQUENCES.format(events=events))
+    batches = db.stream(_SEQUENCES.format(events=events))
     pieces = ((batch["item"].to_numpy(), batch["ts"].to_numpy()) for batch in batches)
     write_histories(folder / "histories", user_ids, lengths, pieces)
     _write_parquet(folder, user_ids)

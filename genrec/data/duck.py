@@ -1,0 +1,134 @@
+"""The engine in this process: DuckDB. What is particular to it and its readers is here alone."""
+
+import contextlib
+import glob
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from genrec.data.engine import DELIMITERS, Table, header_of, literal
+from genrec.data.locations import Files, check_whole, find_files
+from genrec.errors import UserError
+
+_FILE = "filename"
+
+# A folder called lr=0.1 is no reason for a column lr.
+_NO_PARTITIONS = "hive_partitioning=false"
+
+# What a JSON reader guesses from the look of a string. Such a column stays text, so that an id or
+# a title is kept as it is written.
+_GUESSED_TYPES = ("DATE", "TIME", "UUID", "JSON")
+
+
+@contextlib.contextmanager
+def in_process() -> Iterator["DuckDB"]:
+    """An empty database that spills into a temporary folder and fetches no extension."""
+    with tempfile.TemporaryDirectory(prefix="genrec-") as spill:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "temp_directory": spill,
+            "autoinstall_known_extensions": "false",
+        }
+        with duckdb.connect(config=config) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield DuckDB(connection)
+
+
+class DuckDB:
+    """An `Engine`."""
+
+    microseconds = "EPOCH_US(TRY_CAST({0} AS TIMESTAMPTZ))"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection):
+        self._db = connection
+
+    def run(self, sql: str) -> list[tuple]:
+        return self._db.execute(sql).fetchall()
+
+    def create(self, name: str, sql: str) -> None:
+        self.run(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+
+    def create_from(self, name: str, rows: pa.Table) -> None:
+        self._db.register("arrow_rows", rows)
+        self.create(name, "SELECT * FROM arrow_rows")
+        self._db.unregister("arrow_rows")
+
+    def view(self, name: str, sql: str) -> None:
+        self.run(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+
+    def drop(self, name: str) -> None:
+        self.run(f"DROP TABLE {name}")
+
+    def fetch(self, sql: str) -> pa.Table:
+        return self._db.sql(sql).to_arrow_table()
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        # DuckDB 2.0 makes rows as they are asked for, so few are in memory at once; 1.3 makes them
+        # all first.
+        yield from pa.RecordBatchReader.from_stream(self._db.sql(sql))
+
+    def open_table(
+        self, location: str | Path, as_text: Collection[str] = (), delimiter: str | None = None
+    ) -> Table:
+        files = find_files(location)
+        if files.remote is not None:
+            self._db.register_filesystem(files.remote)
+        if files.compression == "zstd":
+            check_whole(files)  # DuckDB 2.0 takes a frame that is cut off for the whole
+        paths = ", ".join(literal(glob.escape(path)) for path in files.paths)
+        several = len(files.paths) > 1
+        options = f"[{paths}], {_NO_PARTITIONS}, filename={str(several).lower()}"
+        if files.compression:
+            options += f", compression='{files.compression}'"
+        if files.ending in DELIMITERS:
+            names = header_of(files, delimiter or DELIMITERS[files.ending])
+            sql = _of_text(names, options, delimiter or DELIMITERS[files.ending])
+        elif files.ending == ".parquet":
+            sql = f"read_parquet({options})"
+            names = list(self._described(files, sql))
+        else:
+            sql, names = self._of_json(files, options, as_text)
+        # Left to the engine: that the rows of a scan are numbered in the order of the files.
+        line = "ROW_NUMBER() OVER () - 1"
+        names = [name for name in names if not (several and name == _FILE)]
+        return Table(files.location, sql, names, line, file=_FILE if several else None)
+
+    def _of_json(
+        self, files: Files, options: str, as_text: Collection[str]
+    ) -> tuple[str, list[str]]:
+        options = f"{options}, format='newline_delimited'"
+        guess = f"read_json({options}, sample_size=-1, map_inference_threshold=-1)"
+        types = {
+            name: kind.replace(base, "VARCHAR") if base.startswith(_GUESSED_TYPES) else kind
+            for name, kind in self._described(files, guess).items()
+            for base in [kind.rstrip("[]")]
+            if name != _FILE
+        }
+        types |= {name: "VARCHAR" for name in as_text if name in types}
+        columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
+        return f"read_json({options}, columns={{{columns}}})", list(types)
+
+    def _described(self, files: Files, source: str) -> dict[str, str]:
+        """The columns of a source, and their types."""
+        with self.reading(files.location):
+            return {row[0]: row[1] for row in self.run(f"DESCRIBE SELECT * FROM {source}")}
+
+    @contextlib.contextmanager
+    def reading(self, location: str) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            complaint = str(error)
+            for end in ("Possible", "\n\nLINE", "  file ="):
+                complaint = complaint.split(end)[0]
+            complaint = " ".join(complaint.split()).removeprefix("Invalid Input Error: ")
+            raise UserError(f"{location} cannot be read: {complaint[:300]}") from error
+
+
+def _of_text(names: list[str], options: str, delimiter: str) -> str:
+    # The dialect is stated, not guessed: a guess may skip lines or split a title at a semicolon.
+    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    dialect = f"auto_detect=false, header=true, delim={literal(delimiter)}, quote='\"', escape='\"'"
+    return f"read_csv({options}, {dialect}, columns={{{types}}})"
