@@ -66,6 +66,10 @@ class DataConfig:
     held_out: float = 0.1
     """temporal: share of the interactions that come after the moment of the test, and as many
     between those of validation and test. cold-start: share of the test items that are made new."""
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    """What cleans and orders: DuckDB in this process, or a Spark that is there already."""
+    spark_master: str | None = None
+    """spark: where it is, such as "local[*]" or "spark://host:7077"; without it, as it is set."""
     on_bad_rows: Literal["error", "drop"] = "error"
     """What to do about rows without a user, item or time, interactions of items that the items file
     has not, and second rows of an item."""
@@ -276,5 +280,5 @@ class Config:
     """Seed of everything random: the same seed, config and machine give the same result."""
 
 
-HOW = frozenset({"training.fsdp", "training.checkpoint_every"})
+HOW = frozenset({"data.engine", "data.spark_master", "training.fsdp", "training.checkpoint_every"})
 """Settings that change how a stage goes about its work, not what comes of it."""

@@ -77,6 +77,8 @@ def make_dataset(task: Task) -> str:
         split=data.split,
         held_out=data.held_out,
         on_bad_rows=data.on_bad_rows,
+        engine=data.engine,
+        spark_master=data.spark_master,
     )
     return "{users:,} users, {items:,} items, {interactions:,} interactions".format(**counts)
 

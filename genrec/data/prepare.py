@@ -20,6 +20,7 @@ from genrec.data.engine import Engine
 from genrec.data.events import Bad, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
 from genrec.data.histories import runs
+from genrec.data.spark import on_spark
 from genrec.data.splits import MIN_HISTORY, leave_one_out, temporal, write_split
 from genrec.errors import UserError
 from genrec.files import replacing, write_json
@@ -85,6 +86,8 @@ def prepare(
     split: SplitName = "leave-one-out",
     held_out: float = 0.1,
     on_bad_rows: Bad = "error",
+    engine: Literal["duckdb", "spark"] = "duckdb",
+    spark_master: str | None = None,
 ) -> dict[str, Any]:
     """Writes the dataset folder `out`, replacing one that is there, and returns its counts.
 
@@ -105,6 +108,8 @@ def prepare(
             section 4.3).
         on_bad_rows: "error" refuses an interaction without a user, an item or a time, of an item
             that the items file has not, and an item's second row; "drop" leaves them out.
+        engine: what runs the SQL; both write the same files.
+        spark_master: see `on_spark`.
 
     The folder holds
         items.parquet: item int32 0…N-1, item_id string, text string, row int64 (the item's row in
@@ -122,7 +127,8 @@ def prepare(
     """
     if k_core < 1:
         raise UserError(f"data.k_core is {k_core}; it must be at least 1, which keeps everything")
-    with in_process() as db, replacing(out) as folder:
+    running = on_spark(spark_master) if engine == "spark" else in_process()
+    with running as db, replacing(out) as folder:
         names = source.columns.interactions()
         table = db.open_table(source.interactions, names, source.delimiter)
         milliseconds = source.timestamp_unit == "milliseconds"
