@@ -17,11 +17,11 @@ from genrec.config import Columns
 from genrec.data.catalogue import item_table, number_items, read_items
 from genrec.data.duck import in_process
 from genrec.data.engine import Engine
-from genrec.data.events import Bad, Step, read_events
+from genrec.data.events import Bad, Events, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
-from genrec.data.histories import runs
+from genrec.data.histories import Histories, runs
 from genrec.data.spark import on_spark
-from genrec.data.splits import MIN_HISTORY, leave_one_out, temporal, write_split
+from genrec.data.splits import MIN_HISTORY, Split, leave_one_out, temporal, write_split
 from genrec.errors import UserError
 from genrec.files import replacing, write_json
 
@@ -166,19 +166,22 @@ def prepare(
         catalogue = item_table(db, source.items, names, source.text)
         folder.mkdir()
         pq.write_table(catalogue, folder / "items.parquet", compression="zstd")
-        lengths = _write_sequences(db, folder, events.name)
+        _write_sequences(db, folder, events.name)
         histories = open_histories(folder / "histories")
         parts = leave_one_out(histories)
         if split == "temporal":
             parts = temporal(histories, *events.moments(held_out))
             write_split(folder / "histories", parts)
-        ((pairs, first, last),) = db.run(_PAIRS.format(events=events.name))
-        read = events.steps[0]
+            if not (parts.test >= 0).any():
+                raise UserError(
+                    f"{source.interactions}: no user has interactions on both sides of the test's "
+                    "moment; raise data.held_out, or choose another data.split"
+                )
         counts = {
-            "interactions_read": read.interactions + sum(bad_rows.values()),
+            "interactions_read": events.steps[0].interactions + sum(bad_rows.values()),
             "bad_rows": bad_rows,
-            "users_read": read.users,
-            "items_read": read.items,
+            "users_read": events.steps[0].users,
+            "items_read": events.steps[0].items,
             "item_rows_read": item_rows,
             "item_rows_dropped": dropped,
             "items_left_out": max(0, item_rows - dropped - left.items),
@@ -186,30 +189,37 @@ def prepare(
             "k_core": k_core,
             "k_core_rounds": rounds,
             "users_too_short": before - left.users,
-            "users": left.users,
-            "items": left.items,
-            "interactions": left.interactions,
-            "repeated_pairs": left.interactions - pairs,
+            **_description(db, events),
             "items_without_text": catalogue["text"].to_pylist().count(""),
-            "density": left.interactions / (left.users * left.items),
-            "history_length": _quantiles(lengths),
-            "first_timestamp": first,
-            "last_timestamp": last,
-            "split": {
-                "kind": split,
-                "new_items": new_items,
-                "training_interactions": int((parts.training - histories.starts).sum()),
-                "validation_users": int((parts.validation >= 0).sum()),
-                "test_users": int((parts.test >= 0).sum()),
-            },
+            "history_length": _quantiles(histories.lengths),
+            "split": {"kind": split, "new_items": new_items, **_parts(parts, histories)},
         }
-        if not counts["split"]["test_users"]:
-            raise UserError(
-                f"{source.interactions}: no user has interactions on both sides of the test's "
-                "moment; raise data.held_out, or choose another data.split"
-            )
         write_json(folder / "counts.json", counts)
     return counts
+
+
+def _description(db: Engine, events: Events) -> dict[str, Any]:
+    """What is left, in figures."""
+    left = events.steps[-1]
+    ((pairs, first, last),) = db.run(_PAIRS.format(events=events.name))
+    return {
+        "users": left.users,
+        "items": left.items,
+        "interactions": left.interactions,
+        "repeated_pairs": left.interactions - pairs,
+        "density": left.interactions / (left.users * left.items),
+        "first_timestamp": first,
+        "last_timestamp": last,
+    }
+
+
+def _parts(split: Split, histories: Histories) -> dict[str, int]:
+    """How large the parts of a split are."""
+    return {
+        "training_interactions": int((split.training - histories.starts).sum()),
+        "validation_users": int((split.validation >= 0).sum()),
+        "test_users": int((split.test >= 0).sum()),
+    }
 
 
 def _nothing_left(path: str | Path, steps: list[Step]) -> str:
@@ -225,8 +235,8 @@ def _nothing_left(path: str | Path, steps: list[Step]) -> str:
     )
 
 
-def _write_sequences(db: Engine, folder: Path, events: str) -> np.ndarray:
-    """Writes histories/ and sequences.parquet; the length of each sequence, int64 (U,)."""
+def _write_sequences(db: Engine, folder: Path, events: str) -> None:
+    """Writes histories/ and sequences.parquet."""
     users = db.fetch(_USERS.format(events=events)).sort_by("user_id")
     db.create_from("users", users.append_column("number", [np.arange(len(users))]))
     user_ids = users["user_id"].cast(pa.string())
@@ -235,7 +245,6 @@ def _write_sequences(db: Engine, folder: Path, events: str) -> np.ndarray:
     pieces = ((batch["item"].to_numpy(), batch["ts"].to_numpy()) for batch in batches)
     write_histories(folder / "histories", user_ids, lengths, pieces)
     _write_parquet(folder, user_ids)
-    return lengths
 
 
 def _write_parquet(folder: Path, user_ids: pa.ChunkedArray) -> None:

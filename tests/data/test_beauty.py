@@ -1,4 +1,4 @@
-"""Amazon Beauty as published: the counts of the papers, and sequences equal to the source file."""
+"""Amazon data as published: the counts of the papers, and sequences equal to the source file."""
 
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from genrec.config import Columns
 from genrec.data import Source, load_dataset, prepare
 
 BEAUTY = Path(__file__).parents[3] / "shared" / "data" / "beauty"
+
+
+SPORTS = BEAUTY.with_name("sports")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,32 @@ def test_ten_users_have_the_sequences_of_the_source(prepared):
         assert found == own["item_id"].to_pylist()
         start, stop = dataset.histories.starts[u], dataset.histories.stops[u]
         assert dataset.histories.timestamps[start:stop].tolist() == own["timestamp"].to_pylist()
+
+
+def test_sports_as_published(tmp_path):
+    if not SPORTS.is_dir():
+        pytest.skip(f"no Amazon Sports at {SPORTS}")
+    files = SPORTS / "interactions.parquet", SPORTS / "items.parquet"
+    source = Source(*files, Columns(position="position"), "{text}")
+    counts = prepare(source, tmp_path / "out", k_core=5, seed=0)
+    assert (counts["users"], counts["items"], counts["interactions"]) == (35_598, 18_357, 296_337)
+    dataset = load_dataset(tmp_path / "out")
+    log, item_ids = pq.read_table(files[0]), dataset.item_ids
+    for u in np.random.default_rng(1).choice(len(dataset.user_ids), 10, replace=False):
+        own = log.filter(pc.field("user_id") == dataset.user_ids[u]).sort_by("position")
+        assert [item_ids[item] for item in dataset.histories[u]] == own["item_id"].to_pylist()
+
+
+def test_six_domains_together_run_through(tmp_path):
+    folder = BEAUTY.with_name("amazon2014-multi")
+    if not folder.is_dir():
+        pytest.skip(f"no six domains at {folder}")
+    files = folder / "interactions.parquet", folder / "items.parquet"
+    counts = prepare(
+        Source(*files, Columns(position="position")), tmp_path / "out", k_core=5, seed=0
+    )
+    assert counts["interactions_read"] == pq.read_metadata(files[0]).num_rows
+    assert load_dataset(tmp_path / "out").num_items == counts["items"] > 50_000
 
 
 def test_items_are_described_by_their_rows(prepared):
