@@ -13,7 +13,7 @@ from genrec.data.text import fill_template, template_fields
 from genrec.errors import UserError
 
 _IDS_ALONE = """
-SELECT CAST(NULL AS BIGINT) AS line, item_id AS id, item_id AS title FROM {events} GROUP BY item_id
+SELECT CAST(NULL AS BIGINT) AS line, item_id AS id, item_id AS title FROM item_ids
 """
 _TWICE = """
 SELECT id, COUNT(*) AS times, MIN(line) AS first FROM described
@@ -24,7 +24,9 @@ _FIRST_ROWS = f"""
 SELECT * FROM described
 WHERE NOT ({EMPTY.format("id")}) AND line IN (SELECT MIN(line) FROM described GROUP BY id)
 """
-_ITEM_IDS = "SELECT item_id FROM {events} GROUP BY item_id"
+_ITEM_IDS = """
+SELECT item_id, number AS i FROM item_ids WHERE number IN (SELECT i FROM {events})
+"""
 _ITEMS = """
 SELECT catalogue.item, catalogue.item_id, described.*
 FROM catalogue LEFT JOIN described ON described.id = catalogue.item_id
@@ -37,14 +39,13 @@ def read_items(
     path: str | Path | None,
     columns: Columns,
     template: str,
-    events: str,
     *,
     delimiter: str | None = None,
     on_bad_rows: Literal["error", "drop"] = "error",
 ) -> tuple[dict[str, str], int, int]:
     """Makes the table `described` (line, id, title, others) and checks it and the text template.
 
-    Without an items file, every item of the table `events` is described by its id alone. With
+    Without an items file, every item of the table `item_ids` is described by its id alone. With
     `on_bad_rows` "drop", rows without an id are left out, and all but the first of an item.
 
     Returns:
@@ -53,7 +54,7 @@ def read_items(
     """
     always = {"item_id": "id", "title": "title"}
     if path is None:
-        db.create("described", _IDS_ALONE.format(events=events))
+        db.create("described", _IDS_ALONE)
         _check_template(template, always, "there is no items file to have it")
         ((count,),) = db.run(_COUNT)
         return always, count, 0
@@ -104,7 +105,7 @@ def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
         UserError: the file, a column or a row is not as it should be, or no item is in it.
     """
     with in_process() as db:
-        names, _, _ = read_items(db, path, columns, template, "events")
+        names, _, _ = read_items(db, path, columns, template)
         ids = db.fetch("SELECT line AS item, id AS item_id FROM described ORDER BY line")
         if not ids.num_rows:
             raise UserError(f"{path} has no items")
@@ -113,12 +114,12 @@ def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
 
 
 def number_items(db: Engine, events: str, seed: int) -> None:
-    """Makes the table `catalogue` (item, item_id): the items of `events`, numbered at random."""
+    """Makes the table `catalogue` (item, item_id, i): the items of `events`, in random order."""
     # Sorted here, because engines differ in how they collate.
-    ids = db.fetch(_ITEM_IDS.format(events=events)).sort_by("item_id")["item_id"]
+    ids = db.fetch(_ITEM_IDS.format(events=events)).sort_by("item_id")
     order = np.random.default_rng(seed).permutation(len(ids))
-    numbered = pa.table({"item": np.arange(len(ids), dtype=np.int32), "item_id": ids.take(order)})
-    db.create_from("catalogue", numbered)
+    numbers = pa.array(np.arange(len(ids), dtype=np.int32))
+    db.create_from("catalogue", ids.take(order).append_column("item", numbers))
 
 
 def item_table(

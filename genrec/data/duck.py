@@ -23,6 +23,9 @@ _NO_PARTITIONS = "hive_partitioning=false"
 _GUESSED_TYPES = ("DATE", "TIME", "UUID", "JSON")
 
 
+_WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UINTEGER", "USMALLINT", "UTINYINT")
+
+
 @contextlib.contextmanager
 def in_process() -> Iterator["DuckDB"]:
     """An empty database that spills into a temporary folder and fetches no extension."""
@@ -40,6 +43,7 @@ class DuckDB:
     """An `Engine`."""
 
     microseconds = "EPOCH_US(TRY_CAST({0} AS TIMESTAMPTZ))"
+    unique = "ROW_NUMBER() OVER ()"
 
     def __init__(self, connection: duckdb.DuckDBPyConnection):
         self._db = connection
@@ -83,21 +87,25 @@ class DuckDB:
         if files.compression:
             options += f", compression='{files.compression}'"
         if files.ending in DELIMITERS:
+            types = {}
             names = header_of(files, delimiter or DELIMITERS[files.ending])
             sql = _of_text(names, options, delimiter or DELIMITERS[files.ending])
         elif files.ending == ".parquet":
             sql = f"read_parquet({options})"
-            names = list(self._described(files, sql))
+            types = self._described(files, sql)
+            names = list(types)
         else:
-            sql, names = self._of_json(files, options, as_text)
+            sql, types = self._of_json(files, options, as_text)
+            names = list(types)
+        whole = frozenset(name for name, kind in types.items() if kind in _WHOLE)
         # Left to the engine: that the rows of a scan are numbered in the order of the files.
         line = "ROW_NUMBER() OVER () - 1"
         names = [name for name in names if not (several and name == _FILE)]
-        return Table(files.location, sql, names, line, file=_FILE if several else None)
+        return Table(files.location, sql, names, line, '"', _FILE if several else None, whole)
 
     def _of_json(
         self, files: Files, options: str, as_text: Collection[str]
-    ) -> tuple[str, list[str]]:
+    ) -> tuple[str, dict[str, str]]:
         options = f"{options}, format='newline_delimited'"
         guess = f"read_json({options}, sample_size=-1, map_inference_threshold=-1)"
         types = {
@@ -108,7 +116,7 @@ class DuckDB:
         }
         types |= {name: "VARCHAR" for name in as_text if name in types}
         columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
-        return f"read_json({options}, columns={{{columns}}})", list(types)
+        return f"read_json({options}, columns={{{columns}}})", types
 
     def _described(self, files: Files, source: str) -> dict[str, str]:
         """The columns of a source, and their types."""

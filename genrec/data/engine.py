@@ -30,6 +30,7 @@ class Table:
         line: SQL of a row's number, from 0 on, in the order of the files.
         quote: what stands around a column's name in SQL.
         file: the column that says which of several files a row is of; None for one file.
+        whole: the columns that hold whole numbers by their type, not text.
     """
 
     location: str
@@ -38,6 +39,7 @@ class Table:
     line: str
     quote: str = '"'
     file: str | None = None
+    whole: frozenset[str] = frozenset()
 
     def require(self, name: str, setting: str) -> str:
         """`name` quoted for SQL; UserError when the files have no such column.
@@ -66,9 +68,11 @@ class Engine(Protocol):
     Attributes:
         microseconds: SQL of the microseconds since 1970 of {0}, a date or a time in text, of UTC
             unless it says another zone.
+        unique: SQL of a number that no other row of a query has.
     """
 
     microseconds: str
+    unique: str
 
     def open_table(
         self, location: str | Path, as_text: Collection[str] = (), delimiter: str | None = None

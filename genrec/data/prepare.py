@@ -1,7 +1,6 @@
 """From raw interactions and items to the dataset folder: clean, order, number, describe, split.
 
-The SQL texts are portable; DuckDB runs them in process. Columns are called user_id, item_id and ts
-because `user` and `time` are reserved words in other dialects.
+The SQL texts are portable: an engine in this process runs them, or a cluster's.
 """
 
 import dataclasses
@@ -37,18 +36,22 @@ SEQUENCES = {
 _INTERACTIONS_AT_ONCE = 1 << 22
 _SHORTEST = {"leave-one-out": MIN_HISTORY, "cold-start": MIN_HISTORY, "temporal": 2}
 
-_PAIRS = """
-SELECT COUNT(*), CAST(FLOOR(MIN(first)) AS BIGINT), CAST(FLOOR(MAX(last)) AS BIGINT) FROM (
-  SELECT MIN(ts) AS first, MAX(ts) AS last FROM {events} GROUP BY user_id, item_id
-) AS pairs
+_USERS = """
+SELECT user_ids.user_id, counts.u, counts.length
+FROM (SELECT u, COUNT(*) AS length FROM {events} GROUP BY u) AS counts
+JOIN user_ids ON user_ids.number = counts.u
 """
-_USERS = "SELECT user_id, COUNT(*) AS length FROM {events} GROUP BY user_id"
 _SEQUENCES = """
-SELECT catalogue.item, CAST(FLOOR(events.ts) AS BIGINT) AS ts
+SELECT catalogue.item, CAST((events.ts - MOD(events.ts, 1000000)) / 1000000 AS BIGINT) AS ts
 FROM {events} AS events
-JOIN catalogue ON catalogue.item_id = events.item_id
-JOIN users ON users.user_id = events.user_id
+JOIN catalogue ON catalogue.i = events.i
+JOIN users ON users.u = events.u
 ORDER BY users.number, events.ts, events.position, events.line
+"""
+_PAIRS = """
+SELECT COUNT(*), MIN(first), MAX(last) FROM (
+  SELECT MIN(ts) AS first, MAX(ts) AS last FROM {events} GROUP BY u, i
+) AS pairs
 """
 
 
@@ -140,7 +143,6 @@ def prepare(
             source.items,
             source.columns,
             source.text,
-            events.name,
             delimiter=source.delimiter,
             on_bad_rows=on_bad_rows,
         )
@@ -208,8 +210,8 @@ def _description(db: Engine, events: Events) -> dict[str, Any]:
         "interactions": left.interactions,
         "repeated_pairs": left.interactions - pairs,
         "density": left.interactions / (left.users * left.items),
-        "first_timestamp": first,
-        "last_timestamp": last,
+        "first_timestamp": first // 1_000_000,
+        "last_timestamp": last // 1_000_000,
     }
 
 
@@ -238,7 +240,7 @@ def _nothing_left(path: str | Path, steps: list[Step]) -> str:
 def _write_sequences(db: Engine, folder: Path, events: str) -> None:
     """Writes histories/ and sequences.parquet."""
     users = db.fetch(_USERS.format(events=events)).sort_by("user_id")
-    db.create_from("users", users.append_column("number", [np.arange(len(users))]))
+    db.create_from("users", users.select(["u"]).append_column("number", [np.arange(len(users))]))
     user_ids = users["user_id"].cast(pa.string())
     lengths = users["length"].to_numpy()
     batches = db.stream(_SEQUENCES.format(events=events))

@@ -15,6 +15,7 @@ from genrec.data.engine import DELIMITERS, Table, header_of
 from genrec.data.locations import Files, find_files
 from genrec.errors import UserError
 
+_WHOLE = ("bigint", "int", "smallint", "tinyint")
 _LINE, _FILE = "_genrec_line", "_genrec_file"
 # A part of one file alone in every task, so that the order of a task's rows is that of the file.
 _ONE_FILE_A_TASK = {"spark.sql.files.openCostInBytes": str(1 << 40)}
@@ -63,6 +64,7 @@ class Spark:
     """An `Engine`."""
 
     microseconds = "UNIX_MICROS(TRY_CAST({0} AS TIMESTAMP))"
+    unique = "MONOTONICALLY_INCREASING_ID()"
 
     def __init__(self, session: Any):
         self._session = session
@@ -115,8 +117,9 @@ class Spark:
             view = f"genrec_files_{self._opened}"
             self._opened += 1
             self._numbered(frame, paths, len(names)).createOrReplaceTempView(view)
-        several = len(paths) > 1
-        return Table(files.location, view, names, _LINE, "`", _FILE if several else None)
+        whole = frozenset(name for name, kind in frame.dtypes if kind in _WHOLE)
+        file = _FILE if len(paths) > 1 else None
+        return Table(files.location, view, names, _LINE, "`", file, whole)
 
     def _read(
         self, files: Files, paths: list[str], as_text: Collection[str], delimiter: str | None
