@@ -5,6 +5,7 @@ own: each is numbered by its file, its place in it, and the order in which a par
 """
 
 import contextlib
+import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ def on_spark(master: str | None) -> Iterator["Spark"]:
     if master is not None:
         builder = builder.master(master)
     try:
-        session = builder.getOrCreate().newSession()
+        with warnings.catch_warnings():
+            # Java is started by a fork, of which JAX warns; but nothing else runs in the child.
+            warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)
+            session = builder.getOrCreate().newSession()
     except Exception as error:  # whatever Java says of it
         reason = str(error).strip().splitlines()[0][:300]
         raise UserError(f"Spark cannot be started ({reason}); it needs Java 17 or newer") from error

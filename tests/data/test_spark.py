@@ -4,6 +4,7 @@ import filecmp
 import json
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,9 @@ def small_parts():
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master("local[2]")
-    session = builder.config("spark.sql.files.maxPartitionBytes", "100000").getOrCreate()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)
+        session = builder.config("spark.sql.files.maxPartitionBytes", "100000").getOrCreate()
     yield
     session.stop()
 
