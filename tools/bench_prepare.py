@@ -147,7 +147,7 @@ def by_duckdb(log: Path, out: Path) -> list[int]:
 
 
 def by_polars(log: Path, out: Path) -> list[int]:
-    import polars as pl
+    import polars as pl  # pyright: ignore[reportMissingImports]
 
     rows = pl.read_parquet(log).with_row_index("line")
     while True:
