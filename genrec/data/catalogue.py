@@ -1,14 +1,14 @@
 """The catalogue: numbering the items that are left, and describing each by its row and its text."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
 from genrec.data.duck import in_process
-from genrec.data.engine import EMPTY, Engine, nearest
+from genrec.data.engine import EMPTY, Bad, Engine, nearest
 from genrec.data.text import fill_template, template_fields
 from genrec.errors import UserError
 
@@ -41,7 +41,7 @@ def read_items(
     template: str,
     *,
     delimiter: str | None = None,
-    on_bad_rows: Literal["error", "drop"] = "error",
+    on_bad_rows: Bad = "error",
 ) -> tuple[dict[str, str], int, int]:
     """Makes the table `described` (line, id, title, others) and checks it and the text template.
 
@@ -77,8 +77,7 @@ def read_items(
         )
     ((count,),) = db.run(_COUNT)
     if on_bad_rows == "drop":
-        db.create("sound", _FIRST_ROWS)
-        db.create("described", "SELECT * FROM sound")
+        db.create("described", _FIRST_ROWS)
         ((left,),) = db.run(_COUNT)
         return always | own, count, count - left
     ((line,),) = db.run(f"SELECT MIN(line) FROM described WHERE {EMPTY.format('id')}")

@@ -13,7 +13,7 @@ from genrec.data.engine import DELIMITERS, Table, header_of, literal
 from genrec.data.locations import Files, check_whole, find_files
 from genrec.errors import UserError
 
-_FILE = "filename"
+_FILE = "_genrec_file"
 
 # A folder called lr=0.1 is no reason for a column lr.
 _NO_PARTITIONS = "hive_partitioning=false"
@@ -83,24 +83,24 @@ class DuckDB:
             check_whole(files)  # DuckDB 2.0 takes a frame that is cut off for the whole
         paths = ", ".join(literal(glob.escape(path)) for path in files.paths)
         several = len(files.paths) > 1
-        options = f"[{paths}], {_NO_PARTITIONS}, filename={str(several).lower()}"
+        options = f"[{paths}], {_NO_PARTITIONS}"
+        if several:
+            options += f", filename={literal(_FILE)}"
         if files.compression:
             options += f", compression='{files.compression}'"
         if files.ending in DELIMITERS:
-            types = {}
-            names = header_of(files, delimiter or DELIMITERS[files.ending])
-            sql = _of_text(names, options, delimiter or DELIMITERS[files.ending])
+            sign = delimiter or DELIMITERS[files.ending]
+            types = dict.fromkeys(header_of(files, sign), "VARCHAR")
+            sql = _of_text(list(types), options, sign)
         elif files.ending == ".parquet":
             sql = f"read_parquet({options})"
             types = self._described(files, sql)
-            names = list(types)
         else:
             sql, types = self._of_json(files, options, as_text)
-            names = list(types)
         whole = frozenset(name for name, kind in types.items() if kind in _WHOLE)
         # Left to the engine: that the rows of a scan are numbered in the order of the files.
         line = "ROW_NUMBER() OVER () - 1"
-        names = [name for name in names if not (several and name == _FILE)]
+        names = [name for name in types if name != _FILE]
         return Table(files.location, sql, names, line, '"', _FILE if several else None, whole)
 
     def _of_json(

@@ -5,12 +5,15 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from genrec.data.locations import Files
 from genrec.errors import UserError
+
+Bad = Literal["error", "drop"]
+"""What to do about rows that cannot be used."""
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 """Of files of delimited text, by their endings."""

@@ -12,11 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
-from genrec.data.engine import EMPTY, Engine, Table, literal
+from genrec.data.engine import EMPTY, Bad, Engine, Table, literal
 from genrec.errors import UserError
-
-Bad = Literal["error", "drop"]
-"""What to do about rows that cannot be used."""
 
 _COLUMNS = "line, u, i, ts, position, rating"
 
@@ -98,6 +95,7 @@ SELECT item_id FROM item_ids WHERE number IN (
   WHERE place = 1
 )
 """
+_COUNT = "SELECT COUNT(*) FROM {events}"
 _SIZE = "SELECT COUNT(*), COUNT(DISTINCT u), COUNT(DISTINCT i) FROM {events}"
 _MOMENT = "SELECT ts FROM {events} ORDER BY ts LIMIT 1 OFFSET {place}"
 
@@ -136,24 +134,29 @@ class Events:
         self.steps: list[Step] = []
         self._made = 0
 
-    def keep(self, step: str, sql: str, **values: Any) -> bool:
-        """Goes on with the rows of a query over {events}; whether there are fewer of them."""
-        before = self.steps[-1].interactions if self.steps else None
-        name = f"events{self._made % 2}"
-        self.db.create(name, sql.format(columns=_COLUMNS, events=self.name, **values))
-        self.name, self._made = name, self._made + 1
-        ((left, users, items),) = self.db.run(_SIZE.format(events=name))
-        self.steps.append(Step(step, left, users, items))
-        return left != before
+    def keep(self, step: str, sql: str, **values: Any) -> None:
+        """Goes on with the rows of a query over {events}."""
+        self._narrow(sql, **values)
+        self._record(step)
 
     def core(self, k: int) -> int:
         """Drops users and items with fewer than k interactions until none is left; the rounds."""
-        rounds, more = 1, self.keep(f"{k}-core", _K_CORE, k=k)
-        while more:
-            # One line of the report for all rounds.
-            rounds, more = rounds + 1, self.keep(f"{k}-core", _K_CORE, k=k)
-            del self.steps[-2]
+        rounds, before, left = 0, -1, self.steps[-1].interactions
+        while left != before:
+            self._narrow(_K_CORE, k=k)
+            before, rounds = left, rounds + 1
+            ((left,),) = self.db.run(_COUNT.format(events=self.name))
+        self._record(f"{k}-core")
         return rounds
+
+    def _narrow(self, sql: str, **values: Any) -> None:
+        name = f"events{self._made % 2}"
+        self.db.create(name, sql.format(columns=_COLUMNS, events=self.name, **values))
+        self.name, self._made = name, self._made + 1
+
+    def _record(self, step: str) -> None:
+        (size,) = self.db.run(_SIZE.format(events=self.name))
+        self.steps.append(Step(step, *size))
 
     def rated(self, least: float) -> None:
         exact = f"CAST({least!r} AS DECIMAL(28, 9))"

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from genrec.config import Columns
 from genrec.data.catalogue import item_table, number_items, read_items
 from genrec.data.duck import in_process
-from genrec.data.engine import Engine
-from genrec.data.events import Bad, Events, Step, read_events
+from genrec.data.engine import Bad, Engine
+from genrec.data.events import Events, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
 from genrec.data.histories import Histories, runs
 from genrec.data.spark import on_spark
@@ -132,8 +132,8 @@ def prepare(
         raise UserError(f"data.k_core is {k_core}; it must be at least 1, which keeps everything")
     running = on_spark(spark_master) if engine == "spark" else in_process()
     with running as db, replacing(out) as folder:
-        names = source.columns.interactions()
-        table = db.open_table(source.interactions, names, source.delimiter)
+        as_text = source.columns.interactions()
+        table = db.open_table(source.interactions, as_text, source.delimiter)
         milliseconds = source.timestamp_unit == "milliseconds"
         events, bad_rows = read_events(
             db, table, source.columns, milliseconds=milliseconds, on_bad_rows=on_bad_rows

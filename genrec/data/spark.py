@@ -117,38 +117,36 @@ class Spark:
             raise UserError(f"{location}: Spark does not read .zst here; unpack it, or use .gz")
         paths = [path if "://" in path else Path(path).absolute().as_uri() for path in files.paths]
         with self.reading(files.location):
-            frame, names = self._read(files, paths, as_text, delimiter)
+            frame = self._read(files, paths, as_text, delimiter)
             view = f"genrec_files_{self._opened}"
             self._opened += 1
-            self._numbered(frame, paths, len(names)).createOrReplaceTempView(view)
+            self._numbered(frame, paths).createOrReplaceTempView(view)
         whole = frozenset(name for name, kind in frame.dtypes if kind in _WHOLE)
         file = _FILE if len(paths) > 1 else None
-        return Table(files.location, view, names, _LINE, "`", file, whole)
+        return Table(files.location, view, list(frame.columns), _LINE, "`", file, whole)
 
     def _read(
         self, files: Files, paths: list[str], as_text: Collection[str], delimiter: str | None
-    ) -> tuple[Any, list[str]]:
+    ) -> Any:
+        """The files' rows, as they are."""
         from pyspark.sql.types import StringType, StructField, StructType
 
-        reader = self._session.read.option("mode", "FAILFAST").option("pathGlobFilter", "*")
+        reader = self._session.read.option("mode", "FAILFAST")
         if files.ending == ".parquet":
-            frame = reader.parquet(*paths)
-        elif files.ending in DELIMITERS:
+            return reader.parquet(*paths)
+        if files.ending in DELIMITERS:
             sign = delimiter or DELIMITERS[files.ending]
             names = header_of(files, sign)
             schema = StructType([StructField(name, StringType()) for name in names])
             text = {"header": True, "sep": sign, "quote": '"', "escape": '"', "multiLine": True}
-            frame = reader.options(**text).schema(schema).csv(paths)
-        else:
-            guessed = reader.json(paths).schema
-            fields = [
-                StructField(field.name, StringType()) if field.name in as_text else field
-                for field in guessed.fields
-            ]
-            frame = reader.schema(StructType(fields)).json(paths)
-        return frame, list(frame.columns)
+            return reader.options(**text).schema(schema).csv(paths)
+        fields = [
+            StructField(field.name, StringType()) if field.name in as_text else field
+            for field in reader.json(paths).schema.fields
+        ]
+        return reader.schema(StructType(fields)).json(paths)
 
-    def _numbered(self, frame: Any, paths: list[str], width: int) -> Any:
+    def _numbered(self, frame: Any, paths: list[str]) -> Any:
         """The rows with their number among all, and their file."""
         from pyspark.sql import functions as f
 
@@ -173,7 +171,7 @@ class Spark:
         kinds = f"_path STRING, _start BIGINT, _shift BIGINT, {_FILE} STRING"
         shifts = self._session.createDataFrame(rows, kinds)
         numbered = place.join(f.broadcast(shifts), ["_path", "_start"])
-        columns = [f.col(f"`{name}`") for name in frame.columns[:width]]
+        columns = [f.col(f"`{name}`") for name in frame.columns]
         line = (f.col("_id") + f.col("_shift")).alias(_LINE)
         return numbered.select(*columns, line, _FILE)
 
