@@ -12,9 +12,11 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config, DataConfig, ModelConfig, TokenizerConfig
-from genrec.data import Dataset, Source, load_dataset, movielens_100k
+from genrec.data import Dataset, Source, load_dataset
+from genrec.datasets import known_source
 from genrec.decoding import Options, Recommender, Resolver, order_within
 from genrec.embedding import embed_cooccurrence, fuse, lend
+from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.model import Catalogue, EncoderDecoder
 from genrec.tokenizer import (
@@ -50,10 +52,18 @@ class Items:
 
 
 def data_source(data: DataConfig) -> Source:
-    """The files that the settings name; a known data set is fetched into the cache first."""
-    if data.interactions is None:
-        known = movielens_100k()
+    """The files that the settings name; a known data set is fetched into the cache first.
+
+    Raises:
+        UserError: see `known_source`; or it has no ratings, and `data.min_rating` asks for them.
+    """
+    if data.dataset is not None:
+        known = known_source(data.dataset, raw=None if data.raw is None else Path(data.raw))
+        if data.min_rating is not None and known.columns.rating is None:
+            raise UserError(f"data.min_rating: {data.dataset} has no ratings")
         return known if data.text is None else dataclasses.replace(known, text=data.text)
+    if data.interactions is None:
+        raise UserError("give one of data.dataset and data.interactions")
     return Source(
         data.interactions,
         data.items,

@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from genrec.commands import COMMANDS, Compare, Recommend, Tokenize, Train
+from genrec.commands import COMMANDS, Compare, OfRun, Recommend, Tokenize, Train
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.files import read_json, write_json
@@ -74,8 +74,10 @@ def _dispatch(arguments: list[str]) -> None:
 def _run(name: str, arguments: list[str]) -> None:
     """`run`, or one stage of it."""
     given = parse(COMMANDS[name], arguments, name)
-    file, folder = _places(given.target, given.out)
-    config = parse(COMMANDS[name], _over(file_arguments(file), given.target, arguments)).config
+    file, folder = _places(given)
+    config = given.config
+    if file is not None:
+        config = parse(COMMANDS[name], _over(file_arguments(file), given.target, arguments)).config
 
     # These take seconds, which help and a mistyped setting should not.
     from genrec import pipeline
@@ -152,7 +154,7 @@ def _upkeep(command: Tokenize) -> None:
     from genrec.pipeline import config_of
     from genrec.upkeep import append_items, remove_items, show_branches
 
-    _, folder = _places(command.target, command.out)
+    _, folder = _places(command)
     config, console = config_of(folder), Console(highlight=False)
     if command.show:
         codes = (command.prefix or "").replace(",", " ").split()
@@ -185,8 +187,13 @@ def _over(settings: list[str], target: Path, arguments: list[str]) -> list[str]:
     return [str(target), *settings, *arguments[:place], *arguments[place + 1 :]]
 
 
-def _places(target: Path, out: Path | None) -> tuple[Path, Path]:
-    """The YAML file to read and the folder of the run."""
+def _places(given: OfRun) -> tuple[Path | None, Path]:
+    """The YAML file to read, if any, and the folder of the run."""
+    target, out, dataset = given.target, given.out, given.config.data.dataset
+    if target is None:
+        if dataset is None:
+            raise UserError("name a config, the folder of a run, or a data set with --dataset")
+        return None, out or Path("runs") / dataset.replace("/", "-")
     if not target.is_dir():
         return target, out or Path("runs") / target.stem
     if out is not None and out != target:

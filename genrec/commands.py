@@ -13,10 +13,11 @@ from genrec.config import Config, DecodingConfig
 class OfRun:
     """What every command that makes a part of a run is told."""
 
-    target: tyro.conf.Positional[Path]
-    """A config (YAML), or the folder of a run that was made from one."""
+    target: tyro.conf.Positional[Path | None] = None
+    """A config (YAML), or the folder of a run that was made from one; or neither, and a known data
+    set with --dataset."""
     out: Path | None = None
-    """Folder of the run; without it, runs/ and the config's name."""
+    """Folder of the run; without it, runs/ and the name of the config or data set."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 

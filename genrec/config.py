@@ -1,7 +1,9 @@
 """Every setting of genrec, typed, in one tree. The docstrings are the command line's help."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,12 @@ class DataConfig:
     """What to learn from: a known data set, or your own files: .csv, .tsv, .jsonl, plain or
     compressed (.gz, .zst), or .parquet."""
 
-    dataset: Literal["movielens-100k"] | None = None
-    """A known data set, fetched into the cache folder; needs no other setting of this section."""
+    dataset: Annotated[str | None, tyro.conf.arg(aliases=("--dataset",))] = None
+    """A known data set, fetched into the cache folder: movielens-100k, movielens-1m,
+    amazon-2014/Beauty (or another category), amazon-2018/…, amazon-2023/… or steam. It says itself
+    how its files are to be read."""
+    raw: Annotated[str | None, tyro.conf.arg(aliases=("--raw",))] = None
+    """Folder with the official files of the data set, brought by hand; nothing is fetched."""
     interactions: str | None = None
     """Interactions, one row per user, item and time: a file, a folder, or a pattern such as
     "log/*.csv.gz", also behind s3:// or gs://."""
@@ -66,9 +72,9 @@ class DataConfig:
     held_out: float = 0.1
     """temporal: share of the interactions that come after the moment of the test, and as many
     between those of validation and test. cold-start: share of the test items that are made new."""
-    engine: Literal["duckdb", "spark"] = "duckdb"
+    engine: Annotated[Literal["duckdb", "spark"], tyro.conf.arg(aliases=("--engine",))] = "duckdb"
     """What cleans and orders: DuckDB in this process, or a Spark that is there already."""
-    spark_master: str | None = None
+    spark_master: Annotated[str | None, tyro.conf.arg(aliases=("--spark-master",))] = None
     """spark: where it is, such as "local[*]" or "spark://host:7077"; without it, as it is set."""
     on_bad_rows: Literal["error", "drop"] = "error"
     """What to do about rows without a user, item or time, interactions of items that the items file

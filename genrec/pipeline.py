@@ -189,7 +189,10 @@ def _with_absolute_paths(config: Config) -> Config:
     return dataclasses.replace(
         config,
         data=dataclasses.replace(
-            data, interactions=everywhere(data.interactions), items=everywhere(data.items)
+            data,
+            interactions=everywhere(data.interactions),
+            items=everywhere(data.items),
+            raw=everywhere(data.raw),
         ),
         embedding=dataclasses.replace(embedding, path=everywhere(embedding.path)),
     )

@@ -1,6 +1,6 @@
 """Which settings go together."""
 
-from genrec.config import Config
+from genrec.config import Columns, Config
 from genrec.errors import UserError
 
 
@@ -17,6 +17,11 @@ def check(config: Config) -> None:
         "give one of data.dataset and data.interactions": (
             (data.dataset is None) != (data.interactions is None)
         ),
+        "data.raw goes with data.dataset": data.raw is None or data.dataset is not None,
+        "data.dataset says itself how its files are read: leave out data.items, data.columns, "
+        "data.delimiter and data.timestamp_unit": data.dataset is None
+        or (data.items, data.columns, data.delimiter, data.timestamp_unit)
+        == (None, Columns(), None, "seconds"),
         "embedding.path goes with embedding.kind file, and only with it": (
             (embedding.path is not None) == (embedding.kind == "file")
         ),
@@ -24,7 +29,7 @@ def check(config: Config) -> None:
             len(tokenizer.codebook_sizes) > 0 and min(tokenizer.codebook_sizes) >= 2
         ),
         "data.min_rating goes with data.columns.rating": (
-            (data.min_rating is None) == (data.columns.rating is None)
+            data.dataset is not None or (data.min_rating is None) == (data.columns.rating is None)
         ),
         "data.held_out must lie in 0…0.5, both excluded": 0 < data.held_out < 0.5,
         "model.heads must divide model.d_model, or give model.head_dim": (

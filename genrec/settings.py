@@ -136,13 +136,17 @@ def _names(command: type, prefix: str = "") -> dict[str, Any]:
     """Every setting's dotted name and type; None is the type of a section."""
     names = {}
     for name, annotated in typing.get_type_hints(command, include_extras=True).items():
-        merged = typing.get_origin(annotated) is Annotated  # the fields stand at the top level
-        kind = typing.get_args(annotated)[0] if merged else annotated
+        kind, *tags = (
+            typing.get_args(annotated) if typing.get_origin(annotated) is Annotated else [annotated]
+        )
         if dataclasses.is_dataclass(kind):
-            below = prefix if merged else f"{prefix}{name}."
-            names |= ({} if merged else {prefix + name: None}) | _names(kind, below)
+            # A section with tags has its fields at the top level.
+            below = prefix if tags else f"{prefix}{name}."
+            names |= ({} if tags else {prefix + name: None}) | _names(kind, below)
         else:
             names[prefix + name] = kind
+            short = [alias for tag in tags for alias in getattr(tag, "aliases", None) or ()]
+            names |= {alias.strip("-").replace("-", "_"): kind for alias in short}
     return names
 
 

@@ -56,6 +56,21 @@ SELECT COUNT(*), MIN(first), MAX(last) FROM (
 
 
 @dataclass(frozen=True)
+class Published:
+    """How large a known data set is, by its publisher or a paper.
+
+    Attributes:
+        users, items, interactions: how many there are in the interactions, before any step.
+        source: who says so.
+    """
+
+    users: int
+    items: int
+    interactions: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Source:
     """Where interactions and items come from.
 
@@ -67,6 +82,7 @@ class Source:
             "{item_id}" always work.
         timestamp_unit: of times that are numbers.
         delimiter: between the columns of a text; None for a comma in .csv and a tab in .tsv.
+        published: what the interactions are known to be, to be shown beside what was read.
     """
 
     interactions: str | Path
@@ -75,6 +91,7 @@ class Source:
     text: str = "{title}"
     timestamp_unit: Literal["seconds", "milliseconds"] = "seconds"
     delimiter: str | None = None
+    published: Published | None = None
 
 
 def prepare(
@@ -179,7 +196,9 @@ def prepare(
                     f"{source.interactions}: no user has interactions on both sides of the test's "
                     "moment; raise data.held_out, or choose another data.split"
                 )
+        published = source.published
         counts = {
+            "published": None if published is None else dataclasses.asdict(published),
             "interactions_read": events.steps[0].interactions + sum(bad_rows.values()),
             "bad_rows": bad_rows,
             "users_read": events.steps[0].users,

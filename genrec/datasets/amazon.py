@@ -1,0 +1,173 @@
+"""Amazon's reviews, as collected by the McAuley Lab at UC San Diego, in three editions.
+
+2014: the 5-core that papers on sequential recommendation use. He and McAuley, 2016, "Ups and Downs:
+    Modeling the Visual Evolution of Fashion Trends", WWW.
+    https://jmcauley.ucsd.edu/data/amazon/links.html
+2018: the 5-core. Ni, Li and McAuley, 2019, "Justifying Recommendations using Distantly-Labeled
+    Reviews and Fine-Grained Aspects", EMNLP. https://nijianmo.github.io/amazon/
+2023: all ratings, each once. Hou et al., 2024, "Bridging Language and Items for Retrieval and
+    Recommendation", arXiv 2403.03952. https://amazon-reviews-2023.github.io/
+
+For research; the publishers ask to cite these papers.
+"""
+
+import csv
+import html
+import re
+from collections.abc import Iterator, Sequence, Set
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from genrec.data import Published
+from genrec.datasets.official import (
+    File,
+    Interaction,
+    Item,
+    Official,
+    listed,
+    plain,
+    read_lines,
+    read_objects,
+)
+from genrec.errors import UserError
+
+_SHARED = (
+    *("Automotive", "Books", "CDs_and_Vinyl", "Cell_Phones_and_Accessories"),
+    *("Clothing_Shoes_and_Jewelry", "Digital_Music", "Electronics", "Grocery_and_Gourmet_Food"),
+    *("Home_and_Kitchen", "Kindle_Store", "Movies_and_TV", "Musical_Instruments"),
+    *("Office_Products", "Patio_Lawn_and_Garden", "Pet_Supplies", "Sports_and_Outdoors"),
+    *("Tools_and_Home_Improvement", "Toys_and_Games", "Video_Games"),
+)
+CATEGORIES_2014 = (
+    *_SHARED,
+    *("Amazon_Instant_Video", "Apps_for_Android", "Baby", "Beauty", "Health_and_Personal_Care"),
+)
+CATEGORIES_2018 = (
+    *_SHARED,
+    *("AMAZON_FASHION", "All_Beauty", "Appliances", "Arts_Crafts_and_Sewing", "Gift_Cards"),
+    *("Industrial_and_Scientific", "Luxury_Beauty", "Magazine_Subscriptions", "Prime_Pantry"),
+    "Software",
+)
+CATEGORIES_2023 = (
+    *_SHARED,
+    *("All_Beauty", "Amazon_Fashion", "Appliances", "Arts_Crafts_and_Sewing", "Baby_Products"),
+    *("Beauty_and_Personal_Care", "Gift_Cards", "Handmade_Products", "Health_and_Household"),
+    *("Health_and_Personal_Care", "Industrial_and_Scientific", "Magazine_Subscriptions"),
+    *("Software", "Subscription_Boxes", "Unknown"),
+)
+
+_FROM_2014 = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
+_LAB = "https://mcauleylab.ucsd.edu/public_datasets/data"
+_S3REC = "Zhou et al. 2020, S3-Rec"
+_PUBLISHED = {
+    "Beauty": Published(22_363, 12_101, 198_502, _S3REC),
+    "Sports_and_Outdoors": Published(35_598, 18_357, 296_337, _S3REC),
+    "Toys_and_Games": Published(19_412, 11_924, 167_597, _S3REC),
+}
+
+_TEXT = "{title}. {brand}. {categories}"
+_COLUMNS = {
+    "brand": pa.string(),
+    "categories": pa.list_(pa.string()),
+    "price": pa.string(),
+    "description": pa.string(),
+}
+_ASIN = re.compile(r"'asin': '([^']*)'")
+
+
+def amazon_2014(category: str) -> Official:
+    """The 5-core of a category, from 1996 to July 2014."""
+    return Official(
+        files=(
+            File(f"{_FROM_2014}/reviews_{category}_5.json.gz"),
+            File(f"{_FROM_2014}/meta_{category}.json.gz"),
+        ),
+        interactions=_reviews,
+        items=_items_2014,
+        columns=_COLUMNS,
+        text=_TEXT,
+        published=_PUBLISHED.get(category),
+    )
+
+
+def amazon_2018(category: str) -> Official:
+    """The 5-core of a category, from 1996 to October 2018."""
+    return Official(
+        files=(
+            File(f"{_LAB}/amazon_v2/categoryFilesSmall/{category}_5.json.gz"),
+            File(f"{_LAB}/amazon_v2/metaFiles2/meta_{category}.json.gz"),
+        ),
+        interactions=_reviews,
+        items=partial(_items, item_id="asin", brand="brand", categories="category"),
+        columns=_COLUMNS,
+        text=_TEXT,
+    )
+
+
+def amazon_2023(category: str) -> Official:
+    """All ratings of a category, from 1996 to September 2023; variants are one product."""
+    return Official(
+        files=(
+            File(f"{_LAB}/amazon_2023/benchmark/0core/rating_only/{category}.csv.gz"),
+            File(f"{_LAB}/amazon_2023/raw/meta_categories/meta_{category}.jsonl.gz"),
+        ),
+        interactions=_ratings,
+        items=partial(_items, item_id="parent_asin", brand="store", categories="categories"),
+        columns=_COLUMNS,
+        text=_TEXT,
+        timestamp_unit="milliseconds",
+    )
+
+
+def _reviews(paths: Sequence[Path]) -> Iterator[Interaction]:
+    for row in read_objects(paths[0], "json"):
+        user, item = row.get("reviewerID"), row.get("asin")
+        yield user, item, row.get("overall"), row.get("unixReviewTime")
+
+
+def _ratings(paths: Sequence[Path]) -> Iterator[Interaction]:
+    path, number = paths[0], 1
+    rows = csv.reader(line for _, line in read_lines(path))
+    header = next(rows, [])
+    wanted = ("user_id", "parent_asin", "rating", "timestamp")
+    try:
+        who, what, liked, when = map(header.index, wanted)
+        for number, row in enumerate(rows, 2):  # noqa: B007
+            yield row[who], row[what], float(row[liked]), int(row[when])
+    except (ValueError, IndexError) as error:
+        raise UserError(f"{path}: row {number:,} is not as it should be: {error}") from error
+
+
+def _items_2014(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
+    """Items of a file that has a Python literal on each line, not JSON."""
+
+    def wanted(line: str) -> bool:
+        # Reading a literal takes long, and most lines are of items that nobody met.
+        found = _ASIN.findall(line)
+        return not found or not met.isdisjoint(found)
+
+    for row in read_objects(paths[1], "python", wanted):
+        yield _item(row, "asin", "brand", "categories")
+
+
+def _items(
+    paths: Sequence[Path], met: Set[str], *, item_id: str, brand: str, categories: str
+) -> Iterator[Item]:
+    for row in read_objects(paths[1], "json"):
+        yield _item(row, item_id, brand, categories)
+
+
+def _item(row: dict[str, Any], item_id: str, brand: str, categories: str) -> Item:
+    title = html.unescape(plain(row.get("title")))
+    return {
+        "item_id": row.get(item_id),
+        # Some pages were collected with a script in the title's place.
+        "title": "" if "getTime" in title else title,
+        "brand": html.unescape(plain(row.get(brand))),
+        "categories": [html.unescape(each) for each in listed(row.get(categories))],
+        "price": plain(row.get("price")),
+        "description": " ".join(html.unescape(each) for each in listed(row.get("description"))),
+    }
