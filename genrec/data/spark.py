@@ -113,8 +113,6 @@ class Spark:
         self, location: str | Path, as_text: Collection[str] = (), delimiter: str | None = None
     ) -> Table:
         files = find_files(location)
-        if files.compression == "zstd":
-            raise UserError(f"{location}: Spark does not read .zst here; unpack it, or use .gz")
         paths = [path if "://" in path else Path(path).absolute().as_uri() for path in files.paths]
         with self.reading(files.location):
             frame = self._read(files, paths, as_text, delimiter)
@@ -137,6 +135,7 @@ class Spark:
         if files.ending in DELIMITERS:
             sign = delimiter or DELIMITERS[files.ending]
             names = header_of(files, sign)
+            self._refuse_other_encodings(paths)
             schema = StructType([StructField(name, StringType()) for name in names])
             text = {"header": True, "sep": sign, "quote": '"', "escape": '"', "multiLine": True}
             return reader.options(**text).schema(schema).csv(paths)
@@ -145,6 +144,15 @@ class Spark:
             for field in reader.json(paths).schema.fields
         ]
         return reader.schema(StructType(fields)).json(paths)
+
+    def _refuse_other_encodings(self, paths: list[str]) -> None:
+        """UserError for text that is not UTF-8, which Spark's reader would silently replace."""
+        from pyspark.sql import functions as f
+
+        lines = self._session.read.text(paths)
+        other = lines.where(~f.is_valid_utf8("value")).select("_metadata.file_path").first()
+        if other is not None:
+            raise UserError(f"{_plain(other.file_path)} is not UTF-8; save it as UTF-8")
 
     def _numbered(self, frame: Any, paths: list[str]) -> Any:
         """The rows with their number among all, and their file."""

@@ -1,6 +1,7 @@
 """Spark and DuckDB write the same files: same text, same data, ties and nulls included."""
 
 import filecmp
+import gzip
 import json
 import os
 import shutil
@@ -61,13 +62,14 @@ def log(seed, count=400):
 def written(folder, rows, ending):
     """The rows as three files."""
     folder.mkdir()
+    plain = ending.removesuffix(".zst").removesuffix(".gz")
     for part in range(3):
         some = rows[part::3]
-        path = folder / f"part-{part}{ending}"
-        if ending == ".parquet":
+        path = folder / f"part-{part}{plain}"
+        if plain == ".parquet":
             columns = [[value or None for value in column] for column in zip(*some, strict=True)]
             pq.write_table(pa.table(dict(zip(NAMES, columns, strict=True))), path)
-        elif ending == ".jsonl":
+        elif plain == ".jsonl":
             lines = (json.dumps(dict(zip(NAMES, row, strict=True))) for row in some)
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         else:
@@ -75,6 +77,10 @@ def written(folder, rows, ending):
             path.write_text(
                 "".join(",".join(row) + "\n" for row in [NAMES, *cells]), encoding="utf-8"
             )
+        if plain != ending:
+            with pa.output_stream(str(folder / f"part-{part}{ending}"), "detect") as file:
+                file.write(path.read_bytes())
+            path.unlink()
     return folder
 
 
@@ -104,6 +110,8 @@ def same_folders(one, other):
         (".jsonl", {"k_core": 1, "min_rating": 2.0, "duplicates": "first"}),
         (".parquet", {"k_core": 2, "duplicates": "last", "split": "temporal"}),
         (".csv", {"k_core": 1, "max_interactions": 6, "split": "cold-start", "held_out": 0.3}),
+        (".csv.zst", {"k_core": 2}),
+        (".jsonl.gz", {"k_core": 2}),
     ],
 )
 def test_both_engines_write_the_same(tmp_path, ending, how):
@@ -154,16 +162,27 @@ def test_faults_are_told_alike(tmp_path, ending):
     assert "first in row 1 of" in told[0]
 
 
-def test_a_broken_file_is_one_line(tmp_path):
-    (tmp_path / "log.parquet").write_bytes(b"this is no parquet file")
-    with pytest.raises(UserError) as caught:
+def broken(contents, ending):
+    if ending.endswith(".gz"):
+        return gzip.compress(contents)[:-20]
+    return contents
+
+
+@pytest.mark.parametrize(
+    ("ending", "contents", "complaint"),
+    [
+        (".parquet", b"this is no parquet file", r"log.parquet cannot be read"),
+        (".csv", b"user_id,item_id,timestamp\na,b,1\na\xff,b,2\n", r"log.csv is not UTF-8; save"),
+        (".csv.gz", b"user_id,item_id,timestamp\n" + bytes(range(65, 91)) * 400, r"log.csv.gz"),
+        (".jsonl", b'{"user_id": "a", "item_id": "b", "timestamp"', r"log.jsonl cannot be read"),
+    ],
+)
+def test_a_broken_file_is_one_line(tmp_path, ending, contents, complaint):
+    path = tmp_path / f"log{ending}"
+    path.write_bytes(broken(contents, ending))
+    with pytest.raises(UserError, match=complaint) as caught:
         prepare(
-            Source(tmp_path / "log.parquet"),
-            tmp_path / "x",
-            k_core=1,
-            seed=0,
-            engine="spark",
-            spark_master="local[2]",
+            Source(path), tmp_path / "x", k_core=1, seed=0, engine="spark", spark_master="local[2]"
         )
-    assert "log.parquet cannot be read" in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "x").exists()
