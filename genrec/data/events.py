@@ -2,9 +2,11 @@
 
 The SQL texts are portable. Every step makes a table of interactions from the one before it, with
 the columns line (the row they were read from), u and i (numbers of user and item, whose ids are in
-the tables user_ids and item_ids), ts (microseconds since 1970), position and rating.
+the tables user_ids and item_ids), ts (microseconds since 1970) and, where they are known, position
+and rating.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,8 +16,6 @@ import pyarrow as pa
 from genrec.config import Columns
 from genrec.data.engine import EMPTY, Bad, Engine, Table, literal
 from genrec.errors import UserError
-
-_COLUMNS = "line, u, i, ts, position, rating"
 
 # The files as they are written, to show what is wrong with a row.
 _RAW = """
@@ -51,7 +51,7 @@ SELECT {name}, {number} AS number
 FROM (SELECT {name} FROM marked WHERE fault = 0 GROUP BY {name}) AS ids
 """
 _SOUND = """
-SELECT line, user_ids.number AS u, item_ids.number AS i, ts, position, rating
+SELECT line, user_ids.number AS u, item_ids.number AS i, ts{more}
 FROM marked
 JOIN user_ids ON user_ids.user_id = marked.user_id
 JOIN item_ids ON item_ids.item_id = marked.item_id
@@ -70,14 +70,11 @@ SELECT {columns} FROM (
 ) AS numbered
 WHERE place <= {most}
 """
-_K_CORE = """
-SELECT {columns} FROM {events}
-WHERE u IN (SELECT u FROM {events} GROUP BY u HAVING COUNT(*) >= {k})
-  AND i IN (SELECT i FROM {events} GROUP BY i HAVING COUNT(*) >= {k})
-"""
-_LONG_ENOUGH = """
-SELECT {columns} FROM {events}
-WHERE u IN (SELECT u FROM {events} GROUP BY u HAVING COUNT(*) >= {least})
+_RARE = "SELECT {who} FROM {events} GROUP BY {who} HAVING COUNT(*) < {least}"
+_FREQUENT = """
+SELECT {columns} FROM {events} AS events
+WHERE NOT EXISTS (SELECT 1 FROM rare_u WHERE rare_u.u = events.u)
+  AND NOT EXISTS (SELECT 1 FROM rare_i WHERE rare_i.i = events.i)
 """
 _NEW_AT_LAST = """
 SELECT {columns} FROM (
@@ -95,12 +92,9 @@ SELECT item_id FROM item_ids WHERE number IN (
   WHERE place = 1
 )
 """
-_COUNT = "SELECT COUNT(*) FROM {events}"
+_COUNT = "SELECT COUNT(*) FROM {table}"
 _SIZE = "SELECT COUNT(*), COUNT(DISTINCT u), COUNT(DISTINCT i) FROM {events}"
 _MOMENT = "SELECT ts FROM {events} ORDER BY ts LIMIT 1 OFFSET {place}"
-
-_OLDEST_FIRST = "ts, position, line"
-_LATEST_FIRST = "ts DESC, position DESC, line DESC"
 
 # The last second of the year 9999. In milliseconds it is reached in 1978.
 _LATEST = 253_402_300_799
@@ -127,11 +121,16 @@ class Events:
     Attributes:
         name: of the table as it is now.
         steps: what every step left.
+        order: of a user's interactions, as SQL writes it.
     """
 
-    def __init__(self, db: Engine, name: str):
+    def __init__(self, db: Engine, name: str, more: list[str]):
+        """`more` are the columns that there are besides line, u, i and ts."""
         self.db, self.name = db, name
         self.steps: list[Step] = []
+        key = ["ts", *(["position"] if "position" in more else []), "line"]
+        self.order, self._latest_first = ", ".join(key), ", ".join(f"{name} DESC" for name in key)
+        self._columns = ", ".join(["line", "u", "i", "ts", *more])
         self._made = 0
 
     def keep(self, step: str, sql: str, **values: Any) -> None:
@@ -141,21 +140,36 @@ class Events:
 
     def core(self, k: int) -> int:
         """Drops users and items with fewer than k interactions until none is left; the rounds."""
-        rounds, before, left = 0, -1, self.steps[-1].interactions
-        while left != before:
-            self._narrow(_K_CORE, k=k)
-            before, rounds = left, rounds + 1
-            ((left,),) = self.db.run(_COUNT.format(events=self.name))
-        self._record(f"{k}-core")
+        rounds = 0
+        while self._rare("u", k) + self._rare("i", k):
+            self._narrow(_FREQUENT)
+            rounds += 1
+        self._record(f"{k}-core", narrowed=rounds > 0)
         return rounds
+
+    def long_enough(self, least: int) -> None:
+        rare = self._rare("u", least) + self._rare("i", 0)
+        if rare:
+            self._narrow(_FREQUENT)
+        self._record(f"user has {least} or more", narrowed=rare > 0)
+
+    def _rare(self, who: str, least: int) -> int:
+        """Makes the table of those with fewer than `least` interactions; how many there are."""
+        table = f"rare_{who}"
+        self.db.create(table, _RARE.format(who=who, events=self.name, least=least))
+        ((count,),) = self.db.run(_COUNT.format(table=table))
+        return count
 
     def _narrow(self, sql: str, **values: Any) -> None:
         name = f"events{self._made % 2}"
-        self.db.create(name, sql.format(columns=_COLUMNS, events=self.name, **values))
+        self.db.create(name, sql.format(columns=self._columns, events=self.name, **values))
         self.name, self._made = name, self._made + 1
 
-    def _record(self, step: str) -> None:
-        (size,) = self.db.run(_SIZE.format(events=self.name))
+    def _record(self, step: str, narrowed: bool = True) -> None:
+        """Adds a step; `narrowed` says whether it dropped anything."""
+        size = dataclasses.astuple(self.steps[-1])[1:] if self.steps else ()
+        if narrowed:
+            (size,) = self.db.run(_SIZE.format(events=self.name))
         self.steps.append(Step(step, *size))
 
     def rated(self, least: float) -> None:
@@ -167,16 +181,13 @@ class Events:
 
     def once(self, which: Literal["first", "last"]) -> None:
         """Keeps one of the interactions of each user with each item."""
-        order = _OLDEST_FIRST if which == "first" else _LATEST_FIRST
+        order = self.order if which == "first" else self._latest_first
         name = f"{which} time of a user and an item"
         self.keep(name, _NUMBERED, by="u, i", order=order, most=1)
 
     def recent(self, most: int) -> None:
         name = f"latest {most:,} of a user"
-        self.keep(name, _NUMBERED, by="u", order=_LATEST_FIRST, most=most)
-
-    def long_enough(self, least: int) -> None:
-        self.keep(f"user has {least} or more", _LONG_ENOUGH, least=least)
+        self.keep(name, _NUMBERED, by="u", order=self._latest_first, most=most)
 
     def without(self, share: float, seed: int) -> int:
         """Makes some items new: those drawn keep none but the last interaction of a user.
@@ -187,13 +198,13 @@ class Events:
         Returns:
             How many there are.
         """
-        last = self.db.fetch(_LAST_ITEMS.format(events=self.name, order=_LATEST_FIRST))
+        last = self.db.fetch(_LAST_ITEMS.format(events=self.name, order=self._latest_first))
         # Sorted here, because engines differ in how they collate.
         ids = last.sort_by("item_id")["item_id"]
         count = max(1, round(share * len(ids)))
         drawn = np.random.default_rng(seed).choice(len(ids), count, replace=False)
         self.db.create_from("new_items", pa.table({"item_id": ids.take(np.sort(drawn))}))
-        self.keep(f"{count:,} items made new", _NEW_AT_LAST, order=_LATEST_FIRST)
+        self.keep(f"{count:,} items made new", _NEW_AT_LAST, order=self._latest_first)
         return count
 
     def moments(self, share: float) -> tuple[int, int]:
@@ -249,8 +260,9 @@ def read_events(
         raise _refusal(db, table, found)
     for name in ("user_id", "item_id"):
         db.create(f"{name}s", _NUMBERED_IDS.format(name=name, number=db.unique))
-    events = Events(db, "marked")
-    events.keep("read", _SOUND)
+    more = [role for role in ("position", "rating") if named[role] is not None]
+    events = Events(db, "marked", more)
+    events.keep("read", _SOUND, more="".join(f", {role}" for role in more))
     db.drop("marked")
     return events, {fault.name: count for fault, count, _ in found}
 

@@ -42,17 +42,14 @@ FROM (SELECT u, COUNT(*) AS length FROM {events} GROUP BY u) AS counts
 JOIN user_ids ON user_ids.number = counts.u
 """
 _SEQUENCES = """
-SELECT catalogue.item, CAST((events.ts - MOD(events.ts, 1000000)) / 1000000 AS BIGINT) AS ts
+SELECT catalogue.item, CAST((ts - MOD(ts, 1000000)) / 1000000 AS BIGINT) AS second
 FROM {events} AS events
 JOIN catalogue ON catalogue.i = events.i
 JOIN users ON users.u = events.u
-ORDER BY users.number, events.ts, events.position, events.line
+ORDER BY users.number, {order}
 """
-_PAIRS = """
-SELECT COUNT(*), MIN(first), MAX(last) FROM (
-  SELECT MIN(ts) AS first, MAX(ts) AS last FROM {events} GROUP BY u, i
-) AS pairs
-"""
+_PAIRS = "SELECT COUNT(*) FROM (SELECT DISTINCT u, i FROM {events}) AS pairs"
+_SPAN = "SELECT MIN(ts), MAX(ts) FROM {events}"
 
 
 @dataclass(frozen=True)
@@ -149,11 +146,14 @@ def prepare(
         raise UserError(f"data.k_core is {k_core}; it must be at least 1, which keeps everything")
     running = on_spark(spark_master) if engine == "spark" else in_process()
     with running as db, replacing(out) as folder:
-        as_text = source.columns.interactions()
-        table = db.open_table(source.interactions, as_text, source.delimiter)
+        # Ratings that nobody asks for need not be right, and would have to be carried along.
+        columns = source.columns
+        if min_rating is None:
+            columns = dataclasses.replace(columns, rating=None)
+        table = db.open_table(source.interactions, columns.interactions(), source.delimiter)
         milliseconds = source.timestamp_unit == "milliseconds"
         events, bad_rows = read_events(
-            db, table, source.columns, milliseconds=milliseconds, on_bad_rows=on_bad_rows
+            db, table, columns, milliseconds=milliseconds, on_bad_rows=on_bad_rows
         )
         names, item_rows, dropped = read_items(
             db,
@@ -185,7 +185,7 @@ def prepare(
         catalogue = item_table(db, source.items, names, source.text)
         folder.mkdir()
         pq.write_table(catalogue, folder / "items.parquet", compression="zstd")
-        _write_sequences(db, folder, events.name)
+        _write_sequences(db, folder, events)
         histories = open_histories(folder / "histories")
         parts = leave_one_out(histories)
         if split == "temporal":
@@ -222,7 +222,8 @@ def prepare(
 def _description(db: Engine, events: Events) -> dict[str, Any]:
     """What is left, in figures."""
     left = events.steps[-1]
-    ((pairs, first, last),) = db.run(_PAIRS.format(events=events.name))
+    ((pairs,),) = db.run(_PAIRS.format(events=events.name))
+    ((first, last),) = db.run(_SPAN.format(events=events.name))
     return {
         "users": left.users,
         "items": left.items,
@@ -256,14 +257,14 @@ def _nothing_left(path: str | Path, steps: list[Step]) -> str:
     )
 
 
-def _write_sequences(db: Engine, folder: Path, events: str) -> None:
+def _write_sequences(db: Engine, folder: Path, events: Events) -> None:
     """Writes histories/ and sequences.parquet."""
-    users = db.fetch(_USERS.format(events=events)).sort_by("user_id")
+    users = db.fetch(_USERS.format(events=events.name)).sort_by("user_id")
     db.create_from("users", users.select(["u"]).append_column("number", [np.arange(len(users))]))
     user_ids = users["user_id"].cast(pa.string())
     lengths = users["length"].to_numpy()
-    batches = db.stream(_SEQUENCES.format(events=events))
-    pieces = ((batch["item"].to_numpy(), batch["ts"].to_numpy()) for batch in batches)
+    batches = db.stream(_SEQUENCES.format(events=events.name, order=events.order))
+    pieces = ((batch["item"].to_numpy(), batch["second"].to_numpy()) for batch in batches)
     write_histories(folder / "histories", user_ids, lengths, pieces)
     _write_parquet(folder, user_ids)
 

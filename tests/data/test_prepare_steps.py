@@ -167,7 +167,8 @@ def test_bad_rows_are_left_out_and_counted(tmp_path_factory, rows, bad):
     source = Source(write_csv(folder / "i.csv", HEADER, lines), columns=RATED)
     expected = cleaned(rows, 1, None, "all", None, 3)
     try:
-        counts = prepare(source, folder / "out", k_core=1, seed=0, on_bad_rows="drop")
+        how = {"min_rating": 0.0, "on_bad_rows": "drop"}
+        counts = prepare(source, folder / "out", k_core=1, seed=0, **how)
     except UserError:
         assert not expected
         return
@@ -176,6 +177,13 @@ def test_bad_rows_are_left_out_and_counted(tmp_path_factory, rows, bad):
     wanted = Counter(reasons[BAD.index(row)] for _, row in bad)
     assert counts["bad_rows"] == dict(wanted)
     assert counts["interactions_read"] == len(lines)
+
+
+def test_ratings_that_nobody_asks_for_may_be_anything(tmp_path):
+    rows = [("u", "a", 1, "good"), ("u", "b", 2, ""), ("u", "c", 3, 5)]
+    source = Source(write_csv(tmp_path / "i.csv", HEADER, rows), columns=RATED)
+    counts = prepare(source, tmp_path / "out", k_core=1, seed=0)
+    assert (counts["interactions"], counts["bad_rows"]) == (3, {})
 
 
 def test_several_kinds_of_bad_rows_are_told_at_once(tmp_path):
