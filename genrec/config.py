@@ -74,6 +74,8 @@ class DataConfig:
     between those of validation and test. cold-start: share of the test items that are made new."""
     engine: Annotated[Literal["duckdb", "spark"], tyro.conf.arg(aliases=("--engine",))] = "duckdb"
     """What cleans and orders: DuckDB in this process, or a Spark that is there already."""
+    memory_gib: float = 2.5
+    """duckdb: memory in GiB that it may take; what goes beyond it goes to the disk of the run."""
     spark_master: Annotated[str | None, tyro.conf.arg(aliases=("--spark-master",))] = None
     """spark: where it is, such as "local[*]" or "spark://host:7077"; without it, as it is set."""
     on_bad_rows: Literal["error", "drop"] = "error"
@@ -286,5 +288,10 @@ class Config:
     """Seed of everything random: the same seed, config and machine give the same result."""
 
 
-HOW = frozenset({"data.engine", "data.spark_master", "training.fsdp", "training.checkpoint_every"})
+HOW = frozenset(
+    {
+        *("data.raw", "data.engine", "data.spark_master", "data.memory_gib"),
+        *("training.fsdp", "training.checkpoint_every"),
+    }
+)
 """Settings that change how a stage goes about its work, not what comes of it."""

@@ -151,6 +151,7 @@ def check(config: Config) -> None:
         "training.item_negatives": (
             1 if training.item_negatives is None else training.item_negatives
         ),
+        "data.memory_gib": data.memory_gib,
         "model.head_dim": 1 if model.head_dim is None else model.head_dim,
         "training.learning_rate": training.learning_rate,
         "training.clip": training.clip,

@@ -79,6 +79,7 @@ def make_dataset(task: Task) -> str:
         on_bad_rows=data.on_bad_rows,
         engine=data.engine,
         spark_master=data.spark_master,
+        memory_gib=data.memory_gib,
     )
     return "{users:,} users, {items:,} items, {interactions:,} interactions".format(**counts)
 

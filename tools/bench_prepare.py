@@ -103,9 +103,11 @@ def measured(side: str, work: Path) -> dict[str, Any]:
 
 
 def by_genrec(log: Path, out: Path) -> list[int]:
+    from genrec.config import Config
     from genrec.data import Source, prepare
 
-    counts = prepare(Source(log), out / "dataset", k_core=K, seed=0)
+    limit = Config().data.memory_gib
+    counts = prepare(Source(log), out / "dataset", k_core=K, seed=0, memory_gib=limit)
     return [counts[name] for name in ("interactions", "users", "items")]
 
 

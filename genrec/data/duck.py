@@ -27,13 +27,20 @@ _WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UINTEGER", "USMALLINT", "
 
 
 @contextlib.contextmanager
-def in_process() -> Iterator["DuckDB"]:
-    """An empty database that spills into a temporary folder and fetches no extension."""
-    with tempfile.TemporaryDirectory(prefix="genrec-") as spill:
+def in_process(spill: Path | None = None, memory_gib: float | None = None) -> Iterator["DuckDB"]:
+    """An empty database that fetches no extension.
+
+    Args:
+        spill: an existing folder, for what has no room in memory; None for that of the system.
+        memory_gib: how much memory it may take before that; None for most of what there is.
+    """
+    with tempfile.TemporaryDirectory(prefix=".genrec-", dir=spill) as folder:
         config: dict[str, str | bool | int | float | list[str]] = {
-            "temp_directory": spill,
+            "temp_directory": folder,
             "autoinstall_known_extensions": "false",
         }
+        if memory_gib is not None:
+            config["memory_limit"] = f"{memory_gib * 1024:.0f}MiB"
         with duckdb.connect(config=config) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             yield DuckDB(connection)

@@ -105,6 +105,7 @@ def prepare(
     on_bad_rows: Bad = "error",
     engine: Literal["duckdb", "spark"] = "duckdb",
     spark_master: str | None = None,
+    memory_gib: float | None = None,
 ) -> dict[str, Any]:
     """Writes the dataset folder `out`, replacing one that is there, and returns its counts.
 
@@ -127,6 +128,7 @@ def prepare(
             that the items file has not, and an item's second row; "drop" leaves them out.
         engine: what runs the SQL; both write the same files.
         spark_master: see `on_spark`.
+        memory_gib: how much memory DuckDB may take; what goes beyond it goes to the disk of `out`.
 
     The folder holds
         items.parquet: item int32 0…N-1, item_id string, text string, row int64 (the item's row in
@@ -144,7 +146,8 @@ def prepare(
     """
     if k_core < 1:
         raise UserError(f"data.k_core is {k_core}; it must be at least 1, which keeps everything")
-    running = on_spark(spark_master) if engine == "spark" else in_process()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    running = on_spark(spark_master) if engine == "spark" else in_process(out.parent, memory_gib)
     with running as db, replacing(out) as folder:
         # Ratings that nobody asks for need not be right, and would have to be carried along.
         columns = source.columns
