@@ -12,13 +12,14 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config, DataConfig, ModelConfig, TokenizerConfig
+from genrec.core.inputs import Catalogue
 from genrec.data import Dataset, Source, load_dataset
 from genrec.datasets import known_source
 from genrec.decoding import Options, Recommender, Resolver, order_within
 from genrec.embedding import embed_cooccurrence, fuse, lend
 from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
-from genrec.model import Catalogue, EncoderDecoder
+from genrec.model import EncoderDecoder
 from genrec.tokenizer import (
     Objective,
     SemanticIds,

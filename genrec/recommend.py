@@ -12,7 +12,9 @@ import numpy as np
 
 from genrec.assembly import Items, best_recommender, item_resolver
 from genrec.config import Config, DecodingConfig, EvaluationConfig
-from genrec.data import Dataset, Histories, ItemNames, hash_user_ids
+from genrec.core.histories import Histories, hash_user_ids
+from genrec.core.names import ItemNames
+from genrec.data import Dataset
 from genrec.decoding import Recommender, Resolver, named_lists
 from genrec.errors import UserError
 from genrec.pipeline import config_of, require
@@ -278,7 +280,7 @@ class LoadedRun:
 
     @functools.cached_property
     def _names(self) -> ItemNames:
-        return ItemNames(self.dataset)
+        return ItemNames(self.dataset.item_ids, self.dataset.titles)
 
     @functools.cached_property
     def _resolver(self) -> Resolver:

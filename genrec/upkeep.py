@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from genrec.assembly import Items, data_source, items_of, tokenized_vectors
 from genrec.config import Config
-from genrec.data import Dataset, ItemNames, read_new_items
+from genrec.core.names import ItemNames
+from genrec.data import Dataset, read_new_items
 from genrec.embedding import embed_file, embed_tfidf
 from genrec.errors import UserError
 from genrec.files import replacing
@@ -159,7 +160,7 @@ def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:
     """
     built_on = require(folder, config, *BUILT_ON)
     items, gone = current_items(folder, built_on)
-    known = ItemNames(items.dataset)
+    known = ItemNames(items.dataset.item_ids, items.dataset.titles)
     found = known.find(names)
     if -1 in found:
         raise known.unknown(names[found.index(-1)])

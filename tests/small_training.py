@@ -6,8 +6,8 @@ import numpy as np
 from small import small_model
 
 from genrec.config import TrainingConfig
-from genrec.data.histories import Histories
-from genrec.model import Catalogue
+from genrec.core.histories import Histories
+from genrec.core.inputs import Catalogue
 from genrec.training import train
 
 NUM_ITEMS = 12

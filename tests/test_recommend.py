@@ -12,7 +12,7 @@ from small_run import ITEMS
 
 import genrec
 from genrec.config import DecodingConfig
-from genrec.data import hash_user_ids
+from genrec.core.histories import hash_user_ids
 from genrec.errors import UserError
 from genrec.requests import Requests
 from genrec.tokenizer import load_tokenizer

@@ -13,7 +13,8 @@ from flax import nnx
 
 from genrec.assembly import builder
 from genrec.config import Config, ModelConfig
-from genrec.model import Catalogue, EncoderDecoder
+from genrec.core.inputs import Catalogue
+from genrec.model import EncoderDecoder
 
 CONTENT_WIDTH = 384
 """Width of the content vectors where the model reads them: that of all-MiniLM-L6-v2."""

@@ -23,8 +23,8 @@ from _bench_work import (
 
 from genrec.assembly import builder
 from genrec.config import Config
-from genrec.data import Histories
-from genrec.model import Catalogue
+from genrec.core.histories import Histories
+from genrec.core.inputs import Catalogue
 from genrec.settings import load_config
 from genrec.training.batches import Batch, Plan, epoch_batches
 from genrec.training.loop import trie_of_targets

@@ -9,7 +9,7 @@ from _bench_turns import Answer, Measure, serve
 from _bench_work import timed
 
 from genrec.config import DecodingConfig
-from genrec.data import Histories
+from genrec.core.histories import Histories
 from genrec.decoding import Options, Recommender
 from genrec.settings import load_config
 

@@ -18,8 +18,9 @@ from _bench_turns import Answer, Measure, serve
 from _bench_work import other_seconds
 from flax import nnx
 
+from genrec.core.inputs import Inputs
 from genrec.decoding import Filters, beam_search, unconstrained_beam_search
-from genrec.model import Encoded, EncoderDecoder, Inputs, Trie, build_trie
+from genrec.model import Encoded, EncoderDecoder, Trie, build_trie
 from genrec.settings import load_config
 
 LEVELS, SIZE = 4, 256

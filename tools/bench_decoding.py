@@ -50,7 +50,8 @@ from rich.console import Console
 
 from genrec import pipeline
 from genrec.config import Config
-from genrec.data import Histories, load_dataset
+from genrec.core.histories import Histories
+from genrec.data import load_dataset
 from genrec.errors import UserError
 from genrec.files import write_json
 from genrec.settings import dump_config, load_config

@@ -116,8 +116,9 @@ def train_in(folder: Path) -> None:
     from flax import nnx
 
     from genrec.config import TrainingConfig
-    from genrec.data.histories import Histories
-    from genrec.model import Catalogue, EncoderDecoder
+    from genrec.core.histories import Histories
+    from genrec.core.inputs import Catalogue
+    from genrec.model import EncoderDecoder
     from genrec.training import train
 
     rng = np.random.default_rng(0)

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
+from genrec.core.names import nearest
 from genrec.data.duck import in_process
-from genrec.data.engine import EMPTY, Bad, Engine, nearest
+from genrec.data.engine import EMPTY, Bad, Engine
 from genrec.data.text import fill_template, template_fields
 from genrec.errors import UserError
 

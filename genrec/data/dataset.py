@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrec.data.engine import nearest
+from genrec.core.histories import Histories, runs
+from genrec.core.names import nearest
 from genrec.data.flat import open_histories, read_run
-from genrec.data.histories import Histories, runs
 from genrec.data.prepare import SEQUENCES
 from genrec.data.splits import Split, open_split
 from genrec.data.text import as_text

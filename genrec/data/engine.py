@@ -1,14 +1,14 @@
 """What runs the SQL of the preparation: one text, several engines."""
 
 import contextlib
-import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from genrec.core.names import nearest
 from genrec.data.locations import Files
 from genrec.errors import UserError
 
@@ -133,18 +133,6 @@ class Engine(Protocol):
 def literal(value: str) -> str:
     """A string as SQL writes it."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def nearest(name: str, among: Iterable[str], count: int = 1, cutoff: float = 0.0) -> list[str]:
-    """The up to `count` names most like `name` in whatever case; the most alike first.
-
-    `cutoff` is the least likeness (0…1); one above 0 makes it quick among very many.
-    """
-    folded: dict[str, str] = {}
-    for other in among:
-        folded.setdefault(other.casefold(), other)
-    matches = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)
-    return [folded[match] for match in matches]
 
 
 def header_of(files: Files, delimiter: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from genrec.data.histories import Histories, hash_user_ids
+from genrec.core.histories import Histories, hash_user_ids
 from genrec.errors import UserError
 
 _TYPES = {

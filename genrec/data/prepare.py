@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrec.config import Columns
+from genrec.core.histories import Histories, runs
 from genrec.data.catalogue import item_table, number_items, read_items
 from genrec.data.duck import in_process
 from genrec.data.engine import Bad, Engine
 from genrec.data.events import Events, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
-from genrec.data.histories import Histories, runs
 from genrec.data.spark import on_spark
 from genrec.data.splits import MIN_HISTORY, Split, leave_one_out, temporal, write_split
 from genrec.errors import UserError

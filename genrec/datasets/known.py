@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrec.config import Columns
+from genrec.core.names import nearest
 from genrec.data import Source
-from genrec.data.engine import nearest
 from genrec.datasets import amazon, steam
 from genrec.datasets.download import UnavailableError, cache_folder, check_sha256, fetch_https
 from genrec.datasets.movielens import movielens_1m, movielens_100k

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
+from genrec.core.inputs import Catalogue, Inputs, lay_out
 from genrec.decoding.beam import Normalise, Sampling
 from genrec.decoding.filters import Filters
 from genrec.decoding.search import (
@@ -24,7 +25,7 @@ from genrec.decoding.search import (
     search,
     search_freely,
 )
-from genrec.model import Catalogue, EncoderDecoder, Inputs, lay_out
+from genrec.model import EncoderDecoder
 from genrec.model.look_ahead import Means
 from genrec.model.trie import build_trie
 from genrec.progress import progress

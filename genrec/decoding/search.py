@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding.beam import (
     Normalise,
     Sampling,
@@ -22,7 +23,7 @@ from genrec.decoding.beam import (
     unconstrained_beam_search,
 )
 from genrec.decoding.filters import Filters, permitted_items
-from genrec.model import Catalogue, Encoded, EncoderDecoder, Inputs, Trie
+from genrec.model import Encoded, EncoderDecoder, Trie
 from genrec.model.look_ahead import Means
 from genrec.model.trie import means_below, nodes_in
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.extmath import randomized_svd
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 
 _WINDOW = 5
 _SMOOTHING = 0.75

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import scipy.sparse as sp
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.evaluation.protocol import Recommend
 
 _SCORES_AT_ONCE = 4_000_000

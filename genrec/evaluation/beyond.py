@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 
 _USERS_AT_ONCE = 4096
 _SMOOTHING = 0.01

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.evaluation.protocol import Recommend
 
 _USERS = 512

@@ -7,7 +7,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.evaluation.baselines import popularity
 from genrec.evaluation.beyond import coverage, diversity, gini, miscalibration, novelty
 from genrec.evaluation.protocol import Ranking

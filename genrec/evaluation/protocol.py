@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.errors import UserError
 from genrec.evaluation.metrics import summarise, target_ranks
 

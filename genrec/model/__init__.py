@@ -1,19 +1,15 @@
 """The encoder-decoder."""
 
 from genrec.model.encoder_decoder import Encoded, EncoderDecoder
-from genrec.model.inputs import Catalogue, Inputs, lay_out
 from genrec.model.layers import Noise
 from genrec.model.look_ahead import Ahead
 from genrec.model.trie import Trie, build_trie
 
 __all__ = [
     "Ahead",
-    "Catalogue",
     "Encoded",
     "EncoderDecoder",
-    "Inputs",
     "Noise",
     "Trie",
     "build_trie",
-    "lay_out",
 ]

@@ -18,8 +18,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from genrec.core.inputs import GAP_BUCKETS, Catalogue, Inputs
 from genrec.model.blocks import DecoderLayer, EncoderLayer, KeyValue
-from genrec.model.inputs import GAP_BUCKETS, Catalogue, Inputs
 from genrec.model.layers import (
     Embedding,
     Linear,

@@ -1,12 +1,4 @@
-"""The prefix trie of all semantic IDs, as flat arrays that live on the device.
-
-Sort the code tuples. The distinct prefixes of each length, in that order, are the nodes of a level;
-a node's children stand next to each other one level below, so a child's number is at once its place
-in the level's arrays, and a leaf's number is the rank of its tuple (a CSR layout).
-
-Lengths and fan-outs are rounded up, so that a catalogue that changes a little is searched by the
-function that was compiled for it before.
-"""
+"""The prefix trie of all semantic IDs, as flat arrays that live on the device."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -17,23 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
+from genrec.core.spelling import Shapes, spell
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trie:
-    """All codes that spell an item. N items, L levels, E_l ≥ the nodes at level l, E_L-1 ≥ N.
-
-    Attributes:
-        codes: for each level uint8 (E_l,), or a wider type where a codebook needs it: the last code
-            of every node.
-        children: for each level int32 (E_l-1 + 1,), where the children of each node one level above
-            begin among this level's nodes; level 0 has the root above it. Nodes that are only
-            there to round up have no children and are nobody's.
-        item: int32 (E_L-1,), the item that a leaf spells; -1 where there is none.
-        leaf: int32 (at least N,), the leaf that spells an item; E_L-1 where the item is left out or
-            there is none.
-        fan_out: for each level, at least the number of children that any node above it has.
-    """
+    """All codes that spell an item; the attributes are those of `Spelling`."""
 
     codes: tuple[Integer[Array, " _"], ...]
     children: tuple[Int[Array, " _"], ...]
@@ -49,7 +31,7 @@ class Trie:
 def build_trie(
     codes: np.ndarray, items: np.ndarray | None = None, like: Trie | None = None
 ) -> Trie:
-    """The trie of int (N, L) codes, one row for each item.
+    """The trie of int (N, L) codes, one row for each item, see `spell`.
 
     Args:
         items: the items to spell, by index; the others are left out. Without it, all are.
@@ -59,79 +41,18 @@ def build_trie(
     Raises:
         ValueError: there is no item, or two items have the same codes.
     """
-    if codes.ndim != 2 or 0 in codes.shape:
-        raise ValueError(f"a trie needs codes of shape (items, levels), got {codes.shape}")
-    count, levels = codes.shape
-    rows = np.arange(count) if items is None else np.unique(items)
-    if len(rows) == 0:
-        raise ValueError("a trie needs at least one item")
-    item = rows[_order(codes if items is None else codes[rows])]
-    ordered = [np.ascontiguousarray(codes[item, level]) for level in range(levels)]
-    fresh = np.zeros(len(item), bool)  # the row is the first with its prefix
-    fresh[0] = True
-    node_above = np.zeros(len(item), np.int32)
-    nodes_above = 1
-    level_codes, children, fan_out = [], [], []
-    for level, column in enumerate(ordered):
-        fresh[1:] |= column[1:] != column[:-1]
-        counts = np.bincount(node_above[fresh], minlength=nodes_above)
-        size = None if like is None else like.codes[level].shape[0]
-        kind = np.min_scalar_type(int(codes[:, level].max()))
-        level_codes.append(_rounded_up(column[fresh], 0, kind, size))
-        total = int(counts.sum())
-        above = 1 if level == 0 else level_codes[-2].shape[0]
-        begin = np.full(above + 1, total, np.int32)
-        begin[:nodes_above] = np.cumsum(counts) - counts
-        children.append(jnp.asarray(begin))
-        fan_out.append(_round_up(int(counts.max()), 4))
-        node_above = np.cumsum(fresh, dtype=np.int32) - 1
-        nodes_above = total
-    if not fresh.all():
-        again = int(np.flatnonzero(~fresh)[0])
-        first, second = sorted(item[again - 1 : again + 1].tolist())
-        raise ValueError(f"items {first} and {second} have the same codes")
-    spelt = _rounded_up(item, -1, np.int32, None if like is None else like.item.shape[0])
-    leaf = np.full(count, spelt.shape[0], np.int32)
-    leaf[item] = np.arange(len(item))
+    shapes = None
+    if like is not None:
+        sizes = tuple((codes.shape[0], np.dtype(codes.dtype).str) for codes in like.codes)
+        shapes = Shapes(sizes, like.leaf.shape[0], like.fan_out)
+    spelling = spell(codes, items, shapes)
     return Trie(
-        codes=tuple(level_codes),
-        children=tuple(children),
-        item=spelt,
-        leaf=_rounded_up(
-            leaf, spelt.shape[0], np.int32, None if like is None else like.leaf.shape[0]
-        ),
-        fan_out=tuple(fan_out) if like is None else like.fan_out,
+        codes=tuple(map(jnp.asarray, spelling.codes)),
+        children=tuple(map(jnp.asarray, spelling.children)),
+        item=jnp.asarray(spelling.item),
+        leaf=jnp.asarray(spelling.leaf),
+        fan_out=spelling.fan_out,
     )
-
-
-def _order(codes: np.ndarray) -> np.ndarray:
-    """int64 (N,): the rows in lexicographic order."""
-    bits = [int(column.max()).bit_length() for column in codes.T]
-    if sum(bits) > 63:
-        return np.lexsort(codes.T[::-1])
-    # One number for each tuple sorts several times faster than one column after the other.
-    packed = np.zeros(len(codes), np.int64)
-    for column, width in zip(codes.T, bits, strict=True):
-        packed <<= width
-        packed |= column
-    return np.argsort(packed)
-
-
-def _round_up(count: int, grain: int) -> int:
-    """At most an eighth more, or the next multiple of the grain."""
-    grain = max(grain, 1 << max(0, count.bit_length() - 4))
-    return -(-count // grain) * grain
-
-
-def _rounded_up(
-    values: np.ndarray, fill: int, kind: np.dtype | type, size: int | None
-) -> Integer[Array, " _"]:
-    """The values and `fill` behind them."""
-    if size is None:
-        size = _round_up(len(values), 64)
-    padded = np.full(size, fill, kind)
-    padded[: len(values)] = values
-    return jnp.asarray(padded)
 
 
 def snug(trie: Trie) -> Trie:

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 
-from genrec.data.histories import Histories
-from genrec.model import Inputs, lay_out
+from genrec.core.histories import Histories
+from genrec.core.inputs import Inputs, lay_out
 
 BLOCK = 1 << 16
 """Users that are shuffled among each other and packed at once: bounds the memory, not the data."""

@@ -11,9 +11,10 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
+from genrec.core.inputs import Catalogue
 from genrec.errors import UserError
-from genrec.model import Catalogue, EncoderDecoder, Trie, build_trie
+from genrec.model import EncoderDecoder, Trie, build_trie
 from genrec.model.trie import snug
 from genrec.training.batches import Plan, count_batches, epoch_batches
 from genrec.training.interruption import Interruption

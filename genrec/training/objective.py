@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from genrec.model import Catalogue, Encoded, EncoderDecoder, Noise, Trie
+from genrec.core.inputs import Catalogue
+from genrec.model import Encoded, EncoderDecoder, Noise, Trie
 from genrec.model.look_ahead import ahead_on_the_way
 from genrec.model.trie import means_below
 from genrec.training.batches import Batch

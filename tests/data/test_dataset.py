@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.data import Dataset, Histories, Source, load_dataset, prepare
+from genrec.core.histories import Histories
+from genrec.data import Dataset, Source, load_dataset, prepare
 from genrec.data import dataset as module
 from genrec.data.splits import leave_one_out
 from genrec.errors import UserError

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.config import Columns
-from genrec.data import Source, hash_user_ids, load_dataset, prepare, read_new_items
+from genrec.core.histories import hash_user_ids
+from genrec.data import Source, load_dataset, prepare, read_new_items
 from genrec.errors import UserError
 
 HEADER = ["user_id", "item_id", "timestamp", "position"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.data import Histories
+from genrec.core.histories import Histories
 from genrec.data import splits as module
 from genrec.data.splits import leave_one_out, open_split, temporal, write_split
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import randomised, small_model
 
+from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding.beam import Normalise, Sampling, beam_search
 from genrec.decoding.filters import Filters
-from genrec.model import Catalogue, Encoded, EncoderDecoder, Inputs
+from genrec.model import Encoded, EncoderDecoder
 from genrec.model.trie import build_trie
 
 SIZES = (6, 5, 4)

@@ -7,10 +7,10 @@ import pytest
 from flax import nnx
 from small import randomised, small_model
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
+from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding import Options, Recommender
 from genrec.decoding.search import search
-from genrec.model import Catalogue, Inputs
 
 NUM_ITEMS = 30
 CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).astype(np.int32)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.embedding.cooccurrence import (
     _counts,
     _positive_information,

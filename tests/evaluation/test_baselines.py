@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.evaluation import baselines, item_knn, most_popular
 
 NUM_ITEMS = 7

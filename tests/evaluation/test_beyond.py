@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 from sklearn.metrics.pairwise import cosine_distances
 
-from genrec.data import Histories
+from genrec.core.histories import Histories
 from genrec.evaluation.beyond import coverage, diversity, gini, miscalibration, novelty
 
 ITEMS = 12

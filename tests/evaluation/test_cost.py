@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.evaluation import cost
 
 

@@ -4,7 +4,7 @@ import json
 import numpy as np
 from rich.console import Console
 
-from genrec.data import Histories
+from genrec.core.histories import Histories
 from genrec.evaluation import details, details_tables, evaluate, most_popular
 
 ITEMS, K = 30, 15

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.errors import UserError
 from genrec.evaluation import evaluate, most_popular
 

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 from small import randomised, small_model
 
-from genrec.model import Catalogue, Inputs, Noise
+from genrec.core.inputs import Catalogue, Inputs
+from genrec.model import Noise
 
 SIZES = (5, 4, 3)
 NUM_ITEMS, WIDTH, HEADS = 11, 8, 2

@@ -7,9 +7,9 @@ import pytest
 from flax import nnx
 from small import randomised, small_model
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
+from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding import Options, Recommender
-from genrec.model import Catalogue, Inputs
 from genrec.model.look_ahead import ahead_on_the_way
 from genrec.model.trie import means_below
 from genrec.training.batches import Batch

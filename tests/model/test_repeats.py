@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from small import randomised, small_model
 
-from genrec.model import Catalogue, Inputs, build_trie
+from genrec.core.inputs import Catalogue, Inputs
+from genrec.model import build_trie
 from genrec.model.repeats import Had, first_visits, repeated_share, with_repeats
 from genrec.model.trie import children_of
 

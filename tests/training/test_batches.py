@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 from genrec.training import batches as batches_module
 from genrec.training.batches import Plan, count_batches, epoch_batches
 

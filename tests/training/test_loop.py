@@ -14,9 +14,9 @@ from small_training import CATALOGUE, IDENTITY, NUM_ITEMS, SETTINGS, build, buil
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
+from genrec.core.inputs import Catalogue
 from genrec.errors import UserError
-from genrec.model import Catalogue
 from genrec.training.steps import weights
 
 

@@ -7,9 +7,8 @@ import pytest
 from flax import nnx
 from small import randomised, small_model
 
-from genrec.data.histories import Histories
-from genrec.model import Catalogue, Inputs
-from genrec.model.inputs import gap_buckets
+from genrec.core.histories import Histories
+from genrec.core.inputs import Catalogue, Inputs, gap_buckets
 from genrec.training.batches import Batch, Plan, epoch_batches
 from genrec.training.objective import next_item_loss
 

@@ -1,8 +1,7 @@
 import numpy as np
 
-from genrec.data.histories import Histories
-from genrec.model import lay_out
-from genrec.model.inputs import GAP_BUCKETS, gap_buckets
+from genrec.core.histories import Histories
+from genrec.core.inputs import GAP_BUCKETS, gap_buckets, lay_out
 
 
 def test_gaps_are_counted_in_doublings_of_seconds():

@@ -1,18 +1,12 @@
-from pathlib import Path
-
-import pyarrow as pa
 import pytest
 
-from genrec.data import Dataset, Histories, ItemNames
-from genrec.data.splits import leave_one_out
+from genrec.core.names import ItemNames
 from genrec.errors import UserError
 
 
 def names(*titles):
     """Of items id0, id1, …"""
-    table = pa.table({"item_id": [f"id{n}" for n in range(len(titles))], "title": titles})
-    nobody = Histories.of([])
-    return ItemNames(Dataset(table, nobody, leave_one_out(nobody), Path("sequences.parquet")))
+    return ItemNames([f"id{n}" for n in range(len(titles))], titles)
 
 
 FILMS = names("Star Wars (1977)", "Chasing Amy (1997)", "chasing amy (1997)", "Straße", "1")

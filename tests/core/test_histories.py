@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.data import Histories, hash_user_ids
-from genrec.data import histories as module
+from genrec.core import histories as module
+from genrec.core.histories import Histories, hash_user_ids
 
 rows_of_items = st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=8)
 

@@ -1,9 +1,8 @@
 """Finding the items that people name, by id or by title."""
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Sequence
 
-from genrec.data.dataset import Dataset
-from genrec.data.engine import nearest
 from genrec.errors import UserError
 
 
@@ -11,10 +10,14 @@ class ItemNames:
     """The names of a catalogue's items.
 
     A name is an item id, or else a title in whatever case that no two items share.
+
+    Args:
+        ids: of N items.
+        titles: of the same.
     """
 
-    def __init__(self, dataset: Dataset):
-        self._ids, self._titles = dataset.item_ids, dataset.titles
+    def __init__(self, ids: Sequence[str], titles: Sequence[str]):
+        self._ids, self._titles = ids, titles
         self._by_id = {item_id: item for item, item_id in enumerate(self._ids)}
         self._by_title: dict[str, list[int]] = {}
         for item, title in enumerate(self._titles):
@@ -51,3 +54,15 @@ class ItemNames:
         within = [title for title in self._titles if name.strip().casefold() in title.casefold()]
         shortest = sorted(sorted(set(within)), key=len)[:3]
         return shortest or nearest(name, self._titles, 3, cutoff=0.6)
+
+
+def nearest(name: str, among: Iterable[str], count: int = 1, cutoff: float = 0.0) -> list[str]:
+    """The up to `count` names most like `name` in whatever case; the most alike first.
+
+    `cutoff` is the least likeness (0…1); one above 0 makes it quick among very many.
+    """
+    folded: dict[str, str] = {}
+    for other in among:
+        folded.setdefault(other.casefold(), other)
+    matches = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)
+    return [folded[match] for match in matches]

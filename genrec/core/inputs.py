@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from genrec.data.histories import Histories
+from genrec.core.histories import Histories
 
 
 class Inputs(NamedTuple):
