@@ -9,17 +9,19 @@ ids, scores = run.recommend([["Star Wars (1977)", "Toy Story (1995)"]], k=10)
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genrec.bundle import load_bundle
     from genrec.config import Config
     from genrec.errors import UserError
     from genrec.pipeline import run, run_stage
     from genrec.recommend import load_run
     from genrec.settings import load_config
 
-__all__ = ["Config", "UserError", "load_config", "load_run", "run", "run_stage"]
+__all__ = ["Config", "UserError", "load_bundle", "load_config", "load_run", "run", "run_stage"]
 
 _HOME = {
     "Config": "genrec.config",
     "UserError": "genrec.errors",
+    "load_bundle": "genrec.bundle",
     "load_config": "genrec.settings",
     "load_run": "genrec.recommend",
     "run": "genrec.pipeline",

@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from genrec.commands import COMMANDS, Compare, OfRun, Recommend, Tokenize, Train
+from genrec.commands import COMMANDS, Compare, Export, OfRun, Recommend, Tokenize, Train
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.files import read_json, write_json
@@ -60,6 +60,8 @@ def _dispatch(arguments: list[str]) -> None:
         print(importlib.metadata.version("genrec"))
     elif name == "recommend":
         _recommend(rest)
+    elif name == "export":
+        _export(rest)
     elif name == "compare":
         _compare(parse(Compare, rest, name))
     elif name == "tokenize" and _changes_or_shows(given := parse(Tokenize, rest, name)):
@@ -113,6 +115,28 @@ def _run(name: str, arguments: list[str]) -> None:
     if name == "run":
         print_examples(console, examples(folder))
         console.print(f"Everything is in {folder}: {', '.join(pipeline.files(folder))}")
+
+
+def _export(arguments: list[str]) -> None:
+    command: Export = parse(Export, arguments, "export")
+    if not (command.run / "config.yaml").exists():
+        raise UserError(f"{command.run} is not a run: make one with `genrec run CONFIG`")
+    settings = file_arguments(command.run / "config.yaml", "decoding")
+    command = parse(Export, _over(settings, command.run, arguments), "export")
+    if command.room < 0:
+        raise UserError("--room must not be below 0")
+
+    from genrec.export import export_bundle
+    from genrec.recommend import load_run
+    from genrec.requests import read_names
+
+    run = load_run(command.run, command.decoding)
+    if command.allow is not None:
+        run = run.restricted(allow=read_names(command.allow))
+    manifest = export_bundle(run, command.out, dtype=command.dtype, room=command.room)
+    size = sum(file["bytes"] for file in manifest["files"].values())
+    console = Console(highlight=False)
+    console.print(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")
 
 
 def _compare(command: Compare) -> None:
@@ -232,10 +256,11 @@ def _recommend(arguments: list[str]) -> None:
     if command.unconstrained and command.decoding.temperature is not None:
         raise UserError("--unconstrained goes without decoding.temperature")
 
-    from genrec.decoding import ListsWriter, named_lists
+    from genrec.core.answering import Requests, named_lists
+    from genrec.decoding import ListsWriter
     from genrec.examples import examples
     from genrec.recommend import load_run
-    from genrec.requests import Requests, count_requests, read_names, read_requests
+    from genrec.requests import count_requests, read_names, read_requests
 
     console = Console(highlight=False)
     if command.history is None and command.histories is None and not command.all:

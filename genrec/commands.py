@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -101,6 +101,24 @@ class Recommend:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Make a bundle of a trained run: a folder with all that answering needs, to deploy."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of a trained run."""
+    out: Path
+    """Folder of the bundle."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of weights and computations; without it, the run's own (model.dtype)."""
+    allow: Path | None = None
+    """File of the only items that the bundle may recommend: an id or title on each line, or Parquet
+    with item_id."""
+    room: float = 0.25
+    """Share of items that may come later, beside those that there are."""
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+
+@dataclass(frozen=True)
 class Compare:
     """Compare evaluated runs on their test users: over seeds, and with the first one."""
 
@@ -122,6 +140,7 @@ COMMANDS = {
     "train": Train,
     "evaluate": Evaluate,
     "recommend": Recommend,
+    "export": Export,
     "compare": Compare,
 }
 """By name, in the order of the help."""

@@ -105,12 +105,16 @@ def record(
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "summary": summary,
-        "git_commit": _git_commit(),
-        "versions": _versions(),
+        **provenance(),
     }
     write_json(
         run / "manifest.json", {"schema": SCHEMA, "stages": {**read_manifest(run), stage: entry}}
     )
+
+
+def provenance() -> dict[str, Any]:
+    """What made a file: genrec's git commit, and the versions of what matters."""
+    return {"git_commit": _git_commit(), "versions": _versions()}
 
 
 @functools.cache

@@ -3,35 +3,15 @@
 import contextlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genrec.core.answering import Requests
 from genrec.errors import UserError
-
-
-@dataclass(frozen=True)
-class Requests:
-    """Some requests, in the order of their file.
-
-    Attributes:
-        user_ids: whose histories they are; None where nobody knows.
-        histories: the item ids or titles of each, oldest first.
-        timestamps: seconds since 1970 of every item; None where the file has none.
-        block: the items that each list must not hold; None where the file has none.
-        allow: the only items that each list may hold, None for all; None where the file has none.
-    """
-
-    user_ids: Sequence[str] | None
-    histories: Sequence[Sequence[str]]
-    timestamps: Sequence[Sequence[int]] | None = None
-    block: Sequence[Sequence[str]] | None = None
-    allow: Sequence[Sequence[str] | None] | None = None
-
 
 _COLUMNS = {
     "user_id": pa.string(),

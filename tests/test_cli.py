@@ -11,7 +11,7 @@ import pytest
 
 import genrec
 from genrec import cli
-from genrec.requests import Requests
+from genrec.core.answering import Requests
 from genrec.settings import dump_config
 
 ONE_SHAPE = ("--decoding.batch-size", "1")  # takes less time to compile than many do

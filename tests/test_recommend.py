@@ -12,9 +12,9 @@ from small_run import ITEMS
 
 import genrec
 from genrec.config import DecodingConfig
+from genrec.core.answering import Requests
 from genrec.core.histories import hash_user_ids
 from genrec.errors import UserError
-from genrec.requests import Requests
 from genrec.tokenizer import load_tokenizer
 
 IDS = [f"i{n:03}" for n in range(ITEMS)]

@@ -36,11 +36,14 @@ class Catalogue(NamedTuple):
             the model does not read them.
         seen: bool (N,), whether an item has a training interaction; None where all have one. What
             is learned of each item alone can say nothing of the others.
+        vectors: (N, D), what the model makes of each item, where that has been worked out already;
+            then neither content nor seen are read.
     """
 
     codes: np.ndarray | jax.Array
     content: np.ndarray | jax.Array | None = None
     seen: np.ndarray | jax.Array | None = None
+    vectors: np.ndarray | jax.Array | None = None
 
 
 GAP_BUCKETS = 33

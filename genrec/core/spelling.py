@@ -137,6 +137,20 @@ def means_below(
     return tuple(reversed(means))
 
 
+def nodes_in(whole: Spelling, part: Spelling) -> tuple[np.ndarray, ...]:
+    """For each level, which node of `whole` each node of `part` is: a trie of fewer items."""
+    found = []
+    for level in range(len(part.codes)):
+        first = np.arange(len(part.codes[level]))
+        for children in part.children[level + 1 :]:
+            first = children[first]
+        node = whole.leaf[np.maximum(part.item[np.minimum(first, len(part.item) - 1)], 0)]
+        for children in reversed(whole.children[level + 1 :]):
+            node = np.searchsorted(children, node, side="right") - 1
+        found.append(node)
+    return tuple(found)
+
+
 def _sums(values: np.ndarray, begin: np.ndarray, length: int) -> np.ndarray:
     """The sum of the rows of each run, the last one to the end, and nought behind them."""
     found = np.zeros((length, *values.shape[1:]), values.dtype)

@@ -2,7 +2,7 @@
 
 from genrec.decoding.beam import Sampling, beam_search, unconstrained_beam_search
 from genrec.decoding.filters import Filters
-from genrec.decoding.lists import ListsWriter, named_lists
+from genrec.decoding.lists import ListsWriter
 from genrec.decoding.recommender import Options, Recommender
 from genrec.decoding.resolver import Resolver, order_within
 
@@ -14,7 +14,6 @@ __all__ = [
     "Resolver",
     "Sampling",
     "beam_search",
-    "named_lists",
     "order_within",
     "unconstrained_beam_search",
 ]

@@ -70,7 +70,7 @@ def beam_search(
     marks = marked_nodes(trie, filters)
     search = _Search(model, encoded, beam, normalise, sampling)
     scored = len(model.codes) if scored is None else scored
-    node = jnp.zeros((len(encoded.states), 1), jnp.int32)
+    node = jnp.zeros((encoded.states.shape[0], 1), jnp.int32)
     for level in range(trie.levels):
         children = children_of(trie, level, node)
         allowed = children.there & _permitted(children, node, marks[level], filters)
@@ -83,7 +83,7 @@ def beam_search(
         else:
             chosen = search.spread(allowed)
         # A beam without a code to go on with must not come back to life one level below.
-        child = children.node.reshape(len(node), -1)
+        child = children.node.reshape(node.shape[0], -1)
         child = jnp.take_along_axis(child, chosen, axis=1, mode="clip")
         node = jnp.where(jnp.isneginf(search.rank), -1, child)
     items, scores = jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1), search.score
@@ -157,7 +157,7 @@ class _Search:
         self._normalise, self._sampling = normalise, sampling
         self._memory = model.remember(encoded.states)
         self._past: list = []
-        self.score = self.rank = jnp.zeros((len(encoded.states), 1), jnp.float32)
+        self.score = self.rank = jnp.zeros((encoded.states.shape[0], 1), jnp.float32)
         self._tempered = self.score
         self.codes: list[Int[Array, "B M"]] = []
 

@@ -32,9 +32,9 @@ class Filters(NamedTuple):
 def permitted_items(filters: Filters, trie: Trie, count: int) -> Bool[Array, "B N"]:
     """Whether each request may get each of the catalogue's `count` items."""
     items, allow = jnp.asarray(filters.items), jnp.asarray(filters.allow)
-    row = jnp.arange(len(items))[:, None]
+    row = jnp.arange(items.shape[0])[:, None]
     # Below 0 nothing is named; JAX would count that from the end.
-    named = jnp.zeros((len(items), count), bool)
+    named = jnp.zeros((items.shape[0], count), bool)
     named = named.at[row, jnp.where(items >= 0, items, count)].set(True, mode="drop")
     return (named == allow[:, None]) & (trie.leaf[None, :count] < trie.item.shape[0])
 

@@ -12,15 +12,6 @@ import pyarrow.parquet as pq
 from genrec.files import replacing
 
 
-def named_lists(
-    item_ids: list[str], items: np.ndarray, scores: np.ndarray
-) -> tuple[list[list[str]], list[list[float]]]:
-    """Item ids and scores without padding, from item indices (B, k), -1 being none, and scores."""
-    lengths = (items >= 0).sum(axis=1).tolist()
-    names = [[item_ids[i] for i in row[:n]] for row, n in zip(items.tolist(), lengths, strict=True)]
-    return names, [row[:n] for row, n in zip(scores.tolist(), lengths, strict=True)]
-
-
 class ListsWriter:
     """Writes ranked lists as Parquet, some users at a time; a context manager.
 

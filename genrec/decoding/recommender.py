@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from genrec.core.batches import batches, filter_table, no_lists
 from genrec.core.histories import Histories
-from genrec.core.inputs import Catalogue, Inputs, lay_out
+from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding.beam import Normalise, Sampling
 from genrec.decoding.filters import Filters
 from genrec.decoding.search import (
@@ -69,6 +70,9 @@ class Recommender:
         places: int (N,), the rank of each item among those of the same codes, where codes may be
             shared; else the last code is taken for one that tells items of the same codes apart.
         progress_name: shows progress under this name; None shows none.
+
+    Attributes:
+        spelt: int (N, L or L + 1), the codes that lead to each item in the trie.
     """
 
     def __init__(
@@ -88,13 +92,13 @@ class Recommender:
         self.progress_name = progress_name
         self._drawn = 0
         codes = np.asarray(catalogue.codes)
-        self._codes = codes
+        self.spelt = codes
         if places is not None:
-            self._codes = np.column_stack([codes, places])
+            self.spelt = np.column_stack([codes, places])
         self._unseen = np.zeros(0, np.int64)
         if catalogue.seen is not None:
             self._unseen = np.flatnonzero(~np.asarray(catalogue.seen))
-        self._whole = build_trie(self._codes)
+        self._whole = build_trie(self.spelt)
         self._spell(np.arange(len(codes)))
 
     def only(self, allowed: np.ndarray) -> "Recommender":
@@ -125,10 +129,10 @@ class Recommender:
             usual, new = new, usual
         self.trie, self._unseen_trie = self._whole, None
         self._prepared = None
-        if len(usual) < len(self._codes):
-            self.trie = build_trie(self._codes, usual, like=self._whole)
+        if len(usual) < len(self.spelt):
+            self.trie = build_trie(self.spelt, usual, like=self._whole)
         if len(new):
-            self._unseen_trie = build_trie(self._codes, new, like=self._whole)
+            self._unseen_trie = build_trie(self.spelt, new, like=self._whole)
 
     def __call__(
         self,
@@ -205,7 +209,7 @@ class Recommender:
                 self.trie,
                 self.catalogue,
                 read,
-                _filters(histories, rows, size, exclude_history, block, allow),
+                Filters(*filter_table(histories, rows, size, exclude_history, block, allow)),
                 self._sampling(rows, size),
                 fusion,
                 unseen,
@@ -214,12 +218,12 @@ class Recommender:
                 normalise=options.normalise,
             )
             for name, (best, score) in found.items():
-                items, scores = lists.setdefault(name, _no_lists(len(histories), k))
+                items, scores = lists.setdefault(name, no_lists(len(histories), k))
                 width = min(k, best.shape[1])
                 items[rows, :width] = np.asarray(best)[: len(rows), :width]
                 scores[rows, :width] = np.asarray(score)[: len(rows), :width]
         self._drawn += len(histories)
-        return lists or {"whole": _no_lists(0, k)}
+        return lists or {"whole": no_lists(0, k)}
 
     def _of_items(self) -> tuple[jax.Array | None, Means | None, Means | None]:
         """What the parameters make of the items: their vectors, and the means in either trie.
@@ -282,69 +286,11 @@ class Recommender:
         return Sampling(np.array(each, np.float32), seeds)
 
     def _batches(self, histories: Histories) -> Iterator[tuple[np.ndarray, Inputs]]:
-        """Which histories are searched together, and what is read of them.
-
-        Histories of like lengths share a batch, so that short ones do not pay for long ones.
-        """
-        if len(histories) and histories.lengths.min() == 0:
-            raise ValueError("a history without items has nothing to go on")
-        lengths = np.minimum(histories.lengths, self.max_history)
-        order = np.argsort(lengths, kind="stable")
-        size = min(self.options.batch_size, _round_up(len(order), smallest=1))
-        shown = self.progress_name is not None and len(order) > 0
+        """What `batches` says, with progress."""
+        shown = self.progress_name is not None and len(histories) > 0
         name = self.progress_name or ""
-        with progress(name, len(order), "user") if shown else contextlib.nullcontext() as bar:
-            for first in range(0, len(order), size):
-                rows = order[first : first + size]
-                width = min(_round_up(int(lengths[rows].max())), self.max_history)
-                yield rows, self._read(histories, rows, (size, width))
+        with progress(name, len(histories), "user") if shown else contextlib.nullcontext() as bar:
+            for rows, read in batches(histories, self.max_history, self.options.batch_size):
+                yield rows, read
                 if bar is not None:
                     bar.advance(len(rows))
-
-    def _read(self, histories: Histories, rows: np.ndarray, shape: tuple[int, int]) -> Inputs:
-        """The last items of some histories, a row each, and empty rows behind them."""
-        stops = histories.stops[rows]
-        starts = np.maximum(histories.starts[rows], stops - self.max_history)
-        row, nought = np.arange(len(rows)), np.zeros(len(rows), np.int64)
-        inputs, _ = lay_out(histories, starts, stops, row, nought, nought, shape)
-        users = None
-        if histories.users is not None:
-            users = np.zeros(shape[0], np.uint32)
-            users[: len(rows)] = histories.users[rows]
-        return inputs._replace(users=users)
-
-
-def _no_lists(count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full((count, k), -1, np.int32), np.full((count, k), -np.inf, np.float32)
-
-
-def _filters(
-    histories: Histories,
-    rows: np.ndarray,
-    size: int,
-    exclude_history: bool,
-    block: Sequence[np.ndarray] | None,
-    allow: Sequence[np.ndarray | None] | None,
-) -> Filters:
-    """The filters of the histories in `rows`; `size` requests in all, the last ones without any."""
-    named = []
-    allows = np.zeros(size, bool)
-    for place, row in enumerate(rows.tolist()):
-        parts = [histories[row]] if exclude_history else []
-        parts += [] if block is None else [block[row]]
-        items = np.concatenate([np.zeros(0, np.int32), *parts])
-        only = None if allow is None else allow[row]
-        if only is not None:
-            allows[place] = True
-            items = np.setdiff1d(only, items)
-        named.append(items)
-    widest = max(map(len, named), default=1)
-    table = np.full((size, _round_up(max(widest, 1))), -1, np.int32)
-    for place, items in enumerate(named):
-        table[place, : len(items)] = items
-    return Filters(table, allows)
-
-
-def _round_up(length: int, smallest: int = 8) -> int:
-    """The next power of two: few shapes, so few compilations."""
-    return max(smallest, 1 << max(0, length - 1).bit_length())

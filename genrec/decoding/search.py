@@ -51,10 +51,13 @@ class Fusion(NamedTuple):
     Attributes:
         share: float32 scalar in 0…1, the dense head's share of the score; None leaves all to it.
         vectors: (N, D), what the model makes of every item.
+        count: int32 scalar, how many of them are items; what comes after these is nothing. None if
+            all are.
     """
 
     share: Float[Array, ""] | None
     vectors: Float[Array, "N D"]
+    count: Int[Array, ""] | None = None
 
 
 class Unseen(NamedTuple):
@@ -116,7 +119,7 @@ def search(
     """
     model = structure.model(params)
     encoded = model.encode(histories, catalogue, every_position=False)
-    dense = None if fusion is None else dense_scores(model, encoded, fusion.vectors)
+    dense = None if fusion is None else dense_scores(model, encoded, fusion.vectors, fusion.count)
     if fusion is not None and fusion.share is None:
         assert dense is not None
         permitted = permitted_items(filters, trie, dense.shape[1])
@@ -203,16 +206,22 @@ def means_in(
 
 
 def dense_scores(
-    model: EncoderDecoder, encoded: Encoded, vectors: Float[Array, "N D"]
+    model: EncoderDecoder,
+    encoded: Encoded,
+    vectors: Float[Array, "N D"],
+    count: Int[Array, ""] | None = None,
 ) -> Float[Array, "B N"]:
-    """The dense head's log-probability of every item after each history.
+    """The dense head's log-probability of every item after each history; see `Fusion`.
 
     Raises ValueError where the model has no dense head.
     """
     if encoded.start is None:
         raise ValueError("a model with a bidirectional encoder has no dense head")
     scores = model.with_repeats(model.score_vectors(encoded.start, vectors), encoded)
-    return jax.nn.log_softmax(scores[:, 0])
+    scores = scores[:, 0]
+    if count is not None:
+        scores = jnp.where(jnp.arange(vectors.shape[0]) < count, scores, -jnp.inf)
+    return jax.nn.log_softmax(scores)
 
 
 def _with_dense_candidates(
@@ -227,7 +236,7 @@ def _with_dense_candidates(
     means: Means | None,
 ) -> tuple[Int[Array, "B C"], Float[Array, "B C"]]:
     """The beams' items and as many others that the dense head prefers, with the decoder's score."""
-    row, count = jnp.arange(len(items))[:, None], dense.shape[1]
+    row, count = jnp.arange(items.shape[0])[:, None], dense.shape[1]
     found = jnp.where(items >= 0, items, count)
     others = jnp.where(permitted, dense, -jnp.inf).at[row, found].set(-jnp.inf, mode="drop")
     preference, more = jax.lax.top_k(others, min(items.shape[1], count))

@@ -213,10 +213,10 @@ class EncoderDecoder(nnx.Module):
             segments = jnp.repeat(segments, len(self.codes), axis=1)
         if self.user is not None:
             known = inputs.users is not None
-            users = jnp.asarray(inputs.users if known else jnp.zeros(len(items), jnp.uint32))
+            users = jnp.asarray(inputs.users if known else jnp.zeros(items.shape[0], jnp.uint32))
             token = self.user((users % self.user.num_embeddings).astype(jnp.int32)[:, None])
             # Of no segment, a token is seen by nobody: an unknown user goes without.
-            segment = segments[:, :1] if known else jnp.full((len(items), 1), -2)
+            segment = segments[:, :1] if known else jnp.full((items.shape[0], 1), -2)
             x = jnp.concatenate([token, x], axis=1)
             segments = jnp.concatenate([segment, segments], axis=1)
         return x, segments
@@ -225,6 +225,8 @@ class EncoderDecoder(nnx.Module):
         self, items: Int[Array, "*shape"], catalogue: Catalogue
     ) -> Float[Array, "*shape D"]:
         """One vector for each item: the sum over its codes and what else the model knows of it."""
+        if catalogue.vectors is not None:
+            return jnp.asarray(catalogue.vectors)[items]
         codes = jnp.asarray(catalogue.codes)[items]
         x = sum(table(codes[..., level]) for level, table in enumerate(self.codes))
         if self.item is not None:

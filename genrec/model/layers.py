@@ -5,6 +5,7 @@ C channels of a head, Q queries, S keys.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -188,8 +189,11 @@ class RelativePositions(nnx.Module):
         self.bidirectional = bidirectional
         self.bias = nnx.Embed(self.buckets, heads, embedding_init=zeros, rngs=rngs)
 
-    def __call__(self, length: int) -> Float[Array, "1 H T T"]:
-        """The bias of query position q for key position s; in a causal encoder only for s ≤ q."""
+    def __call__(self, length: Any) -> Float[Array, "1 H T T"]:
+        """The bias of query position q for key position s; in a causal encoder only for s ≤ q.
+
+        `length` is an int, or a dimension that stays open while a program is exported.
+        """
         position = jnp.arange(length)
         ahead = position[None, :] - position[:, None]
         if not self.bidirectional:

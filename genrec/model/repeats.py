@@ -41,7 +41,10 @@ def with_repeats(
 ) -> Float[Array, "B Q E"]:
     """Adds a query's weight to the scores of what it had; `column` is where these stand."""
     there = had.mask & (had.items >= 0)[:, None, :]
-    row, query = jnp.arange(len(scores))[:, None, None], jnp.arange(scores.shape[1])[None, :, None]
+    row, query = (
+        jnp.arange(scores.shape[0])[:, None, None],
+        jnp.arange(scores.shape[1])[None, :, None],
+    )
     more = jnp.where(there, weight[:, :, None], 0.0)
     return scores.at[row, query, column[:, None, :]].add(more, mode="drop")
 

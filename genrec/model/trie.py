@@ -123,7 +123,7 @@ def means_below(
     total, means = weight[:, None] * vectors[item], []
     for level in range(trie.levels - 1, 0, -1):
         means.append(total / jnp.where(weight > 0, weight, 1.0)[:, None])
-        node = jnp.arange(len(weight), dtype=jnp.int32)
+        node = jnp.arange(weight.shape[0], dtype=jnp.int32)
         parent = jnp.searchsorted(trie.children[level], node, side="right") - 1
         count = trie.codes[level - 1].shape[0]
         total, weight = (jax.ops.segment_sum(x, parent, count) for x in (total, weight))

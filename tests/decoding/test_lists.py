@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.decoding import ListsWriter, named_lists
+from genrec.core.answering import named_lists
+from genrec.decoding import ListsWriter
 
 IDS = [f"id{n}" for n in range(9)]
 CODES = np.stack([np.arange(9) // 3, np.arange(9) % 3], axis=1)

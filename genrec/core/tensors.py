@@ -1,0 +1,73 @@
+"""Arrays by name in one file: the safetensors format, which any reader of it reads.
+
+https://github.com/huggingface/safetensors: eight bytes with the length of a header, the header in
+JSON (for each array its type, shape and place), and the arrays. Nothing in it can be run.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from genrec.errors import UserError
+from genrec.files import replacing
+
+_TYPES = {
+    "BOOL": np.dtype(bool),
+    "U8": np.dtype("<u1"),
+    "U16": np.dtype("<u2"),
+    "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
+    "BF16": np.dtype(jnp.bfloat16),
+    "F32": np.dtype("<f4"),
+}
+_NAMES = {kind: name for name, kind in _TYPES.items()}
+_LONGEST_HEADER = 100_000_000
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays of the types above; KeyError for another type."""
+    header, end = {}, 0
+    for name, array in tensors.items():
+        begin, end = end, end + array.nbytes
+        kind = _NAMES[array.dtype]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in tensors.values():
+            file.write(np.ascontiguousarray(array).tobytes())
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name.
+
+    Raises:
+        UserError: it is no such file, or its header does not fit its contents.
+    """
+    try:
+        contents = path.read_bytes()
+        length = int.from_bytes(contents[:8], "little")
+        if len(contents) < 8 or length > min(_LONGEST_HEADER, len(contents) - 8):
+            raise ValueError("the header is longer than the file")
+        header = json.loads(contents[8 : 8 + length])
+        header.pop("__metadata__", None)
+        found, place = {}, 0
+        for name, told in header.items():
+            kind, shape = _TYPES[told["dtype"]], tuple(told["shape"])
+            begin, end = told["data_offsets"]
+            if begin != place or end - begin != kind.itemsize * math.prod(shape):
+                raise ValueError(f"{name} is not where the header says")
+            start = 8 + length + begin
+            found[name] = np.frombuffer(contents, kind, math.prod(shape), start).reshape(shape)
+            place = end
+        if 8 + length + place != len(contents):
+            raise ValueError("there is more in it than the header says")
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read: {reason}") from error

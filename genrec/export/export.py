@@ -1,0 +1,131 @@
+"""Writing a bundle."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from genrec.assembly import builder, catalogue_of, options
+from genrec.bundle import FORMAT, SCHEMA, manifest_text, program_name, state_of
+from genrec.core.spelling import spell
+from genrec.core.tensors import write_tensors
+from genrec.decoding.search import Structure, item_vectors
+from genrec.errors import UserError
+from genrec.export.program import PLATFORMS, export_program, flat
+from genrec.files import read_json, replacing, sha256
+from genrec.manifest import provenance
+from genrec.recommend import LoadedRun
+
+NAMED = (64, 512, 4096)
+"""How many items a request may name; a program for each."""
+_IN_VECTORS = ("item.", "content.")
+
+
+def export_bundle(
+    run: LoadedRun,
+    out: Path,
+    *,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    room: float = 0.25,
+) -> dict[str, Any]:
+    """Writes a bundle, in place of one that is there.
+
+    Args:
+        run: whose recommendations it is to give, of the items that it may recommend.
+        dtype: of weights and computations; None for the run's own.
+        room: the share of items that may come later, beside those that there are.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: the run draws lists at random or has a share for new items; or `out` holds
+            something else.
+    """
+    how = options(run.config)
+    if how.temperature is not None or how.unseen_share:
+        raise UserError(
+            "a bundle takes the best items of all: leave out decoding.temperature and "
+            "decoding.unseen_share"
+        )
+    if out.exists() and not (out / "manifest.json").is_file() and any(out.iterdir()):
+        raise UserError(f"{out} holds something else: choose a new folder with --out")
+    model = run.config.model
+    if dtype is not None:
+        model = dataclasses.replace(model, dtype=dtype)
+    catalogue = catalogue_of(run.config, run.items)
+    build = builder(model, catalogue, run.items.ids.codebook_sizes, trained=run.items.trained)
+    graph = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
+    store = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
+    params = run.recommender.params
+    counts = run.dataset.training().counts(run.dataset.num_items)
+    codes = run.recommender.spelt
+    tables = {
+        "codes": codes.astype(np.int32),
+        "counts": counts,
+        "seen": counts > 0,
+        "open": np.asarray(run.open_items, np.int32),
+    }
+    if model.tokens == "items":
+        vectors = item_vectors(Structure(graph), params, jax.tree.map(jnp.asarray, catalogue))
+        tables["vectors"] = np.asarray(vectors.astype(store))
+    every = flat(params)
+    unread = {name: value.shape for name, value in every.items() if name.startswith(_IN_VECTORS)}
+    weights = {name: value.astype(store) for name, value in every.items() if name not in unread}
+    whole = spell(codes, room=room)
+    state = state_of(tables, weights, whole, tables["open"], look_ahead=model.look_ahead)
+    manifest = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "answers": {
+            "beam": how.beam,
+            "batch_size": how.batch_size,
+            "max_history": model.max_history,
+            "unknown_items": run.config.decoding.unknown_items,
+            "users": model.user_tokens > 0,
+            "look_ahead": model.look_ahead,
+            "named": list(NAMED),
+            "shapes": dataclasses.asdict(whole.shapes),
+        },
+        "platforms": list(PLATFORMS),
+        "items": len(codes),
+        "provenance": provenance(),
+    }
+    with replacing(out) as folder:
+        (folder / "programs").mkdir(parents=True)
+        for named in NAMED:
+            for users in (False, True)[: 1 + (model.user_tokens > 0)]:
+                program = export_program(
+                    graph,
+                    how,
+                    state,
+                    whole.fan_out,
+                    levels=catalogue.codes.shape[1],
+                    unread=unread,
+                    named=named,
+                    users=users,
+                )
+                (folder / program_name(named, users)).write_bytes(program)
+        write_tensors(folder / "weights.safetensors", weights)
+        write_tensors(folder / "items.safetensors", tables)
+        names = {"item_id": run.item_ids, "title": run.dataset.titles}
+        text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
+        (folder / "items.json").write_text(text, encoding="utf-8")
+        manifest["config"] = dataclasses.asdict(run.config)
+        metrics = run.folder / "metrics.json"
+        manifest["metrics"] = read_json(metrics) if metrics.exists() else None
+        manifest["files"] = {
+            file.relative_to(folder).as_posix(): {
+                "sha256": sha256(file),
+                "bytes": file.stat().st_size,
+            }
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        }
+        (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
+    return manifest

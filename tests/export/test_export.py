@@ -1,0 +1,255 @@
+"""A bundle answers as its run does, in a process that has neither the model's code nor Flax."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from small_run import ITEMS
+
+import genrec
+from genrec.bundle import manifest_text
+from genrec.config import DecodingConfig
+from genrec.core.answering import Requests
+from genrec.errors import UserError
+from genrec.export import export_bundle
+from genrec.recommend import load_run
+
+IDS = [f"i{n:03}" for n in range(ITEMS)]
+RECIPES = {
+    "codes": [],
+    "fused": [
+        *("model.item_head=true", "model.content=true", "model.look_ahead=true"),
+        *("model.repeats=true", "model.time_gaps=true", "decoding.dense_share=0.5"),
+        "tokenizer.collisions=none",
+    ],
+    "sasrec": [
+        *("model.codes=false", "model.item_head=true", "decoding.dense_share=1.0"),
+    ],
+    "tiger": [
+        *("model.tokens=codes", "model.encoder=bidirectional", "model.user_tokens=7"),
+        *("model.item_embedding=false", "model.item_head=false", "training.row_length=64"),
+    ],
+}
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def pair(request, tiny_run, tmp_path_factory):
+    """A run of every recipe, and its bundle."""
+    folder = tiny_run
+    if RECIPES[request.param]:
+        folder = tmp_path_factory.mktemp(request.param) / "run"
+        config = genrec.load_config(tiny_run / "config.yaml", *RECIPES[request.param])
+        genrec.run(config, folder)
+    run = load_run(folder)
+    bundle = tmp_path_factory.mktemp(request.param) / "bundle"
+    export_bundle(run, bundle)
+    return run, bundle
+
+
+def same(found, expected):
+    assert found[0] == expected[0]
+    for points, wanted in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(points, wanted, atol=1e-5)
+
+
+def drawn(count, most, seed):
+    rng = np.random.default_rng(seed)
+    return [rng.choice(IDS, rng.integers(1, most + 1)).tolist() for _ in range(count)]
+
+
+def test_lists_are_those_of_the_run(pair):
+    run, folder = pair
+    bundle = genrec.load_bundle(folder)
+    histories = drawn(9, 20, seed=0)
+    requests: list[dict[str, Any]] = [
+        {},
+        {"exclude_history": False, "k": 20},
+        {"block": drawn(9, 5, 1), "allow": [None, *drawn(8, 15, 2)], "k": 3},
+        {"user_ids": [f"u{n}" for n in range(9)]},
+        {"timestamps": [[1000 * n for n in range(len(row))] for row in histories]},
+    ]
+    for how in requests:
+        same(bundle.recommend(histories, **how), run.recommend(histories, **how))
+    for history in ([], ["Film 3", "film 7"]):
+        same(bundle.recommend([history]), run.recommend([history]))
+    part = bundle.restricted(allow=IDS[5:25], block=["Film 9"])
+    expected = run.restricted(allow=IDS[5:25], block=["Film 9"])
+    same(part.recommend(histories), expected.recommend(histories))
+    # What `restricted` made left the whole as it was.
+    same(bundle.recommend(histories[:2]), run.recommend(histories[:2]))
+
+
+@pytest.mark.parametrize("pair", ["fused"], indirect=True)
+def test_the_program_is_for_any_catalogue_that_fits(pair, tmp_path, caplog):
+    """Fewer items need no new compilation."""
+    _, folder = pair
+    bundle = genrec.load_bundle(folder)
+    bundle.recommend([["i001", "i002"]])
+    with jax.log_compiles():
+        bundle.restricted(allow=IDS[3:9]).recommend([["i004", "i002"]], k=4)
+    assert not [each for each in caplog.messages if "recommend" in each and "ompil" in each]
+
+
+@pytest.mark.parametrize("pair", ["codes"], indirect=True)
+def test_items_that_went_and_came(pair, tmp_path):
+    from genrec.pipeline import config_of
+    from genrec.upkeep import append_items, remove_items
+
+    run, _ = pair
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    config = config_of(folder)
+    (tmp_path / "new.csv").write_text("item_id,title,genre\nn1,New film,genre2\nn2,Newer,genre3\n")
+    append_items(config, folder, tmp_path / "new.csv")
+    remove_items(config, folder, ["i003", "Film 4"])
+    changed = load_run(folder)
+    export_bundle(changed, tmp_path / "bundle")
+    bundle = genrec.load_bundle(tmp_path / "bundle")
+    histories = [["n1", "i001"], ["i003", "i009"], ["Newer"]]
+    found = bundle.recommend(histories, k=20)
+    same(found, changed.recommend(histories, k=20))
+    assert not {"i003", "i004"} & {item for row in found[0] for item in row}
+
+
+BLOCKER = """
+import sys
+from importlib.machinery import PathFinder
+allowed = {"genrec", "jax", "jaxlib", "numpy", "faiss", "ml_dtypes", "opt_einsum", "scipy",
+           "flatbuffers"}
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path)
+        installed = spec and spec.origin and "site-packages" in spec.origin
+        if installed and name.split(".")[0] not in allowed:
+            raise ImportError(name)
+sys.meta_path.insert(0, Finder())
+import json, genrec
+bundle = genrec.load_bundle(sys.argv[1])
+print(json.dumps(bundle.recommend([["i001", "Film 7"], ["i003"]], k=10)))
+"""
+
+
+@pytest.mark.parametrize("pair", ["fused"], indirect=True)
+def test_a_fresh_process_needs_neither_flax_nor_the_models_code(pair):
+    run, folder = pair
+    command = [sys.executable, "-c", BLOCKER, str(folder)]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    expected = run.recommend([["i001", "Film 7"], ["i003"]], k=10)
+    same(json.loads(answer.stdout), expected)
+
+
+@pytest.mark.parametrize("pair", ["fused"], indirect=True)
+def test_bfloat16_is_about_the_same_and_half_the_size(pair, tmp_path):
+    run, folder = pair
+    export_bundle(run, tmp_path / "half", dtype="bfloat16")
+    sizes = [(each / "weights.safetensors").stat().st_size for each in (folder, tmp_path / "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    histories = drawn(9, 12, seed=3)
+    _, scores = genrec.load_bundle(tmp_path / "half").recommend(histories, k=5)
+    np.testing.assert_allclose(scores, run.recommend(histories, k=5)[1], atol=0.1)
+
+
+@pytest.mark.parametrize("pair", ["codes"], indirect=True)
+def test_every_changed_byte_is_noticed(pair, tmp_path):
+    _, folder = pair
+    folder = shutil.copytree(folder, tmp_path / "bundle")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    rng = random.Random(0)
+    for _ in range(300):
+        path = rng.choice(files)
+        before = path.read_bytes()
+        after = bytearray(before)
+        after[rng.randrange(len(after))] ^= 1 << rng.randrange(8)
+        path.write_bytes(after)
+        with pytest.raises(UserError):
+            genrec.load_bundle(folder)
+        path.write_bytes(before)
+    genrec.load_bundle(folder)
+
+
+@pytest.mark.parametrize("pair", ["codes"], indirect=True)
+@pytest.mark.parametrize(
+    ("how", "complaint"),
+    [
+        ({"schema": 99}, "was made by a newer genrec"),
+        ({"format": "other"}, "it is not that of a bundle"),
+        ({"files": {"../secret": {"sha256": "x"}}}, "names a file outside of the bundle"),
+        ({"files": {"/etc/passwd": {"sha256": "x"}}}, "names a file outside of the bundle"),
+        ({"files": {"gone.bin": {"sha256": "x"}}}, r"gone.bin is missing"),
+    ],
+)
+def test_bundles_that_are_not_read(pair, tmp_path, how, complaint):
+    _, folder = pair
+    folder = shutil.copytree(folder, tmp_path / "bundle")
+    manifest = json.loads((folder / "manifest.json").read_text()) | how
+    (folder / "manifest.json").write_text(manifest_text(manifest))
+    with pytest.raises(UserError, match=complaint):
+        genrec.load_bundle(folder)
+
+
+def test_a_folder_that_is_no_bundle(tmp_path):
+    with pytest.raises(UserError, match=r"manifest.json cannot be read as a bundle's manifest"):
+        genrec.load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("pair", ["codes"], indirect=True)
+def test_too_many_named_items_are_refused(pair):
+    _, folder = pair
+    bundle = genrec.load_bundle(folder)
+    known = bundle.known(Requests(None, [["i001"] * 5000]))
+    with pytest.raises(UserError, match="names 5,000 items to block or allow, its history includ"):
+        bundle.recommend_items(known)
+
+
+@pytest.mark.parametrize("pair", ["codes"], indirect=True)
+def test_what_is_not_exported(pair, tmp_path):
+    run, _ = pair
+    for how in (
+        DecodingConfig(beam=20, temperature=(1.0,)),
+        DecodingConfig(beam=20, unseen_share=0.2),
+    ):
+        with pytest.raises(UserError, match=r"leave out decoding\.temperature"):
+            export_bundle(load_run(run.folder, how), tmp_path / "x")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds something else"):
+        export_bundle(run, tmp_path / "other")
+    assert (tmp_path / "other" / "mine.txt").exists()
+
+
+def test_the_command(command, tiny_run, tmp_path):
+    (tmp_path / "some.txt").write_text("\n".join(IDS[:20]))
+    out = str(tmp_path / "bundle")
+    shown, complaints = command(
+        "export", str(tiny_run), "--out", out, "--allow", str(tmp_path / "some.txt")
+    )
+    assert complaints == []
+    assert "40 items, 0." in shown
+    ids, _ = genrec.load_bundle(out).recommend([["i030"]], k=20)
+    assert set(ids[0]) <= set(IDS[:20])
+    # In place of the one that is there.
+    command("export", str(tiny_run), "--out", out, "--decoding.beam", "5")
+    with pytest.raises(UserError, match="between 1 and the beam width, 5"):
+        genrec.load_bundle(out).recommend([["i030"]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["{tmp}"], "is not a run: make one with `genrec run CONFIG`"),
+        (["{run}", "--room", "-1"], "--room must not be below 0"),
+        (["{run}", "--dtype", "int8"], "dtype"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(command, tiny_run, tmp_path, arguments, complaint):
+    given = [each.format(run=tiny_run, tmp=tmp_path) for each in arguments]
+    _, complaints = command("export", *given, "--out", str(tmp_path / "b"), status=2)
+    assert len(complaints) == 1
+    assert complaint in complaints[0]
+    assert not (tmp_path / "b").exists()
