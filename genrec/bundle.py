@@ -71,6 +71,9 @@ class Bundle(Answering):
 
     Attributes:
         manifest: as it was written.
+        weights: the model's parameters, by name.
+        programs: what answers, by file.
+        shapes: how large a catalogue the programs are for.
     """
 
     def __init__(
@@ -85,13 +88,13 @@ class Bundle(Answering):
         self._answers: Mapping[str, Any] = manifest["answers"]
         self._item_ids, self._its_titles = names["item_id"], names["title"]
         self._tables = dict(items)
-        self._programs = dict(programs)
-        self._weights = {name: jnp.asarray(value) for name, value in weights.items()}
+        self.programs = dict(programs)
+        self.weights = {name: jnp.asarray(value) for name, value in weights.items()}
         self._compiled: dict[str, Any] = {}  # shared by all that `restricted` makes
         told = self._answers["shapes"]
         codes = tuple((size, kind) for size, kind in told["codes"])
-        self._shapes = Shapes(codes, told["items"], tuple(told["fan_out"]))
-        self._whole = spell(items["codes"], None, self._shapes)
+        self.shapes = Shapes(codes, told["items"], tuple(told["fan_out"]))
+        self._whole = spell(items["codes"], None, self.shapes)
         self._its_open = items["open"]
 
     @property
@@ -129,7 +132,7 @@ class Bundle(Answering):
     def _state(self) -> dict[str, Any]:
         state = state_of(
             self._tables,
-            self._weights,
+            self.weights,
             self._whole,
             self._its_open,
             look_ahead=self._answers["look_ahead"],
@@ -182,7 +185,7 @@ class Bundle(Answering):
         padded[:, :most] = named
         name = program_name(width, users)
         if name not in self._compiled:
-            exported = export.deserialize(bytearray(self._programs[name]))
+            exported = export.deserialize(bytearray(self.programs[name]))
             self._compiled[name] = jax.jit(exported.call)
         return self._compiled[name], padded
 

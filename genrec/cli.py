@@ -133,7 +133,9 @@ def _export(arguments: list[str]) -> None:
     run = load_run(command.run, command.decoding)
     if command.allow is not None:
         run = run.restricted(allow=read_names(command.allow))
-    manifest = export_bundle(run, command.out, dtype=command.dtype, room=command.room)
+    manifest = export_bundle(
+        run, command.out, dtype=command.dtype, room=command.room, update=command.update
+    )
     size = sum(file["bytes"] for file in manifest["files"].values())
     console = Console(highlight=False)
     console.print(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")

@@ -115,6 +115,9 @@ class Export:
     with item_id."""
     room: float = 0.25
     """Share of items that may come later, beside those that there are."""
+    update: bool = False
+    """Put the run's catalogue of now, with items that came (genrec tokenize --append) or went, into
+    a bundle that is there, and change nothing else."""
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
 
 

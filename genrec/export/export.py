@@ -11,8 +11,8 @@ import numpy as np
 from flax import nnx
 
 from genrec.assembly import builder, catalogue_of, options
-from genrec.bundle import FORMAT, SCHEMA, manifest_text, program_name, state_of
-from genrec.core.spelling import spell
+from genrec.bundle import FORMAT, SCHEMA, load_bundle, manifest_text, program_name, state_of
+from genrec.core.spelling import Spelling, spell
 from genrec.core.tensors import write_tensors
 from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
@@ -32,6 +32,7 @@ def export_bundle(
     *,
     dtype: Literal["float32", "bfloat16"] | None = None,
     room: float = 0.25,
+    update: bool = False,
 ) -> dict[str, Any]:
     """Writes a bundle, in place of one that is there.
 
@@ -39,13 +40,14 @@ def export_bundle(
         run: whose recommendations it is to give, of the items that it may recommend.
         dtype: of weights and computations; None for the run's own.
         room: the share of items that may come later, beside those that there are.
+        update: changes the catalogue of a bundle of this run alone, and traces nothing.
 
     Returns:
         The manifest.
 
     Raises:
-        UserError: the run draws lists at random or has a share for new items; or `out` holds
-            something else.
+        UserError: the run draws lists at random or has a share for new items; `out` holds something
+            else; or a bundle to update is of another model, or has no room.
     """
     how = options(run.config)
     if how.temperature is not None or how.unseen_share:
@@ -62,70 +64,107 @@ def export_bundle(
     build = builder(model, catalogue, run.items.ids.codebook_sizes, trained=run.items.trained)
     graph = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
     store = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
-    params = run.recommender.params
-    counts = run.dataset.training().counts(run.dataset.num_items)
-    codes = run.recommender.spelt
-    tables = {
-        "codes": codes.astype(np.int32),
-        "counts": counts,
-        "seen": counts > 0,
-        "open": np.asarray(run.open_items, np.int32),
-    }
-    if model.tokens == "items":
-        vectors = item_vectors(Structure(graph), params, jax.tree.map(jnp.asarray, catalogue))
-        tables["vectors"] = np.asarray(vectors.astype(store))
-    every = flat(params)
+    every = flat(run.recommender.params)
     unread = {name: value.shape for name, value in every.items() if name.startswith(_IN_VECTORS)}
     weights = {name: value.astype(store) for name, value in every.items() if name not in unread}
-    whole = spell(codes, room=room)
-    state = state_of(tables, weights, whole, tables["open"], look_ahead=model.look_ahead)
+    tables = _tables(run)
+    if model.tokens == "items":
+        known = jax.tree.map(jnp.asarray, catalogue)
+        vectors = item_vectors(Structure(graph), run.recommender.params, known)
+        tables["vectors"] = np.asarray(vectors.astype(store))
+    answers = {
+        "beam": how.beam,
+        "batch_size": how.batch_size,
+        "normalise": how.normalise,
+        "dense_share": how.dense_share,
+        "max_history": model.max_history,
+        "unknown_items": run.config.decoding.unknown_items,
+        "dtype": model.dtype,
+        "users": model.user_tokens > 0,
+        "look_ahead": model.look_ahead,
+        "named": list(NAMED),
+    }
+    if update:
+        whole, programs = _kept(out, answers, weights, tables["codes"])
+    else:
+        whole = spell(tables["codes"], room=room)
+        state = state_of(tables, weights, whole, tables["open"], look_ahead=model.look_ahead)
+        programs = {
+            program_name(named, users): export_program(
+                graph,
+                how,
+                state,
+                whole.fan_out,
+                levels=catalogue.codes.shape[1],
+                unread=unread,
+                named=named,
+                users=users,
+            )
+            for named in NAMED
+            for users in (False, True)[: 1 + answers["users"]]
+        }
+    metrics = run.folder / "metrics.json"
     manifest = {
         "format": FORMAT,
         "schema": SCHEMA,
-        "answers": {
-            "beam": how.beam,
-            "batch_size": how.batch_size,
-            "max_history": model.max_history,
-            "unknown_items": run.config.decoding.unknown_items,
-            "users": model.user_tokens > 0,
-            "look_ahead": model.look_ahead,
-            "named": list(NAMED),
-            "shapes": dataclasses.asdict(whole.shapes),
-        },
+        "items": len(tables["codes"]),
+        "answers": answers | {"shapes": dataclasses.asdict(whole.shapes)},
         "platforms": list(PLATFORMS),
-        "items": len(codes),
         "provenance": provenance(),
+        "metrics": read_json(metrics) if metrics.exists() else None,
+        "config": dataclasses.asdict(run.config),
     }
     with replacing(out) as folder:
         (folder / "programs").mkdir(parents=True)
-        for named in NAMED:
-            for users in (False, True)[: 1 + (model.user_tokens > 0)]:
-                program = export_program(
-                    graph,
-                    how,
-                    state,
-                    whole.fan_out,
-                    levels=catalogue.codes.shape[1],
-                    unread=unread,
-                    named=named,
-                    users=users,
-                )
-                (folder / program_name(named, users)).write_bytes(program)
+        for name, program in programs.items():
+            (folder / name).write_bytes(program)
         write_tensors(folder / "weights.safetensors", weights)
         write_tensors(folder / "items.safetensors", tables)
         names = {"item_id": run.item_ids, "title": run.dataset.titles}
         text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
         (folder / "items.json").write_text(text, encoding="utf-8")
-        manifest["config"] = dataclasses.asdict(run.config)
-        metrics = run.folder / "metrics.json"
-        manifest["metrics"] = read_json(metrics) if metrics.exists() else None
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
         manifest["files"] = {
             file.relative_to(folder).as_posix(): {
                 "sha256": sha256(file),
                 "bytes": file.stat().st_size,
             }
-            for file in sorted(folder.rglob("*"))
-            if file.is_file()
+            for file in files
         }
         (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
     return manifest
+
+
+def _tables(run: LoadedRun) -> dict[str, np.ndarray]:
+    """The arrays of items.safetensors, but for the vectors."""
+    counts = run.dataset.training().counts(run.dataset.num_items)
+    return {
+        "codes": run.recommender.spelt.astype(np.int32),
+        "counts": counts,
+        "seen": counts > 0,
+        "open": np.asarray(run.open_items, np.int32),
+    }
+
+
+def _kept(
+    out: Path, answers: dict[str, Any], weights: dict[str, np.ndarray], codes: np.ndarray
+) -> tuple[Spelling, dict[str, bytes]]:
+    """How all items are spelt in a bundle that is there, and its programs."""
+    before = load_bundle(out)
+    differing = [name for name in answers if answers[name] != before.manifest["answers"][name]]
+    if differing:
+        raise UserError(
+            f"{out} was made with another {', '.join(differing)}: export without --update"
+        )
+    there = before.weights
+    same = there.keys() == weights.keys() and all(
+        np.array_equal(there[name], weights[name]) for name in weights
+    )
+    if not same:
+        raise UserError(f"{out} was made from another model: export without --update")
+    try:
+        return spell(codes, None, before.shapes), before.programs
+    except ValueError as error:
+        raise UserError(
+            f"{out} has no room for {len(codes):,} items: export without --update"
+        ) from error

@@ -101,19 +101,57 @@ def test_items_that_went_and_came(pair, tmp_path):
     from genrec.pipeline import config_of
     from genrec.upkeep import append_items, remove_items
 
-    run, _ = pair
+    run, old = pair
     folder = shutil.copytree(run.folder, tmp_path / "run")
     config = config_of(folder)
     (tmp_path / "new.csv").write_text("item_id,title,genre\nn1,New film,genre2\nn2,Newer,genre3\n")
     append_items(config, folder, tmp_path / "new.csv")
     remove_items(config, folder, ["i003", "Film 4"])
     changed = load_run(folder)
-    export_bundle(changed, tmp_path / "bundle")
-    bundle = genrec.load_bundle(tmp_path / "bundle")
+    shutil.copytree(old, tmp_path / "updated")
+    export_bundle(changed, tmp_path / "updated", update=True)
+    export_bundle(changed, tmp_path / "fresh")
     histories = [["n1", "i001"], ["i003", "i009"], ["Newer"]]
-    found = bundle.recommend(histories, k=20)
-    same(found, changed.recommend(histories, k=20))
-    assert not {"i003", "i004"} & {item for row in found[0] for item in row}
+    for name in ("updated", "fresh"):
+        bundle = genrec.load_bundle(tmp_path / name)
+        found = bundle.recommend(histories, k=20)
+        same(found, changed.recommend(histories, k=20))
+        assert not {"i003", "i004"} & {item for row in found[0] for item in row}
+    for program in (old / "programs").iterdir():
+        assert (
+            tmp_path / "updated" / "programs" / program.name
+        ).read_bytes() == program.read_bytes()
+
+
+@pytest.mark.parametrize("pair", ["codes"], indirect=True)
+def test_bundles_that_are_not_updated(pair, tmp_path):
+    run, old = pair
+    folder = shutil.copytree(old, tmp_path / "bundle")
+    with pytest.raises(UserError, match=r"was made with another beam: export without --update"):
+        narrower = load_run(run.folder, DecodingConfig(beam=9, batch_size=64))
+        export_bundle(narrower, folder, update=True)
+    with pytest.raises(UserError, match=r"was made with another dtype"):
+        export_bundle(run, folder, dtype="bfloat16", update=True)
+    other = load_run(run.folder)
+    other.recommender.params = jax.tree.map(lambda x: x + 1, other.recommender.params)
+    with pytest.raises(UserError, match=r"was made from another model"):
+        export_bundle(other, folder, update=True)
+
+
+@pytest.mark.parametrize("pair", ["codes"], indirect=True)
+def test_a_bundle_without_room_is_not_updated(pair, tmp_path):
+    from genrec.pipeline import config_of
+    from genrec.upkeep import append_items
+
+    run, old = pair
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    lines = [f"n{n},New film {n},genre{n % 5}" for n in range(40)]
+    (tmp_path / "new.csv").write_text("\n".join(["item_id,title,genre", *lines]))
+    append_items(config_of(folder), folder, tmp_path / "new.csv")
+    bundle = shutil.copytree(old, tmp_path / "bundle")
+    with pytest.raises(UserError, match=r"has no room for 80 items: export without --update"):
+        export_bundle(load_run(folder), bundle, update=True)
+    same(genrec.load_bundle(bundle).recommend([["i001"]]), run.recommend([["i001"]]))
 
 
 BLOCKER = """
