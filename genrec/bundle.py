@@ -263,6 +263,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as a bundle's manifest: {reason}") from error
     if manifest["schema"] > SCHEMA:
         raise UserError(f"{folder} was made by a newer genrec, which is needed to read it")
+    needed = {"weights.safetensors", "items.safetensors", "items.json"}
+    answers = manifest["answers"]
+    for users in (False, True)[: 1 + answers["users"]]:
+        needed |= {program_name(named, users) for named in answers["named"]}
+    if missing := needed - manifest["files"].keys():
+        raise UserError(f"{path} lists no {min(missing)}: export the bundle again")
     for name in manifest["files"]:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise UserError(f"{path} names a file outside of the bundle: {name!r}")

@@ -44,6 +44,9 @@ META_2014 = [
 ]
 
 
+BEAUTY = Path(__file__).resolve().parents[3] / "shared" / "data" / "beauty"
+
+
 def packed(folder, name, lines):
     folder.mkdir(exist_ok=True)
     with gzip.open(folder / name, "wt", encoding="utf-8") as file:
@@ -102,6 +105,33 @@ def test_amazon_2014(tmp_path, beauty):
     assert counts["interactions_read"] == 4
     texts = {row["item_id"]: row["text"] for row in rows(tmp_path / "out" / "items.parquet")}
     assert texts["B1"] == "Soap & Water. Clean. Beauty, Bath, Gifts"
+
+
+def test_all_of_beauty(tmp_path):
+    """The published data set in the publisher's format, in the order of items as there."""
+    if not (BEAUTY / "interactions.parquet").is_file():
+        pytest.skip(f"Beauty is not there ({BEAUTY})")
+    log = pq.read_table(BEAUTY / "interactions.parquet")
+    reviews = (
+        {"reviewerID": row["user_id"], "asin": row["item_id"], "unixReviewTime": row["timestamp"]}
+        for row in log.sort_by("item_id").to_pylist()
+    )
+    packed(tmp_path, "reviews_Beauty_5.json.gz", map(json.dumps, reviews))
+    metas = (
+        {"asin": row["item_id"], "title": row["title"] or ""}
+        for row in rows(BEAUTY / "items.parquet")
+    )
+    packed(tmp_path, "meta_Beauty.json.gz", map(repr, metas))
+    source = known_source("amazon-2014/Beauty", raw=tmp_path, cache=tmp_path / "cache")
+    counts = prepare(source, tmp_path / "out", k_core=5, seed=0)
+    assert source.published == Published(22_363, 12_101, 198_502, "Zhou et al. 2020, S3-Rec")
+    assert [counts[name] for name in ("users", "items", "interactions")] == [22363, 12101, 198502]
+    ids = [row["item_id"] for row in rows(tmp_path / "out/items.parquet")]
+    wanted: dict[str, list[str]] = {}
+    for row in log.sort_by([("user_id", "ascending"), ("position", "ascending")]).to_pylist():
+        wanted.setdefault(row["user_id"], []).append(row["item_id"])
+    found = rows(tmp_path / "out/sequences.parquet")
+    assert {row["user_id"]: [ids[item] for item in row["items"]] for row in found} == wanted
 
 
 def test_amazon_2018(tmp_path):

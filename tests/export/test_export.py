@@ -217,15 +217,17 @@ def test_every_changed_byte_is_noticed(pair, tmp_path):
     [
         ({"schema": 99}, "was made by a newer genrec"),
         ({"format": "other"}, "it is not that of a bundle"),
-        ({"files": {"../secret": {"sha256": "x"}}}, "names a file outside of the bundle"),
-        ({"files": {"/etc/passwd": {"sha256": "x"}}}, "names a file outside of the bundle"),
-        ({"files": {"gone.bin": {"sha256": "x"}}}, r"gone.bin is missing"),
+        ({"more": {"../secret": {"sha256": "x"}}}, "names a file outside of the bundle"),
+        ({"more": {"/etc/passwd": {"sha256": "x"}}}, "names a file outside of the bundle"),
+        ({"more": {"gone.bin": {"sha256": "x"}}}, r"gone.bin is missing"),
+        ({"files": {}}, r"lists no items.json"),
     ],
 )
 def test_bundles_that_are_not_read(pair, tmp_path, how, complaint):
     _, folder = pair
     folder = shutil.copytree(folder, tmp_path / "bundle")
     manifest = json.loads((folder / "manifest.json").read_text()) | how
+    manifest["files"] |= manifest.pop("more", {})
     (folder / "manifest.json").write_text(manifest_text(manifest))
     with pytest.raises(UserError, match=complaint):
         genrec.load_bundle(folder)
