@@ -5,7 +5,8 @@ Neither the model's code nor Flax is needed. The folder holds
         checksum of its own;
     programs/: the whole of recommending as StableHLO, see `genrec.export.program`, one for each
         number of items that a request may name, and for requests with and without users;
-    weights.safetensors: the model's parameters, but for those that are in the items' vectors;
+    weights.safetensors: the model's parameters, but for what it learned of each item alone, which
+        is in the items' vectors;
     items.safetensors: of every item its semantic ID (codes), its vector, how often it was met
         (counts) and whether it was at all (seen); and which may be recommended (open);
     items.json: the id and the title of every item.
@@ -100,6 +101,12 @@ class Bundle(Answering):
     @property
     def item_ids(self) -> list[str]:
         return self._item_ids
+
+    @property
+    def vectors(self) -> np.ndarray | None:
+        """float32 (N, D), what the model makes of every item; None where it has no such thing."""
+        vectors = self._tables.get("vectors")
+        return None if vectors is None else vectors.astype(np.float32)
 
     @property
     def _item_titles(self) -> list[str]:

@@ -193,6 +193,9 @@ class ModelConfig:
 class TrainingConfig:
     """How the encoder-decoder is trained."""
 
+    init_from: Annotated[str | None, tyro.conf.arg(aliases=("--init-from",))] = None
+    """Folder of a trained run, or of a bundle, whose weights to begin with; its items, by id, begin
+    with the vectors that they had. Without it, at random."""
     epochs: int = 24
     rows: int = 32
     """Rows in a step. causal: several users are packed into each. bidirectional: one prefix."""

@@ -14,6 +14,7 @@ from genrec.errors import UserError
 from genrec.files import replacing, sha256
 from genrec.rules import check
 from genrec.settings import dump_config, load_config
+from genrec.warm_start import fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def _inputs(name: str, config: Config, folder: Path) -> dict[str, str]:
         if not path.is_file():
             raise UserError(f"{path} does not exist")
         found[str(path)] = sha256(path)
+    if name == "train" and config.training.init_from is not None:
+        found |= fingerprint_of(Path(config.training.init_from))
     return found | require(folder, config, *STAGES[name].after)
 
 
@@ -185,7 +188,7 @@ def _with_absolute_paths(config: Config) -> Config:
     def everywhere(location: str | None) -> str | None:
         return None if location is None else absolute(location)
 
-    data, embedding = config.data, config.embedding
+    data, embedding, training = config.data, config.embedding, config.training
     return dataclasses.replace(
         config,
         data=dataclasses.replace(
@@ -195,6 +198,7 @@ def _with_absolute_paths(config: Config) -> Config:
             raw=everywhere(data.raw),
         ),
         embedding=dataclasses.replace(embedding, path=everywhere(embedding.path)),
+        training=dataclasses.replace(training, init_from=everywhere(training.init_from)),
     )
 
 

@@ -44,6 +44,7 @@ from genrec.tokenizer import (
     semantic_ids_of,
 )
 from genrec.training import train
+from genrec.warm_start import begin_from
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,10 @@ def make_checkpoints(task: Task) -> str:
     dataset, catalogue = items.dataset, catalogue_of(config, items)
     build = builder(config.model, catalogue, items.ids.codebook_sizes)
     histories, ranks = dataset.training(), places(config, folder, items)
+    begin = None
+    if config.training.init_from is not None:
+        source = Path(config.training.init_from)
+        begin = begin_from(source, build, catalogue, dataset.item_ids, seed=config.seed)
     steps = train(
         build,
         catalogue,
@@ -156,6 +161,7 @@ def make_checkpoints(task: Task) -> str:
         folder=folder,
         identity=task.identity,
         validate=validation(config, dataset, catalogue, build, places=ranks),
+        begin=begin,
     )
     single = int((histories.lengths < 2).sum())
     longer = int((histories.lengths > config.model.max_history + 1).sum())

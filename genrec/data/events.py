@@ -141,24 +141,29 @@ class Events:
     def core(self, k: int) -> int:
         """Drops users and items with fewer than k interactions until none is left; the rounds."""
         rounds = 0
-        while self._rare("u", k) + self._rare("i", k):
-            self._narrow(_FREQUENT)
+        while self._without_rare(k, k):
             rounds += 1
         self._record(f"{k}-core", narrowed=rounds > 0)
         return rounds
 
     def long_enough(self, least: int) -> None:
-        rare = self._rare("u", least) + self._rare("i", 0)
+        dropped = self._without_rare(least, 0)
+        self._record(f"user has {least} or more", narrowed=dropped)
+
+    def _without_rare(self, users: int, items: int) -> bool:
+        """Drops users and items with fewer interactions, once; whether there were any.
+
+        Looking for them first costs little, and most often saves a copy of all that is left.
+        """
+        rare = 0
+        for who, least in (("u", users), ("i", items)):
+            table = f"rare_{who}"
+            self.db.create(table, _RARE.format(who=who, events=self.name, least=least))
+            ((count,),) = self.db.run(_COUNT.format(table=table))
+            rare += count
         if rare:
             self._narrow(_FREQUENT)
-        self._record(f"user has {least} or more", narrowed=rare > 0)
-
-    def _rare(self, who: str, least: int) -> int:
-        """Makes the table of those with fewer than `least` interactions; how many there are."""
-        table = f"rare_{who}"
-        self.db.create(table, _RARE.format(who=who, events=self.name, least=least))
-        ((count,),) = self.db.run(_COUNT.format(table=table))
-        return count
+        return rare > 0
 
     def _narrow(self, sql: str, **values: Any) -> None:
         name = f"events{self._made % 2}"

@@ -18,7 +18,7 @@ from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding.filters import Filters
 from genrec.decoding.recommender import Options
 from genrec.decoding.search import Fusion, Structure, search
-from genrec.model import EncoderDecoder, Trie
+from genrec.model import EncoderDecoder, Trie, nested
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _REQUEST = {"items": np.int32, "segments": np.int32, "gaps": np.int32}
@@ -79,18 +79,3 @@ def export_program(
     return bytes(
         export.export(jax.jit(recommend), platforms=PLATFORMS)(shapes, request).serialize()
     )
-
-
-def flat(params: Any) -> dict[str, np.ndarray]:
-    """A model's parameters by plain names, such as "encoder.0.attention.query.kernel"."""
-    named = nnx.traversals.flatten_mapping(params)
-    return {".".join(map(str, path)): np.asarray(value) for path, value in named.items()}
-
-
-def nested(weights: Mapping[str, Any]) -> Any:
-    """What `flat` flattened."""
-    paths = {
-        tuple(int(part) if part.isdigit() else part for part in name.split(".")): value
-        for name, value in weights.items()
-    }
-    return nnx.traversals.unflatten_mapping(paths)

@@ -4,6 +4,7 @@ from genrec.model.encoder_decoder import Encoded, EncoderDecoder
 from genrec.model.layers import Noise
 from genrec.model.look_ahead import Ahead
 from genrec.model.trie import Trie, build_trie
+from genrec.model.weights import flat, like, nested
 
 __all__ = [
     "Ahead",
@@ -12,4 +13,7 @@ __all__ = [
     "Noise",
     "Trie",
     "build_trie",
+    "flat",
+    "like",
+    "nested",
 ]

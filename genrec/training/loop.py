@@ -19,7 +19,7 @@ from genrec.model.trie import snug
 from genrec.training.batches import Plan, count_batches, epoch_batches
 from genrec.training.interruption import Interruption
 from genrec.training.mesh import by_rows, make_mesh, put, replicated, to_host
-from genrec.training.steps import compile_training, weights
+from genrec.training.steps import begun_with, compile_training, weights
 from genrec.training.watch import Position, Watch
 
 Validate = Callable[[Any], dict[str, float]]
@@ -36,6 +36,7 @@ def train(
     folder: Path,
     identity: Mapping[str, Any],
     validate: Validate,
+    begin: Any = None,
 ) -> int:
     """Trains until the last epoch, going on from the latest checkpoint if there is one.
 
@@ -50,6 +51,7 @@ def train(
         identity: settings and data by name; a checkpoint of others is refused.
         validate: parameters as NumPy arrays → metrics; the best checkpoint has the highest
             "ndcg@10".
+        begin: parameters as NumPy arrays to begin with; None begins at random.
 
     Returns:
         The number of steps that the best checkpoint was trained for.
@@ -85,6 +87,8 @@ def train(
         if done:
             state, saved = checkpoints.restore(done, state)
             position = Position(**saved)
+        elif begin is not None:
+            state = begun_with(begin, state)
         with Watch(folder, position, done, batches * settings.epochs) as watch:
             while not _finished(position, settings):
                 for batch in epoch_batches(

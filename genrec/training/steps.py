@@ -136,6 +136,15 @@ def compile_training(
     )
 
 
+def begun_with(params: Any, state: State) -> State:
+    """A first state with other parameters, NumPy arrays of the same shapes."""
+    parts = [part for part in ("params", "average") if part in state]
+    return state | {
+        part: jax.tree.map(lambda old, new: jax.device_put(new, old.sharding), state[part], params)
+        for part in parts
+    }
+
+
 def weights(state: State) -> Any:
     """The parameters to validate and to use."""
     return state.get("average", state["params"])
