@@ -28,14 +28,12 @@ from jax import export
 from genrec.core.answering import Answering
 from genrec.core.batches import batches, filter_table, no_lists
 from genrec.core.histories import Histories
-from genrec.core.spelling import Shapes, Spelling, means_below, nodes_in, spell
-from genrec.core.tensors import read_tensors
+from genrec.core.spelling import RARELY, Shapes, Spelling, means_below, nodes_in, spell
+from genrec.core.tensors import parse_tensors
 from genrec.errors import UserError
 
 FORMAT = "genrec bundle"
 SCHEMA = 1
-RARELY = 1e-6
-"""How much an item counts in a mean that no training interaction knows."""
 
 
 def load_bundle(folder: str | Path) -> "Bundle":
@@ -46,24 +44,21 @@ def load_bundle(folder: str | Path) -> "Bundle":
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
+    contents = {}
     for name, told in manifest["files"].items():
         path = folder / name
         try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            contents[name] = path.read_bytes()
         except OSError as error:
             raise UserError(f"{path} is missing: export the bundle again") from error
-        if found != told["sha256"]:
+        if hashlib.sha256(contents[name]).hexdigest() != told["sha256"]:
             raise UserError(f"{path} is damaged or was changed: export the bundle again")
     return Bundle(
         manifest,
-        read_tensors(folder / "weights.safetensors"),
-        read_tensors(folder / "items.safetensors"),
-        json.loads((folder / "items.json").read_bytes()),
-        {
-            name: (folder / name).read_bytes()
-            for name in manifest["files"]
-            if name.startswith("programs/")
-        },
+        parse_tensors(contents["weights.safetensors"], folder / "weights.safetensors"),
+        parse_tensors(contents["items.safetensors"], folder / "items.safetensors"),
+        json.loads(contents["items.json"]),
+        {name: program for name, program in contents.items() if name.startswith("programs/")},
     )
 
 

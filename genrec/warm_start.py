@@ -21,12 +21,11 @@ from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
 from genrec.files import sha256
 from genrec.manifest import read_manifest as read_run
-from genrec.model import EncoderDecoder, flat, like
+from genrec.model import EncoderDecoder
+from genrec.model.weights import OWN, flat, like
 from genrec.settings import load_config
 
 logger = logging.getLogger(__name__)
-
-_OWN = "item.embedding"
 
 
 def fingerprint_of(source: Path) -> dict[str, str]:
@@ -69,18 +68,18 @@ def begin_from(
     model = build(nnx.Rngs(seed))
     random = nnx.as_pure(nnx.state(model, nnx.Param))
     begun = flat(random)
-    fresh = [name for name in begun if name not in weights and name != _OWN]
+    fresh = [name for name in begun if name not in weights and name != OWN]
     if fresh:
         logger.warning("%s has no %s; they begin at random", source, ", ".join(fresh))
-    for name in begun.keys() & weights.keys() - {_OWN}:
+    for name in begun.keys() & weights.keys() - {OWN}:
         if begun[name].shape != weights[name].shape:
             raise UserError(
                 f"{source} has {name} of shape {weights[name].shape}, but the settings make it "
                 f"{begun[name].shape}: begin from a model of the same size"
             )
         begun[name] = weights[name].astype(np.float32)
-    if _OWN in begun and vectors is not None:
-        begun[_OWN] = np.zeros_like(begun[_OWN])
+    if OWN in begun and vectors is not None:
+        begun[OWN] = np.zeros_like(begun[OWN])
         known = catalogue._replace(seen=None)
         without = item_vectors(
             Structure(nnx.graphdef(model)), like(random, begun), jax.tree.map(jnp.asarray, known)
@@ -89,7 +88,7 @@ def begin_from(
         was = np.array([place.get(item_id, -1) for item_id in item_ids])
         there = was >= 0
         own = vectors[was[there]] - np.asarray(without)[there]
-        begun[_OWN][there] = own / own.shape[1] ** 0.5  # see `Embedding`
+        begun[OWN][there] = own / own.shape[1] ** 0.5  # see `Embedding`
     return like(random, begun)
 
 

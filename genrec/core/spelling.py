@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+RARELY = 1e-6
+"""How much an item that training never saw counts in a mean, where others count 1."""
+
 
 @dataclass(frozen=True)
 class Shapes:

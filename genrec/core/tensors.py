@@ -51,6 +51,14 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         contents = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    return parse_tensors(contents, path)
+
+
+def parse_tensors(contents: bytes, path: Path) -> dict[str, np.ndarray]:
+    """The same from the contents of a file; `path` is for the complaint."""
+    try:
         length = int.from_bytes(contents[:8], "little")
         if len(contents) < 8 or length > min(_LONGEST_HEADER, len(contents) - 8):
             raise ValueError("the header is longer than the file")
@@ -68,6 +76,6 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         if 8 + length + place != len(contents):
             raise ValueError("there is more in it than the header says")
         return found
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read: {reason}") from error

@@ -75,49 +75,44 @@ _COLUMNS = {
     "price": pa.string(),
     "description": pa.string(),
 }
+_official = partial(Official, columns=_COLUMNS, text=_TEXT)
 _ASIN = re.compile(r"'asin': '([^']*)'")
 
 
 def amazon_2014(category: str) -> Official:
     """The 5-core of a category, from 1996 to July 2014."""
-    return Official(
+    return _official(
         files=(
             File(f"{_FROM_2014}/reviews_{category}_5.json.gz"),
             File(f"{_FROM_2014}/meta_{category}.json.gz"),
         ),
         interactions=_reviews,
         items=_items_2014,
-        columns=_COLUMNS,
-        text=_TEXT,
         published=_PUBLISHED.get(category),
     )
 
 
 def amazon_2018(category: str) -> Official:
     """The 5-core of a category, from 1996 to October 2018."""
-    return Official(
+    return _official(
         files=(
             File(f"{_LAB}/amazon_v2/categoryFilesSmall/{category}_5.json.gz"),
             File(f"{_LAB}/amazon_v2/metaFiles2/meta_{category}.json.gz"),
         ),
         interactions=_reviews,
         items=partial(_items, item_id="asin", brand="brand", categories="category"),
-        columns=_COLUMNS,
-        text=_TEXT,
     )
 
 
 def amazon_2023(category: str) -> Official:
     """All ratings of a category, from 1996 to September 2023; variants are one product."""
-    return Official(
+    return _official(
         files=(
             File(f"{_LAB}/amazon_2023/benchmark/0core/rating_only/{category}.csv.gz"),
             File(f"{_LAB}/amazon_2023/raw/meta_categories/meta_{category}.jsonl.gz"),
         ),
         interactions=_ratings,
         items=partial(_items, item_id="parent_asin", brand="store", categories="categories"),
-        columns=_COLUMNS,
-        text=_TEXT,
         timestamp_unit="milliseconds",
     )
 

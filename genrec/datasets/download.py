@@ -13,7 +13,7 @@ from genrec.progress import progress
 
 _SECONDS = 10.0  # without a byte
 _TRIES = 10
-_MB = 1_000_000
+MB = 1_000_000
 _PIP_SECONDS = 300.0
 
 
@@ -94,11 +94,11 @@ def _go_on(url: str, part: Path) -> None:
             tag = answer.headers["ETag"] or ""
             strong = tag if tag.startswith('"') else answer.headers["Last-Modified"] or ""
             validator.write_text(strong, encoding="ascii")
-        bar = progress("download", (whole or 0) // _MB, "MB", done=start // _MB)
+        bar = progress("download", (whole or 0) // MB, "MB", done=start // MB)
         with part.open("ab" if start else "wb") as file, bar as shown:
-            while block := answer.read(_MB):
+            while block := answer.read(MB):
                 file.write(block)
-                shown.advance(len(block) // _MB)
+                shown.advance(len(block) // MB)
     if whole is not None and _size(part) != whole:
         raise OSError(f"it ended after {_size(part):,} of {whole:,} bytes")
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from genrec.data import Published
+from genrec.datasets.download import MB
 from genrec.errors import UserError
 from genrec.progress import progress
 
@@ -20,8 +21,6 @@ Interaction = tuple[str | None, str | None, float | None, int | None]
 
 Item = dict[str, Any]
 """One row of the items file, by column: item_id and title, and what else is known."""
-
-MB = 1_000_000
 
 
 @dataclass(frozen=True)

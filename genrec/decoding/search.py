@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from genrec.core.inputs import Catalogue, Inputs
+from genrec.core.spelling import RARELY
 from genrec.decoding.beam import (
     Normalise,
     Sampling,
@@ -200,7 +201,7 @@ def means_in(
     Items that training never saw count where there are no others, lest they change what the decoder
     learned of a node.
     """
-    weights = None if seen is None else jnp.where(seen, 1.0, 1e-6)
+    weights = None if seen is None else jnp.where(seen, 1.0, RARELY)
     means = means_below(whole, vectors, weights)
     return tuple(mean[node] for mean, node in zip(means, nodes_in(whole, part)[1:], strict=True))
 

@@ -19,13 +19,11 @@ from genrec.errors import UserError
 from genrec.export.program import PLATFORMS, export_program
 from genrec.files import read_json, replacing, sha256
 from genrec.manifest import provenance
-from genrec.model import flat
+from genrec.model.weights import OWN, flat
 from genrec.recommend import LoadedRun
 
 NAMED = (64, 512, 4096)
 """How many items a request may name; a program for each."""
-_OWN = "item.embedding"
-"""What is learned of each item alone; the bundle has it in the items' vectors."""
 
 
 def export_bundle(
@@ -67,7 +65,8 @@ def export_bundle(
     graph = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
     store = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
     every = flat(run.recommender.params)
-    unread = {name: value.shape for name, value in every.items() if name == _OWN}
+    # The bundle has these in the items' vectors.
+    unread = {name: value.shape for name, value in every.items() if name == OWN}
     weights = {name: value.astype(store) for name, value in every.items() if name not in unread}
     tables = _tables(run)
     if model.tokens == "items":

@@ -7,6 +7,9 @@ import jax
 import numpy as np
 from flax import nnx
 
+OWN = "item.embedding"
+"""What a model has learned of each item alone."""
+
 
 def flat(params: Any) -> dict[str, np.ndarray]:
     """A model's parameters by plain names, such as "encoder.0.attention.query.kernel"."""
