@@ -204,10 +204,18 @@ def tokenized_vectors(
     if config.tokenizer.cooccurrence == 0:
         return content
     trained = len(content) if trained is None else trained
-    other = embed_cooccurrence(dataset.training(), trained, dim=COOCCURRENCE_DIM, seed=config.seed)
-    other = np.pad(other, [(0, len(content) - trained), (0, 0)])
-    lent = lend(other, content, fitted=trained)
-    return fuse(content, lent, config.tokenizer.cooccurrence, fitted=trained)
+    _, other = cooccurrence_of(config, dataset, content, trained)
+    return fuse(content, other, config.tokenizer.cooccurrence, fitted=trained)
+
+
+def cooccurrence_of(
+    config: Config, dataset: Dataset, content: np.ndarray, trained: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the first so many items are consumed with, zero where nobody knows; and of all items,
+    borrowed where nobody does."""
+    known = embed_cooccurrence(dataset.training(), trained, dim=COOCCURRENCE_DIM, seed=config.seed)
+    padded = np.pad(known, [(0, len(content) - trained), (0, 0)])
+    return known, lend(padded, content, fitted=trained)
 
 
 def items_of(folder: Path) -> Items:

@@ -11,11 +11,11 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from genrec.commands import COMMANDS, Compare, Export, OfRun, Recommend, Tokenize, Train
+from genrec.commands import COMMANDS, Compare, Export, OfRun, Recommend, Tokenize, Train, Update
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.files import read_json, write_json
-from genrec.printing import branch_table, compared_table, list_table, print_examples
+from genrec.printing import branch_table, compared_table, list_table, print_added, print_examples
 from genrec.progress import progress
 from genrec.settings import file_arguments, parse
 
@@ -62,6 +62,8 @@ def _dispatch(arguments: list[str]) -> None:
         _recommend(rest)
     elif name == "export":
         _export(rest)
+    elif name == "update":
+        _update(parse(Update, rest, name))
     elif name == "compare":
         _compare(parse(Compare, rest, name))
     elif name == "tokenize" and _changes_or_shows(given := parse(Tokenize, rest, name)):
@@ -134,11 +136,44 @@ def _export(arguments: list[str]) -> None:
     if command.allow is not None:
         run = run.restricted(allow=read_names(command.allow))
     manifest = export_bundle(
-        run, command.out, dtype=command.dtype, room=command.room, update=command.update
+        run,
+        command.out,
+        dtype=command.dtype,
+        room=command.room,
+        newcomers=command.newcomers,
+        update=command.update,
     )
     size = sum(file["bytes"] for file in manifest["files"].values())
     console = Console(highlight=False)
     console.print(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")
+
+
+def _update(command: Update) -> None:
+    wanted = (command.append is not None, bool(command.remove), command.allow is not None)
+    if sum(wanted) != 1:
+        raise UserError("change what? give one of --append, --remove and --allow")
+    if (command.vectors is None) != (command.append is None):
+        raise UserError(
+            "--append and --vectors go together; where the run embedded the texts itself, add the "
+            "items to it (genrec tokenize RUN --append FILE), then genrec export RUN --update"
+        )
+
+    from genrec.bundle import allow_items, remove_items
+
+    console = Console(highlight=False)
+    if command.append is not None and command.vectors is not None:
+        from genrec.upkeep import append_to_bundle
+
+        change = append_to_bundle(command.bundle, command.append, command.vectors)
+        print_added(console, change)
+    elif command.allow is not None:
+        from genrec.requests import read_names
+
+        change = allow_items(command.bundle, read_names(command.allow))
+    else:
+        change = remove_items(command.bundle, command.remove)
+        console.print(f"{change.removed:,} items removed")
+    console.print(f"{change.items:,} items may be recommended now")
 
 
 def _compare(command: Compare) -> None:
@@ -193,9 +228,7 @@ def _upkeep(command: Tokenize) -> None:
         return
     if command.append is not None:
         change = append_items(config, folder, command.append, command.vectors)
-        known = f"; {change.known:,} were there already" * bool(change.known)
-        back = f"; {change.returned:,} that had been removed are back" * bool(change.returned)
-        console.print(f"{change.added:,} items added{known}{back}", soft_wrap=True)
+        print_added(console, change)
     else:
         change = remove_items(config, folder, command.remove)
         console.print(f"{change.removed:,} items removed")

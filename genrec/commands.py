@@ -115,10 +115,31 @@ class Export:
     with item_id."""
     room: float = 0.25
     """Share of items that may come later, beside those that there are."""
+    newcomers: bool = True
+    """Put in what `genrec update --append` needs: the tokenizer, and an index of the items'
+    content."""
     update: bool = False
     """Put the run's catalogue of now, with items that came (genrec tokenize --append) or went, into
     a bundle that is there, and change nothing else."""
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
+
+
+@dataclass(frozen=True)
+class Update:
+    """Change which items a bundle has, without the run that it was made from."""
+
+    bundle: tyro.conf.Positional[Path]
+    """Folder of the bundle."""
+    append: Path | None = None
+    """File of new items, with the columns that the run's items have; they get codes, and may be
+    recommended."""
+    vectors: Path | None = None
+    """append: .npy file of their vectors, row by row, by the encoder of the others."""
+    remove: tuple[str, ...] = ()
+    """Items to recommend no more, by id or title; they may still stand in histories."""
+    allow: Path | None = None
+    """File of the only items that may be recommended from now on, such as those in stock: an id or
+    title on each line, or Parquet with item_id."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,7 @@ COMMANDS = {
     "evaluate": Evaluate,
     "recommend": Recommend,
     "export": Export,
+    "update": Update,
     "compare": Compare,
 }
 """By name, in the order of the help."""

@@ -73,16 +73,30 @@ def settings_of(config: Config, sections: Iterable[str]) -> dict[str, Any]:
     return json.loads(json.dumps(sections_as_dicts))
 
 
-def is_current(run: Path, entry: dict[str, Any] | None, wanted: str) -> bool:
-    """Whether a stage is done as wanted, with its files as it left them."""
-    return (
-        entry is not None
-        and entry["fingerprint"] == wanted
-        and all(
-            (run / name).exists() and sha256(run / name) == digest
-            for name, digest in entry["outputs"].items()
-        )
+def made_with(entry: dict[str, Any], config: Config, sections: Iterable[str]) -> bool:
+    """Whether a stage was made with these settings and this seed.
+
+    A setting that genrec did not have then counts as its default, which changes nothing; one whose
+    default has changed since counts as what it was.
+    """
+    sections = list(sections)
+    before = _filled(entry["config"], settings_of(Config(), sections))
+    return (before, entry["seed"]) == (settings_of(config, sections), config.seed)
+
+
+def intact(run: Path, entry: dict[str, Any]) -> bool:
+    """Whether the files of a stage are as it left them."""
+    return all(
+        (run / name).exists() and sha256(run / name) == digest
+        for name, digest in entry["outputs"].items()
     )
+
+
+def _filled(given: Any, default: Any) -> Any:
+    """A tree with what it lacks of another."""
+    if not isinstance(given, dict) or not isinstance(default, dict):
+        return given
+    return default | {name: _filled(value, default.get(name)) for name, value in given.items()}
 
 
 def record(

@@ -68,9 +68,13 @@ def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = Tr
     config = open_run(config, folder) if leads else _with_absolute_paths(config)
     inputs = _inputs(name, config, folder)
     identity = manifest.identity(name, config, stage.sections, inputs)
-    wanted = manifest.fingerprint(identity)
     entry = manifest.read_manifest(folder).get(name)
-    if entry is not None and manifest.is_current(folder, entry, wanted):
+    if (
+        entry is not None
+        and entry["inputs"] == inputs
+        and manifest.made_with(entry, config, stage.sections)
+        and manifest.intact(folder, entry)
+    ):
         return Outcome(name, True, time.perf_counter() - started, entry["summary"])
     summary = stage.make(stages.Task(config, folder, identity))
     seconds = time.perf_counter() - started
@@ -164,13 +168,12 @@ def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
         entry, again = entries.get(name), f"run `genrec {name} {folder}`"
         if entry is None:
             raise UserError(f"{folder}: {name} is not done; {again} first")
-        settings = manifest.settings_of(config, STAGES[name].sections)
-        if (entry["config"], entry["seed"]) != (settings, config.seed):
+        if not manifest.made_with(entry, config, STAGES[name].sections):
             raise UserError(f"{folder}: {name} was done with other settings; {again} again")
         for earlier in STAGES[name].after:
             if not files[earlier].items() <= entry["inputs"].items():
                 raise UserError(f"{folder}: {earlier} was done again after {name}; {again} again")
-        if not manifest.is_current(folder, entry, entry["fingerprint"]):
+        if not manifest.intact(folder, entry):
             raise UserError(f"{folder}: the files of {name} have changed since; {again} again")
         files[name] = entry["outputs"]
     return {file: digest for name in names for file, digest in files[name].items()}

@@ -10,6 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from genrec.compare import Compared
+    from genrec.core.changes import Change
     from genrec.examples import Example
     from genrec.tokenizer import Branch
 
@@ -23,6 +24,12 @@ def print_examples(console: Console, examples: "Sequence[Example]") -> None:
         console.print(f"  {example.target}", soft_wrap=True, markup=False)
         console.print("and is recommended")
         console.print(list_table(example.titles, example.item_ids, example.scores))
+
+
+def print_added(console: Console, change: "Change") -> None:
+    known = f"; {change.known:,} were there already" * bool(change.known)
+    back = f"; {change.returned:,} that had been removed are back" * bool(change.returned)
+    console.print(f"{change.added:,} items added{known}{back}", soft_wrap=True)
 
 
 def branch_table(found: "Sequence[Branch]", titles: Sequence[str]) -> Table:

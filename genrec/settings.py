@@ -27,7 +27,9 @@ def load_config(path: str | Path, *overrides: str) -> Config:
     Raises:
         UserError: the file can't be read, or a setting is unknown or of the wrong type.
     """
-    return parse(Config, [*file_arguments(Path(path)), *map(_flag, overrides)])
+    return parse(
+        Config, [*file_arguments(Path(path)), *(part for each in overrides for part in _flag(each))]
+    )
 
 
 def dump_config(config: Config) -> str:
@@ -95,12 +97,15 @@ def _arguments(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"--{name}={value}"
 
 
-def _flag(override: str) -> str:
-    """The argument that says the same as "model.d_model=96" or "model.item_head=true"."""
+def _flag(override: str) -> list[str]:
+    """The arguments that say the same as "model.d_model=96", "model.item_head=true" or
+    "tokenizer.hidden=[256, 128]"."""
     name, _, value = override.partition("=")
     if value in ("true", "false"):
-        return f"--{name}" if value == "true" else f"--{_negated(name)}"
-    return f"--{override}"
+        return [f"--{name}" if value == "true" else f"--{_negated(name)}"]
+    if value.startswith("[") and value.endswith("]"):
+        return [f"--{name}", *value[1:-1].replace(",", " ").split()]
+    return [f"--{override}"]
 
 
 def _refuse_unknown(command: type, arguments: Iterable[str]) -> None:

@@ -10,7 +10,6 @@ have gone, and the sha256 of all that it builds on.
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrec.assembly import Items, data_source, items_of, tokenized_vectors
-from genrec.config import Config
+from genrec.bundle import add_items
+from genrec.bundle.files import read_manifest
+from genrec.config import Columns, Config
+from genrec.core.changes import Change
 from genrec.core.names import ItemNames
 from genrec.data import Dataset, read_new_items
 from genrec.embedding import embed_file, embed_tfidf
@@ -41,28 +43,6 @@ FEWEST_TO_JUDGE = 200
 BUILT_ON = ("prepare", "embed", "tokenize")
 _FILE = "catalogue.parquet"
 _STATE = b"genrec"
-
-
-@dataclass(frozen=True)
-class Change:
-    """What became of a catalogue.
-
-    Attributes:
-        items: how many may be recommended now.
-        added: how many came.
-        known: how many were named that are in the catalogue already; they stay as they are.
-        returned: how many of these had been removed, and are back with the codes they had.
-        removed: how many went.
-        drift: how well the codebooks fit what came after the training, for people; None where no
-            item has come.
-    """
-
-    items: int
-    added: int = 0
-    known: int = 0
-    returned: int = 0
-    removed: int = 0
-    drift: str | None = None
 
 
 def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.ndarray]:
@@ -150,6 +130,18 @@ def append_items(config: Config, folder: Path, file: Path, vectors: Path | None 
         drift = _drift(config, tokenizer, described, codes, items.trained)
     returned = len(gone) - len(still_gone)
     return Change(len(content) - len(still_gone), len(fresh), len(back), returned, drift=drift)
+
+
+def append_to_bundle(bundle: Path, file: Path, vectors: Path) -> Change:
+    """Gives codes to new items in a bundle; arguments as for `append_items`.
+
+    Raises:
+        UserError: see `append_items` and `genrec.bundle.add_items`.
+    """
+    data = read_manifest(bundle)["config"]["data"]
+    table = read_new_items(file, Columns(**data["columns"]), data["text"] or "{title}")
+    found = embed_file(vectors, np.arange(table.num_rows), table.num_rows)
+    return add_items(bundle, table["item_id"].to_pylist(), table["title"].to_pylist(), found)
 
 
 def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:

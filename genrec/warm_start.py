@@ -15,7 +15,8 @@ import numpy as np
 from flax import nnx
 
 from genrec.assembly import best_recommender, items_of
-from genrec.bundle import load_bundle, read_manifest
+from genrec.bundle import load_bundle
+from genrec.bundle.files import read_manifest
 from genrec.core.inputs import Catalogue
 from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError

@@ -52,6 +52,12 @@ def test_every_packaged_config_is_valid(path):
     check(load_config(path))
 
 
+def test_an_override_may_be_a_list(tmp_path):
+    path = write(tmp_path, "tokenizer: {hidden: [9]}")
+    config = load_config(path, "tokenizer.hidden=[8, 4]", "tokenizer.codebook_sizes=[16]")
+    assert (config.tokenizer.hidden, config.tokenizer.codebook_sizes) == ((8, 4), (16,))
+
+
 def test_a_file_says_only_what_differs_and_overrides_win(tmp_path):
     path = write(tmp_path, "model: {d_model: 96, item_embedding: false}\nseed: 3\n")
     config = load_config(path, "seed=4", "training.learning-rate=3e-4", "model.item_embedding")

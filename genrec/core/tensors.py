@@ -28,8 +28,8 @@ _NAMES = {kind: name for name, kind in _TYPES.items()}
 _LONGEST_HEADER = 100_000_000
 
 
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays of the types above; KeyError for another type."""
+def pack_tensors(tensors: Mapping[str, np.ndarray]) -> bytes:
+    """The contents of a file with arrays of the types above; KeyError for another type."""
     header, end = {}, 0
     for name, array in tensors.items():
         begin, end = end, end + array.nbytes
@@ -37,10 +37,14 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for array in tensors.values():
-            file.write(np.ascontiguousarray(array).tobytes())
+    arrays = (np.ascontiguousarray(array).tobytes() for array in tensors.values())
+    return b"".join([len(text).to_bytes(8, "little"), text, *arrays])
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes such a file."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(pack_tensors(tensors))
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:

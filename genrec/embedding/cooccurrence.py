@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.extmath import randomized_svd
 
+from genrec.core.described import NEIGHBOURS, beside, directions, lent, standard_of, standardised
 from genrec.core.histories import Histories
 
 _WINDOW = 5
@@ -42,7 +43,11 @@ def embed_cooccurrence(training: Histories, num_items: int, *, dim: int, seed: i
 
 
 def lend(
-    other: np.ndarray, content: np.ndarray, neighbours: int = 10, *, fitted: int | None = None
+    other: np.ndarray,
+    content: np.ndarray,
+    neighbours: int = NEIGHBOURS,
+    *,
+    fitted: int | None = None,
 ) -> np.ndarray:
     """Gives items that stand near no other those of the items that they are like.
 
@@ -61,17 +66,14 @@ def lend(
     missing = ~other.any(axis=1)
     if not missing.any() or missing.all():
         return other
-    centred = (content - content[:fitted].mean(axis=0, dtype=np.float64)).astype(np.float32)
-    faiss.normalize_L2(centred)
-    index = faiss.IndexFlatIP(centred.shape[1])
-    index.add(centred[~missing])  # pyright: ignore[reportCallIssue]
+    towards = directions(content, content[:fitted].mean(axis=0, dtype=np.float64))
+    index = faiss.IndexFlatIP(towards.shape[1])
+    index.add(towards[~missing])  # pyright: ignore[reportCallIssue]
     count = min(neighbours, int((~missing).sum()))
-    near = index.search(centred[missing], count)[1]  # pyright: ignore[reportCallIssue]
-    lent = other.copy()
-    lent[missing] = other[~missing][near].mean(axis=1)
-    norm = np.linalg.norm(lent[missing], axis=1, keepdims=True)
-    lent[missing] /= np.maximum(norm, 1e-6)
-    return lent
+    near = index.search(towards[missing], count)[1]  # pyright: ignore[reportCallIssue]
+    filled = other.copy()
+    filled[missing] = lent(other[~missing][near])
+    return filled
 
 
 def fuse(
@@ -83,14 +85,11 @@ def fuse(
     times as much as the first in the distance between two items. The first `fitted` items decide
     the centres and the norms (None: all).
     """
-    parts = [_standardised(content, fitted), weight * _standardised(other, fitted)]
-    return np.concatenate(parts, axis=1).astype(np.float32)
-
-
-def _standardised(vectors: np.ndarray, fitted: int | None) -> np.ndarray:
-    centred = vectors - vectors[:fitted].mean(axis=0, dtype=np.float64)
-    norm = float(np.sqrt(np.mean(np.sum(centred[:fitted] ** 2, axis=1))))
-    return centred / max(norm, 1e-12)
+    return beside(
+        standardised(content, standard_of(content[:fitted])),
+        standardised(other, standard_of(other[:fitted])),
+        weight,
+    )
 
 
 def _counts(histories: Histories, num_items: int) -> sp.csr_array:

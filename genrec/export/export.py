@@ -1,7 +1,6 @@
 """Writing a bundle."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +10,16 @@ import numpy as np
 from flax import nnx
 
 from genrec.assembly import builder, catalogue_of, options
-from genrec.bundle import FORMAT, SCHEMA, load_bundle, manifest_text, program_name, state_of
-from genrec.core.spelling import Spelling, spell
-from genrec.core.tensors import write_tensors
+from genrec.bundle import Bundle, load_bundle
+from genrec.bundle.bundle import state_of
+from genrec.bundle.files import pack_names, program_name, write_bundle
+from genrec.core.spelling import spell
+from genrec.core.tensors import pack_tensors
 from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
+from genrec.export.newcomers import newcomers_of
 from genrec.export.program import PLATFORMS, export_program
-from genrec.files import read_json, replacing, sha256
+from genrec.files import read_json
 from genrec.manifest import provenance
 from genrec.model.weights import OWN, flat
 from genrec.recommend import LoadedRun
@@ -32,6 +34,7 @@ def export_bundle(
     *,
     dtype: Literal["float32", "bfloat16"] | None = None,
     room: float = 0.25,
+    newcomers: bool = True,
     update: bool = False,
 ) -> dict[str, Any]:
     """Writes a bundle, in place of one that is there.
@@ -40,7 +43,8 @@ def export_bundle(
         run: whose recommendations it is to give, of the items that it may recommend.
         dtype: of weights and computations; None for the run's own.
         room: the share of items that may come later, beside those that there are.
-        update: changes the catalogue of a bundle of this run alone, and traces nothing.
+        newcomers: whether it can take items that the run does not have, and tell which are alike.
+        update: changes the catalogue of a bundle of this run alone, and leaves its programs.
 
     Returns:
         The manifest.
@@ -86,7 +90,19 @@ def export_bundle(
         "named": list(NAMED),
     }
     if update:
-        whole, programs = _kept(out, answers, weights, tables["codes"])
+        before = _the_same(out, answers, weights)
+        newcomers = before.manifest["newcomers"] is not None
+        try:
+            whole = spell(tables["codes"], None, before.shapes)
+        except ValueError as error:
+            raise UserError(
+                f"{out} has no room for {len(tables['codes']):,} items: export without --update"
+            ) from error
+        programs = {
+            name: program
+            for name, program in before.contents.items()
+            if name.startswith("programs/")
+        }
     else:
         whole = spell(tables["codes"], room=room)
         state = state_of(tables, weights, whole, tables["open"], look_ahead=model.look_ahead)
@@ -104,36 +120,27 @@ def export_bundle(
             for named in NAMED
             for users in (False, True)[: 1 + answers["users"]]
         }
+    told = None
+    if newcomers:
+        told, more = newcomers_of(run, graph, weights, unread)
+        programs = more | programs  # those that are there stay
     metrics = run.folder / "metrics.json"
     manifest = {
-        "format": FORMAT,
-        "schema": SCHEMA,
         "items": len(tables["codes"]),
+        "added": 0,
         "answers": answers | {"shapes": dataclasses.asdict(whole.shapes)},
+        "newcomers": told,
         "platforms": list(PLATFORMS),
         "provenance": provenance(),
         "metrics": read_json(metrics) if metrics.exists() else None,
         "config": dataclasses.asdict(run.config),
     }
-    with replacing(out) as folder:
-        (folder / "programs").mkdir(parents=True)
-        for name, program in programs.items():
-            (folder / name).write_bytes(program)
-        write_tensors(folder / "weights.safetensors", weights)
-        write_tensors(folder / "items.safetensors", tables)
-        names = {"item_id": run.item_ids, "title": run.dataset.titles}
-        text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
-        (folder / "items.json").write_text(text, encoding="utf-8")
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        manifest["files"] = {
-            file.relative_to(folder).as_posix(): {
-                "sha256": sha256(file),
-                "bytes": file.stat().st_size,
-            }
-            for file in files
-        }
-        (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
-    return manifest
+    contents = programs | {
+        "weights.safetensors": pack_tensors(weights),
+        "items.safetensors": pack_tensors(tables),
+        "items.json.gz": pack_names(run.item_ids, run.dataset.titles),
+    }
+    return write_bundle(out, manifest, contents)
 
 
 def _tables(run: LoadedRun) -> dict[str, np.ndarray]:
@@ -147,10 +154,8 @@ def _tables(run: LoadedRun) -> dict[str, np.ndarray]:
     }
 
 
-def _kept(
-    out: Path, answers: dict[str, Any], weights: dict[str, np.ndarray], codes: np.ndarray
-) -> tuple[Spelling, dict[str, bytes]]:
-    """How all items are spelt in a bundle that is there, and its programs."""
+def _the_same(out: Path, answers: dict[str, Any], weights: dict[str, np.ndarray]) -> Bundle:
+    """The bundle that is there; UserError unless it answers so, with these weights."""
     before = load_bundle(out)
     differing = [name for name in answers if answers[name] != before.manifest["answers"][name]]
     if differing:
@@ -163,9 +168,4 @@ def _kept(
     )
     if not same:
         raise UserError(f"{out} was made from another model: export without --update")
-    try:
-        return spell(codes, None, before.shapes), before.programs
-    except ValueError as error:
-        raise UserError(
-            f"{out} has no room for {len(codes):,} items: export without --update"
-        ) from error
+    return before

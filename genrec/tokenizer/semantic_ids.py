@@ -1,34 +1,18 @@
 """Semantic IDs: one tuple of codes for each item; kept as Parquet and checked when read."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genrec.core.collisions import SemanticIds, rank_in_group
 from genrec.errors import UserError
 from genrec.files import replacing
 
 _SIZES_KEY = b"codebook_sizes"
 _UNIQUE_KEY = b"unique"
-
-
-@dataclass(frozen=True)
-class SemanticIds:
-    """The semantic IDs of a catalogue.
-
-    Attributes:
-        codes: int32 (N, L), row i is item i's semantic ID; `codes[:, l]` lies in 0…K_l - 1. Where
-            there is one, the last level is the disambiguation code.
-        codebook_sizes: K_l for each of the L levels.
-        unique: whether no two items have the same one.
-    """
-
-    codes: np.ndarray
-    codebook_sizes: tuple[int, ...]
-    unique: bool = True
 
 
 def save_semantic_ids(path: Path, ids: SemanticIds) -> None:
@@ -94,17 +78,3 @@ def load_semantic_ids(path: Path) -> SemanticIds:
         item = int(again.argmax())
         raise UserError(f"{path}: item {item} repeats another item's codes {codes[item].tolist()}")
     return SemanticIds(codes, sizes, unique)
-
-
-def rank_in_group(codes: np.ndarray) -> np.ndarray:
-    """int64 (N,): how many earlier rows equal each row of `codes` (N, L)."""
-    count = len(codes)
-    if not count:
-        return np.zeros(0, np.int64)
-    order = np.lexsort(codes.T[::-1])  # stable, so equal rows keep the order of their indices
-    ordered = codes[order]
-    first = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
-    position = np.arange(count)
-    rank = np.empty(count, np.int64)
-    rank[order] = position - np.maximum.accumulate(np.where(first, position, 0))
-    return rank

@@ -60,9 +60,9 @@ class Tokenizer:
                 f"the tokenizer was fitted to vectors of width {len(self.mean)}; these have shape "
                 f"{vectors.shape}: use the same embedding for both"
             )
-        graph = _graph(self)
+        graph = structure_of(self)
         parts = [
-            np.asarray(_encode(graph, self.params, (chunk - self.mean) / np.float32(self.scale)))[
+            np.asarray(codes_of(graph, self.params, (chunk - self.mean) / np.float32(self.scale)))[
                 :count
             ]
             for chunk, count in in_chunks(vectors)
@@ -79,12 +79,12 @@ class Tokenizer:
         Returns:
             float32 (N, K_L): squared distances.
         """
-        graph, parts = _graph(self), []
+        graph, parts = structure_of(self), []
         for (chunk, count), (given, _) in zip(
             in_chunks(vectors), in_chunks(codes, np.int32), strict=True
         ):
             x = (chunk - self.mean) / np.float32(self.scale)
-            parts.append(np.asarray(_distances(graph, self.params, x, given))[:count])
+            parts.append(np.asarray(distances_of(graph, self.params, x, given))[:count])
         return np.concatenate([np.zeros((0, self.codebook_sizes[-1]), np.float32), *parts])
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ class Tokenizer:
         Returns:
             float32 (N, D).
         """
-        graph = _graph(self)
+        graph = structure_of(self)
         parts = [
             np.asarray(_decode(graph, self.params, chunk))[:count] * np.float32(self.scale)
             + self.mean
@@ -158,13 +158,13 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(graph: Any, params: Any, x: Float[Array, "B D"]) -> Int[Array, "B L"]:
+def codes_of(graph: Any, params: Any, x: Float[Array, "B D"]) -> Int[Array, "B L"]:
     model = nnx.merge(graph, params)
     return quantize([codebook[...] for codebook in model.codebooks], model.encode(x)).codes
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _distances(
+def distances_of(
     graph: Any, params: Any, x: Float[Array, "B D"], codes: Int[Array, "B L"]
 ) -> Float[Array, "B K"]:
     model = nnx.merge(graph, params)
@@ -194,7 +194,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _graph(tokenizer: Tokenizer) -> Any:
+def structure_of(tokenizer: Tokenizer) -> Any:
     """The modules' static description, which `nnx.merge` fills with parameters."""
     return nnx.graphdef(
         jax.eval_shape(

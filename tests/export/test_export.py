@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from bare import BLOCKER
 from small_run import ITEMS
 
 import genrec
-from genrec.bundle import manifest_text
+from genrec.bundle.files import manifest_text
 from genrec.config import DecodingConfig
 from genrec.core.answering import Requests
 from genrec.errors import UserError
@@ -154,19 +155,8 @@ def test_a_bundle_without_room_is_not_updated(pair, tmp_path):
     same(genrec.load_bundle(bundle).recommend([["i001"]]), run.recommend([["i001"]]))
 
 
-BLOCKER = """
-import sys
-from importlib.machinery import PathFinder
-allowed = {"genrec", "jax", "jaxlib", "numpy", "faiss", "ml_dtypes", "opt_einsum", "scipy",
-           "flatbuffers"}
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        spec = PathFinder.find_spec(name, path)
-        installed = spec and spec.origin and "site-packages" in spec.origin
-        if installed and name.split(".")[0] not in allowed:
-            raise ImportError(name)
-sys.meta_path.insert(0, Finder())
-import json, genrec
+ANSWER = """
+import json
 bundle = genrec.load_bundle(sys.argv[1])
 print(json.dumps(bundle.recommend([["i001", "Film 7"], ["i003"]], k=10)))
 """
@@ -175,7 +165,7 @@ print(json.dumps(bundle.recommend([["i001", "Film 7"], ["i003"]], k=10)))
 @pytest.mark.parametrize("pair", ["fused"], indirect=True)
 def test_a_fresh_process_needs_neither_flax_nor_the_models_code(pair):
     run, folder = pair
-    command = [sys.executable, "-c", BLOCKER, str(folder)]
+    command = [sys.executable, "-c", BLOCKER + ANSWER, str(folder)]
     answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     expected = run.recommend([["i001", "Film 7"], ["i003"]], k=10)
@@ -220,7 +210,7 @@ def test_every_changed_byte_is_noticed(pair, tmp_path):
         ({"more": {"../secret": {"sha256": "x"}}}, "names a file outside of the bundle"),
         ({"more": {"/etc/passwd": {"sha256": "x"}}}, "names a file outside of the bundle"),
         ({"more": {"gone.bin": {"sha256": "x"}}}, r"gone.bin is missing"),
-        ({"files": {}}, r"lists no items.json"),
+        ({"files": {}}, r"lists no content.faiss"),
     ],
 )
 def test_bundles_that_are_not_read(pair, tmp_path, how, complaint):

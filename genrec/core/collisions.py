@@ -1,21 +1,37 @@
-"""What becomes of items that the tokenizer gives the same codes.
+"""Semantic IDs, and what becomes of items that the tokenizer gives the same codes.
 
 Each of the three ways also takes items that come later, and never changes a semantic ID that is
 given already.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from genrec.errors import UserError
-from genrec.tokenizer.semantic_ids import SemanticIds, rank_in_group
 
 _SMALLEST_LAST_LEVEL = 16
 
 Collisions = Literal["code", "reassign", "none"]
+
+
+@dataclass(frozen=True)
+class SemanticIds:
+    """The semantic IDs of a catalogue.
+
+    Attributes:
+        codes: int32 (N, L), row i is item i's semantic ID; `codes[:, l]` lies in 0…K_l - 1. Where
+            there is one, the last level is the disambiguation code.
+        codebook_sizes: K_l for each of the L levels.
+        unique: whether no two items have the same one.
+    """
+
+    codes: np.ndarray
+    codebook_sizes: tuple[int, ...]
+    unique: bool = True
 
 
 def semantic_ids_of(
@@ -143,3 +159,17 @@ def _gathered(keys: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray]:
     found, starts = np.unique(keys[order], return_index=True)
     parts = np.split(values[order], starts[1:])
     return dict(zip(found.tolist(), parts, strict=True))
+
+
+def rank_in_group(codes: np.ndarray) -> np.ndarray:
+    """int64 (N,): how many earlier rows equal each row of `codes` (N, L)."""
+    count = len(codes)
+    if not count:
+        return np.zeros(0, np.int64)
+    order = np.lexsort(codes.T[::-1])  # stable, so equal rows keep the order of their indices
+    ordered = codes[order]
+    first = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
+    position = np.arange(count)
+    rank = np.empty(count, np.int64)
+    rank[order] = position - np.maximum.accumulate(np.where(first, position, 0))
+    return rank

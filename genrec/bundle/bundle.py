@@ -1,4 +1,5 @@
-"""A bundle in use: a folder that `genrec export` made, on any machine that has JAX and NumPy.
+"""A bundle in use: a folder that `genrec export` made, on any machine that has JAX and NumPy
+(and Faiss, for new items and for those that are alike).
 
 Neither the model's code nor Flax is needed. The folder holds
     manifest.json: what is in it, made from what, with the size and sha256 of every file, and a
@@ -9,57 +10,40 @@ Neither the model's code nor Flax is needed. The folder holds
         is in the items' vectors;
     items.safetensors: of every item its semantic ID (codes), its vector, how often it was met
         (counts) and whether it was at all (seen); and which may be recommended (open);
-    items.json: the id and the title of every item.
+    items.json.gz: the id and the title of every item;
+    and, unless it was made without, what new items need, see `genrec.bundle.newcomers`.
 """
 
 import copy
 import functools
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from genrec.core.answering import Answering
+from genrec.bundle.files import program_name, read_bundle, unpack_names
+from genrec.core.answering import Answering, named_lists
 from genrec.core.batches import batches, filter_table, no_lists
 from genrec.core.histories import Histories
 from genrec.core.spelling import RARELY, Shapes, Spelling, means_below, nodes_in, spell
 from genrec.core.tensors import parse_tensors
 from genrec.errors import UserError
 
-FORMAT = "genrec bundle"
-SCHEMA = 1
+if TYPE_CHECKING:
+    from genrec.bundle.newcomers import Newcomers
 
 
 def load_bundle(folder: str | Path) -> "Bundle":
     """A bundle, ready to recommend as the run that it was made from.
 
     Raises:
-        UserError: it is no bundle, a file is missing or damaged, or a newer genrec made it.
+        UserError: it is no bundle, a file is missing or damaged, or another genrec is needed.
     """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    contents = {}
-    for name, told in manifest["files"].items():
-        path = folder / name
-        try:
-            contents[name] = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path} is missing: export the bundle again") from error
-        if hashlib.sha256(contents[name]).hexdigest() != told["sha256"]:
-            raise UserError(f"{path} is damaged or was changed: export the bundle again")
-    return Bundle(
-        manifest,
-        parse_tensors(contents["weights.safetensors"], folder / "weights.safetensors"),
-        parse_tensors(contents["items.safetensors"], folder / "items.safetensors"),
-        json.loads(contents["items.json"]),
-        {name: program for name, program in contents.items() if name.startswith("programs/")},
-    )
+    return Bundle(*read_bundle(Path(folder)))
 
 
 class Bundle(Answering):
@@ -67,45 +51,41 @@ class Bundle(Answering):
 
     Attributes:
         manifest: as it was written.
+        contents: what each file holds.
+        names: what items.json.gz holds.
+        tables: what items.safetensors holds.
         weights: the model's parameters, by name.
-        programs: what answers, by file.
         shapes: how large a catalogue the programs are for.
     """
 
-    def __init__(
-        self,
-        manifest: Mapping[str, Any],
-        weights: Mapping[str, np.ndarray],
-        items: Mapping[str, np.ndarray],
-        names: Mapping[str, list[str]],
-        programs: Mapping[str, bytes],
-    ):
+    def __init__(self, manifest: Mapping[str, Any], contents: Mapping[str, bytes]):
         self.manifest = manifest
+        self.contents = dict(contents)
         self._answers: Mapping[str, Any] = manifest["answers"]
-        self._item_ids, self._its_titles = names["item_id"], names["title"]
-        self._tables = dict(items)
-        self.programs = dict(programs)
+        self.names: Mapping[str, list[str]] = unpack_names(contents["items.json.gz"])
+        self.tables = self._tensors("items.safetensors")
+        weights = self._tensors("weights.safetensors")
         self.weights = {name: jnp.asarray(value) for name, value in weights.items()}
         self._compiled: dict[str, Any] = {}  # shared by all that `restricted` makes
         told = self._answers["shapes"]
         codes = tuple((size, kind) for size, kind in told["codes"])
         self.shapes = Shapes(codes, told["items"], tuple(told["fan_out"]))
-        self._whole = spell(items["codes"], None, self.shapes)
-        self._its_open = items["open"]
+        self._whole = spell(self.tables["codes"], None, self.shapes)
+        self._its_open = self.tables["open"]
 
     @property
     def item_ids(self) -> list[str]:
-        return self._item_ids
+        return self.names["item_id"]
 
     @property
     def vectors(self) -> np.ndarray | None:
         """float32 (N, D), what the model makes of every item; None where it has no such thing."""
-        vectors = self._tables.get("vectors")
+        vectors = self.tables.get("vectors")
         return None if vectors is None else vectors.astype(np.float32)
 
     @property
     def _item_titles(self) -> list[str]:
-        return self._its_titles
+        return self.names["title"]
 
     @property
     def open_items(self) -> np.ndarray:
@@ -113,7 +93,7 @@ class Bundle(Answering):
 
     @functools.cached_property
     def _log_popularity(self) -> np.ndarray:
-        counts = self._tables["counts"] + 1.0
+        counts = self.tables["counts"] + 1.0
         return np.log(counts / counts.sum())
 
     @property
@@ -124,6 +104,54 @@ class Bundle(Answering):
     def _skips_unknown(self) -> bool:
         return self._answers["unknown_items"] != "refuse"
 
+    @functools.cached_property
+    def newcomers(self) -> "Newcomers":
+        """What takes new items, and knows which items are alike; needs Faiss.
+
+        Raises:
+            UserError: the bundle was exported without it.
+        """
+        from genrec.bundle.newcomers import Newcomers
+
+        if self.manifest["newcomers"] is None:
+            raise UserError(
+                "this bundle knows nothing of its items' content: export it with --newcomers"
+            )
+        tensors = self._tensors("tokenizer.safetensors")
+        return Newcomers(self.manifest["newcomers"], tensors, self.contents)
+
+    def similar(
+        self, items: Sequence[str], k: int = 10
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """The k items most like each of these in content, by id or title; needs Faiss.
+
+        Returns:
+            Item ids, of what may be recommended, the most alike first; and the cosine of the
+            angle between the content vectors, centred on the catalogue's mean.
+
+        Raises:
+            UserError: an item is unknown, or the bundle was exported with --no-newcomers.
+        """
+        newcomers = self.newcomers
+        if k < 1:
+            raise UserError(f"k is {k}, but must be at least 1")
+        found = np.array(self._names.find(items), np.int64)
+        if (found < 0).any():
+            raise self._names.unknown(items[int((found < 0).argmax())])
+        towards = np.stack([newcomers.index.reconstruct(item) for item in found.tolist()])
+        near, cosines = newcomers.similar(towards, k + 1, self.open_items)
+        itself = near == found[:, None]
+        itself[~itself.any(axis=1), -1] = True  # one too many was asked for, lest it be the item
+        near, cosines = (each[~itself].reshape(len(found), k) for each in (near, cosines))
+        return named_lists(self.item_ids, near, cosines)
+
+    def everything(self) -> "Bundle":
+        """The same over all items that it knows, also those that were removed."""
+        return self._over(np.arange(len(self.item_ids), dtype=np.int32))
+
+    def _tensors(self, name: str) -> dict[str, np.ndarray]:
+        return parse_tensors(self.contents[name], Path(name))
+
     def _over(self, allowed: np.ndarray) -> "Bundle":
         other = copy.copy(self)
         vars(other).pop("_state", None)
@@ -133,7 +161,7 @@ class Bundle(Answering):
     @functools.cached_property
     def _state(self) -> dict[str, Any]:
         state = state_of(
-            self._tables,
+            self.tables,
             self.weights,
             self._whole,
             self._its_open,
@@ -187,7 +215,7 @@ class Bundle(Answering):
         padded[:, :most] = named
         name = program_name(width, users)
         if name not in self._compiled:
-            exported = export.deserialize(bytearray(self.programs[name]))
+            exported = export.deserialize(bytearray(self.contents[name]))
             self._compiled[name] = jax.jit(exported.call)
         return self._compiled[name], padded
 
@@ -235,43 +263,3 @@ def state_of(
         },
         "means": means,
     }
-
-
-def program_name(named: int, users: bool) -> str:
-    """The file of the program for requests that name up to so many items."""
-    return f"programs/recommend-{named}{'-users' if users else ''}.bin"
-
-
-def manifest_text(manifest: Mapping[str, Any]) -> str:
-    """manifest.json with its own checksum, which is of the text without it."""
-    rest = {name: value for name, value in manifest.items() if name != "checksum"}
-    text = json.dumps(rest, indent=2, ensure_ascii=False, allow_nan=False)
-    checksum = hashlib.sha256(text.encode()).hexdigest()
-    return json.dumps({"checksum": checksum} | rest, indent=2, ensure_ascii=False) + "\n"
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle; UserError when it is none, damaged, or of a newer genrec."""
-    path = folder / "manifest.json"
-    try:
-        text = path.read_bytes().decode()
-        manifest = json.loads(text)
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise ValueError("it is not that of a bundle")
-        if manifest_text(manifest) != text:
-            raise ValueError("it is damaged or was changed")
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a bundle's manifest: {reason}") from error
-    if manifest["schema"] > SCHEMA:
-        raise UserError(f"{folder} was made by a newer genrec, which is needed to read it")
-    needed = {"weights.safetensors", "items.safetensors", "items.json"}
-    answers = manifest["answers"]
-    for users in (False, True)[: 1 + answers["users"]]:
-        needed |= {program_name(named, users) for named in answers["named"]}
-    if missing := needed - manifest["files"].keys():
-        raise UserError(f"{path} lists no {min(missing)}: export the bundle again")
-    for name in manifest["files"]:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise UserError(f"{path} names a file outside of the bundle: {name!r}")
-    return manifest

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_codes import SIZES, tuples
 
+from genrec.core.collisions import reassign
 from genrec.errors import UserError
 from genrec.tokenizer import disambiguate, semantic_ids_of
-from genrec.tokenizer.collisions import reassign
 
 
 @given(tuples())

@@ -1,0 +1,105 @@
+"""The files of a bundle: read whole and verified, written in one step."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genrec.errors import UserError
+from genrec.files import replacing
+
+FORMAT = "genrec bundle"
+SCHEMA = 2
+
+
+def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The manifest, and what each file holds, by name.
+
+    Raises:
+        UserError: it is no bundle, a file is missing or damaged, or another genrec is needed.
+    """
+    manifest = read_manifest(folder)
+    contents = {}
+    for name, told in manifest["files"].items():
+        path = folder / name
+        try:
+            contents[name] = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} is missing: export the bundle again") from error
+        if hashlib.sha256(contents[name]).hexdigest() != told["sha256"]:
+            raise UserError(f"{path} is damaged or was changed: export the bundle again")
+    return manifest, contents
+
+
+def write_bundle(
+    folder: Path, manifest: Mapping[str, Any], contents: Mapping[str, bytes]
+) -> dict[str, Any]:
+    """Writes a bundle in place of one that is there; returns the manifest, with its files."""
+    files = {
+        name: {"sha256": hashlib.sha256(contents[name]).hexdigest(), "bytes": len(contents[name])}
+        for name in sorted(contents)
+    }
+    manifest = {"format": FORMAT, "schema": SCHEMA} | dict(manifest) | {"files": files}
+    with replacing(folder) as temporary:
+        for name in files:
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(contents[name])
+        (temporary / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
+    return manifest
+
+
+def pack_names(item_ids: Sequence[str], titles: Sequence[str]) -> bytes:
+    """What items.json.gz holds."""
+    names = {"item_id": list(item_ids), "title": list(titles)}
+    text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def unpack_names(contents: bytes) -> dict[str, list[str]]:
+    return json.loads(gzip.decompress(contents))
+
+
+def program_name(named: int, users: bool) -> str:
+    """The file of the program for requests that name up to so many items."""
+    return f"programs/recommend-{named}{'-users' if users else ''}.bin"
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """manifest.json with its own checksum, which is of the text without it."""
+    rest = {name: value for name, value in manifest.items() if name != "checksum"}
+    text = json.dumps(rest, indent=2, ensure_ascii=False, allow_nan=False)
+    checksum = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({"checksum": checksum} | rest, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle; UserError when it is none, damaged, or of another genrec."""
+    path = folder / "manifest.json"
+    try:
+        text = path.read_bytes().decode()
+        manifest = json.loads(text)
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise ValueError("it is not that of a bundle")
+        if manifest_text(manifest) != text:
+            raise ValueError("it is damaged or was changed")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as a bundle's manifest: {reason}") from error
+    if manifest["schema"] > SCHEMA:
+        raise UserError(f"{folder} was made by a newer genrec, which is needed to read it")
+    if manifest["schema"] < SCHEMA:
+        raise UserError(f"{folder} was made by an older genrec: export the bundle again")
+    needed = {"weights.safetensors", "items.safetensors", "items.json.gz"}
+    answers = manifest["answers"]
+    for users in (False, True)[: 1 + answers["users"]]:
+        needed |= {program_name(named, users) for named in answers["named"]}
+    needed |= set(manifest["newcomers"]["files"]) if manifest["newcomers"] else set()
+    if missing := needed - manifest["files"].keys():
+        raise UserError(f"{path} lists no {min(missing)}: export the bundle again")
+    for name in manifest["files"]:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"{path} names a file outside of the bundle: {name!r}")
+    return manifest

@@ -1,0 +1,158 @@
+"""A bundle's catalogue lives on: items come, go, and are in stock or not; its programs stay."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from genrec.bundle.bundle import Bundle, load_bundle
+from genrec.bundle.files import pack_names, write_bundle
+from genrec.core.changes import Change
+from genrec.core.collisions import SemanticIds
+from genrec.core.spelling import spell
+from genrec.core.tensors import pack_tensors
+from genrec.errors import UserError
+
+
+def add_items(
+    folder: str | Path, item_ids: Sequence[str], titles: Sequence[str], vectors: np.ndarray
+) -> Change:
+    """Puts new items into a bundle; no code that is given already changes.
+
+    They may be recommended, by what their codes and their content say, and stand in histories.
+    Items that are there stay as they are, and come back if they had been removed.
+
+    Args:
+        item_ids: of n items.
+        titles: of the same.
+        vectors: float (n, E), their content, by the encoder that the catalogue's vectors are from.
+
+    Raises:
+        UserError: the bundle takes none, or the arguments do not fit each other or the bundle, or
+            it has no room for so many or for some item's codes.
+    """
+    bundle = load_bundle(folder)
+    newcomers = bundle.newcomers
+    vectors = np.asarray(vectors, np.float32)
+    if not len(item_ids) == len(titles) == len(vectors):
+        raise UserError(
+            f"{len(item_ids)} ids, {len(titles)} titles and {len(vectors)} vectors do not fit"
+        )
+    if vectors.ndim != 2 or vectors.shape[1] != newcomers.width:
+        raise UserError(
+            f"the vectors of the items in {folder} have width {newcomers.width}, these have shape "
+            f"{vectors.shape}: use the same encoder for both"
+        )
+    if not np.isfinite(vectors).all():
+        raise UserError("some of the new items' vectors are not finite")
+    if len(set(item_ids)) < len(item_ids):
+        again = next(name for name in item_ids if list(item_ids).count(name) > 1)
+        raise UserError(f"the new items name {again!r} twice")
+    place = {item_id: item for item, item_id in enumerate(bundle.item_ids)}
+    back = np.array([place[name] for name in item_ids if name in place], np.int64)
+    fresh = [row for row, name in enumerate(item_ids) if name not in place]
+    first = len(place)
+    opened = np.union1d(bundle.open_items, np.append(back, first + np.arange(len(fresh))))
+    change = Change(
+        items=len(opened),
+        added=len(fresh),
+        known=len(back),
+        returned=len(np.setdiff1d(back, bundle.open_items)),
+    )
+    tables = dict(bundle.tables) | {"open": opened.astype(np.int32)}
+    contents: dict[str, bytes] = {}
+    names = bundle.names
+    if fresh:
+        content, before = vectors[fresh], tables["codes"]
+        levels = len(newcomers.sizes)
+        unique = before.shape[1] == levels
+        given = SemanticIds(before[:, :levels], newcomers.sizes, unique)
+        codes = newcomers.semantic_ids(content, given)
+        more = {
+            "codes": codes if unique else _placed(before, codes),
+            "counts": np.zeros(len(fresh), tables["counts"].dtype),
+            "seen": np.zeros(len(fresh), bool),
+        }
+        if "vectors" in tables:
+            made = newcomers.vectors(bundle.weights, codes, content)
+            more["vectors"] = made.astype(tables["vectors"].dtype)
+        tables |= {name: np.concatenate([tables[name], rows]) for name, rows in more.items()}
+        names = {
+            "item_id": [*names["item_id"], *(item_ids[row] for row in fresh)],
+            "title": [*names["title"], *(titles[row] for row in fresh)],
+        }
+        contents = {"content.faiss": newcomers.with_content(content)}
+    _write(Path(folder), bundle, tables, names, contents, added=len(fresh))
+    return change
+
+
+def remove_items(folder: str | Path, names: Sequence[str]) -> Change:
+    """Retires items, by id or title: they are recommended no more, but may stand in histories.
+
+    Raises:
+        UserError: an item is unknown, or none would be left.
+    """
+    bundle = load_bundle(folder)
+    return _open(Path(folder), bundle, bundle.restricted(block=names).open_items)
+
+
+def allow_items(folder: str | Path, names: Sequence[str]) -> Change:
+    """Lets no other items be recommended than these, by id or title; of all that it knows.
+
+    Raises:
+        UserError: an item is unknown, or there is none.
+    """
+    bundle = load_bundle(folder)
+    every = bundle.everything()
+    return _open(Path(folder), bundle, every.restricted(allow=names).open_items)
+
+
+def _open(folder: Path, bundle: Bundle, opened: np.ndarray) -> Change:
+    before = bundle.open_items
+    tables = dict(bundle.tables) | {"open": np.asarray(opened, np.int32)}
+    _write(folder, bundle, tables, bundle.names, {}, added=0)
+    return Change(
+        items=len(opened),
+        returned=len(np.setdiff1d(opened, before)),
+        removed=len(np.setdiff1d(before, opened)),
+    )
+
+
+def _write(
+    folder: Path,
+    bundle: Bundle,
+    tables: Mapping[str, np.ndarray],
+    names: Mapping[str, list[str]],
+    contents: Mapping[str, bytes],
+    *,
+    added: int,
+) -> None:
+    try:
+        spell(tables["codes"], None, bundle.shapes)
+    except ValueError as error:
+        raise UserError(
+            f"{folder} has no room for {len(tables['codes']):,} items: export it again, with more "
+            "--room"
+        ) from error
+    manifest = dict(bundle.manifest) | {
+        "items": len(tables["codes"]),
+        "added": bundle.manifest["added"] + added,
+    }
+    changed = {
+        "items.safetensors": pack_tensors(tables),
+        "items.json.gz": pack_names(names["item_id"], names["title"]),
+    }
+    write_bundle(folder, manifest, dict(bundle.contents) | changed | dict(contents))
+
+
+def _placed(before: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """New codes with one more, which tells apart the items that share them: behind those there."""
+    _, group = np.unique(np.concatenate([before[:, :-1], codes]), axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    following = np.zeros(group.max() + 1, np.int32)
+    np.maximum.at(following, group[: len(before)], before[:, -1] + 1)
+    places = []
+    for each in group[len(before) :].tolist():
+        places.append(following[each])
+        following[each] += 1
+    return np.column_stack([codes, np.array(places, np.int32)])
