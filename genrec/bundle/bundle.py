@@ -52,7 +52,6 @@ class Bundle(Answering):
     Attributes:
         manifest: as it was written.
         contents: what each file holds.
-        names: what items.json.gz holds.
         tables: what items.safetensors holds.
         weights: the model's parameters, by name.
         shapes: how large a catalogue the programs are for.
@@ -62,7 +61,7 @@ class Bundle(Answering):
         self.manifest = manifest
         self.contents = dict(contents)
         self._answers: Mapping[str, Any] = manifest["answers"]
-        self.names: Mapping[str, list[str]] = unpack_names(contents["items.json.gz"])
+        self._item_ids, self._its_titles = unpack_names(contents["items.json.gz"])
         self.tables = self._tensors("items.safetensors")
         weights = self._tensors("weights.safetensors")
         self.weights = {name: jnp.asarray(value) for name, value in weights.items()}
@@ -75,7 +74,7 @@ class Bundle(Answering):
 
     @property
     def item_ids(self) -> list[str]:
-        return self.names["item_id"]
+        return self._item_ids
 
     @property
     def vectors(self) -> np.ndarray | None:
@@ -85,7 +84,7 @@ class Bundle(Answering):
 
     @property
     def _item_titles(self) -> list[str]:
-        return self.names["title"]
+        return self._its_titles
 
     @property
     def open_items(self) -> np.ndarray:

@@ -58,8 +58,10 @@ def pack_names(item_ids: Sequence[str], titles: Sequence[str]) -> bytes:
     return gzip.compress(text.encode(), mtime=0)
 
 
-def unpack_names(contents: bytes) -> dict[str, list[str]]:
-    return json.loads(gzip.decompress(contents))
+def unpack_names(contents: bytes) -> tuple[list[str], list[str]]:
+    """Ids and titles."""
+    names = json.loads(gzip.decompress(contents))
+    return names["item_id"], names["title"]
 
 
 def program_name(named: int, users: bool) -> str:

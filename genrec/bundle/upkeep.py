@@ -61,7 +61,7 @@ def add_items(
     )
     tables = dict(bundle.tables) | {"open": opened.astype(np.int32)}
     contents: dict[str, bytes] = {}
-    names = bundle.names
+    names = bundle.item_ids, list(bundle.titles.values())
     if fresh:
         content, before = vectors[fresh], tables["codes"]
         levels = len(newcomers.sizes)
@@ -77,10 +77,10 @@ def add_items(
             made = newcomers.vectors(bundle.weights, codes, content)
             more["vectors"] = made.astype(tables["vectors"].dtype)
         tables |= {name: np.concatenate([tables[name], rows]) for name, rows in more.items()}
-        names = {
-            "item_id": [*names["item_id"], *(item_ids[row] for row in fresh)],
-            "title": [*names["title"], *(titles[row] for row in fresh)],
-        }
+        names = (
+            [*names[0], *(item_ids[row] for row in fresh)],
+            [*names[1], *(titles[row] for row in fresh)],
+        )
         contents = {"content.faiss": newcomers.with_content(content)}
     _write(Path(folder), bundle, tables, names, contents, added=len(fresh))
     return change
@@ -110,7 +110,8 @@ def allow_items(folder: str | Path, names: Sequence[str]) -> Change:
 def _open(folder: Path, bundle: Bundle, opened: np.ndarray) -> Change:
     before = bundle.open_items
     tables = dict(bundle.tables) | {"open": np.asarray(opened, np.int32)}
-    _write(folder, bundle, tables, bundle.names, {}, added=0)
+    names = bundle.item_ids, list(bundle.titles.values())
+    _write(folder, bundle, tables, names, {}, added=0)
     return Change(
         items=len(opened),
         returned=len(np.setdiff1d(opened, before)),
@@ -122,7 +123,7 @@ def _write(
     folder: Path,
     bundle: Bundle,
     tables: Mapping[str, np.ndarray],
-    names: Mapping[str, list[str]],
+    names: tuple[list[str], list[str]],
     contents: Mapping[str, bytes],
     *,
     added: int,
@@ -140,7 +141,7 @@ def _write(
     }
     changed = {
         "items.safetensors": pack_tensors(tables),
-        "items.json.gz": pack_names(names["item_id"], names["title"]),
+        "items.json.gz": pack_names(*names),
     }
     write_bundle(folder, manifest, dict(bundle.contents) | changed | dict(contents))
 
