@@ -135,7 +135,8 @@ def plot(
             marker="o",
             label=protocol,
         )
-    axes.set(xlabel="beam width", ylabel=f"NDCG@{K}", xscale="log")
+    # From zero, or chance would look like an effect.
+    axes.set(xlabel="beam width", ylabel=f"NDCG@{K}", xscale="log", ylim=(0, None))
     axes.set_xticks(BEAMS, [str(beam) for beam in BEAMS])
     axes.set_title("validation users, by the codes alone", fontsize=10)
     axes.legend()
