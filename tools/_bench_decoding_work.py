@@ -104,7 +104,7 @@ def with_weights(model: Model, weights: Mapping[str, np.ndarray]) -> Model:
     return model._replace(params=jax.device_put(params))
 
 
-def t5_weights(weights: Mapping[str, np.ndarray], model: ModelConfig) -> dict[str, np.ndarray]:
+def t5_weights(weights: Mapping[str, np.ndarray], model: ModelConfig) -> dict[str, Any]:
     """T5's own; token 0 is what the decoder begins with, and the codes of all levels follow."""
     tables = t5_tables(weights)
     nothing = np.zeros_like(tables.begin)

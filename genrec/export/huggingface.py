@@ -16,6 +16,7 @@ import numpy as np
 from genrec.config import Config
 from genrec.core.tensors import write_tensors
 from genrec.errors import UserError
+from genrec.export.folder import refuse_others
 from genrec.export.t5 import MOST_LEVELS, t5_layers, t5_settings, t5_tables
 from genrec.files import replacing, write_json
 from genrec.manifest import provenance
@@ -29,7 +30,7 @@ FIRST_CODE = 2
 
 def export_huggingface(
     run: LoadedRun, out: Path, *, dtype: Literal["float32", "bfloat16"] | None = None
-) -> dict[str, Any]:
+) -> str:
     """Writes the folder, in place of one that is there.
 
     It holds config.json, generation_config.json and model.safetensors, for `from_pretrained`;
@@ -41,14 +42,13 @@ def export_huggingface(
         dtype: of the weights; None for float32.
 
     Returns:
-        What semantic_ids.json holds.
+        What it holds, in words.
 
     Raises:
         UserError: the run has settings that T5 cannot express, or `out` holds something else.
     """
     _refuse_other(run.config, len(run.items.ids.codebook_sizes))
-    if out.exists() and not (out / "semantic_ids.json").is_file() and any(out.iterdir()):
-        raise UserError(f"{out} holds something else: choose a new folder with --out")
+    refuse_others(out, ours=(out / "semantic_ids.json").is_file())
     model, decoding = run.config.model, run.config.decoding
     weights, tokens = flat(run.recommender.params), _tokens(run)
     state = _vocabulary(weights) | t5_layers(weights, model)
@@ -82,7 +82,7 @@ def export_huggingface(
         text = json.dumps(tokens, ensure_ascii=False, separators=(",", ":"))
         (folder / "semantic_ids.json").write_text(text + "\n", encoding="utf-8")
         (folder / "README.md").write_text(readme.read_text(encoding="utf-8"), encoding="utf-8")
-    return tokens
+    return f"{len(tokens['items']):,} items, a T5 of {config['vocab_size']:,} tokens"
 
 
 def _refuse_other(config: Config, levels: int) -> None:
