@@ -27,7 +27,12 @@ def random_run(folder: Path, *settings: str, removed: tuple[int, ...] = ()) -> L
         noise = rng.standard_normal(shape, np.float32)
         if name.endswith("scale"):
             return 1 + noise / 5
-        return noise if "bias" in name else noise * np.float32(shape[0] ** -0.5)
+        if "bias" in name:
+            return noise
+        width = shape[1] if name.endswith("embedding") else shape[0]
+        # Clear favourites, and other ones after another history.
+        more = 3 if name.startswith("logits") or "cross_output" in name else 1
+        return noise * np.float32(more * width**-0.5)
 
     start = flat(nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
     params = nested({name: drawn(name, value.shape) for name, value in start.items()})
