@@ -123,16 +123,23 @@ def _export(arguments: list[str]) -> None:
     command: Export = parse(Export, arguments, "export")
     if not (command.run / "config.yaml").exists():
         raise UserError(f"{command.run} is not a run: make one with `genrec run CONFIG`")
+    if command.format != "bundle":
+        _refuse_of_bundle(command.format, arguments)
     settings = file_arguments(command.run / "config.yaml", "decoding")
     command = parse(Export, _over(settings, command.run, arguments), "export")
     if command.room < 0:
         raise UserError("--room must not be below 0")
 
-    from genrec.export import export_bundle
+    from genrec.export import export_bundle, export_huggingface, export_parameters
     from genrec.recommend import load_run
     from genrec.requests import read_names
 
     run = load_run(command.run, command.decoding)
+    if command.format != "bundle":
+        write = {"safetensors": export_parameters, "huggingface": export_huggingface}
+        said = write[command.format](run, command.out, dtype=command.dtype)
+        Console(highlight=False).print(f"{command.out}: {said}", soft_wrap=True, markup=False)
+        return
     if command.allow is not None:
         run = run.restricted(allow=read_names(command.allow))
     manifest = export_bundle(
@@ -174,6 +181,17 @@ def _update(command: Update) -> None:
         change = remove_items(command.bundle, command.remove)
         console.print(f"{change.removed:,} items removed")
     console.print(f"{change.items:,} items may be recommended now")
+
+
+def _refuse_of_bundle(kind: str, arguments: list[str]) -> None:
+    """Raises UserError for flags that another format than a bundle does not heed."""
+    heeded = {"out", "format", "dtype"}
+    if kind == "huggingface":
+        heeded |= {"decoding.beam", "decoding.normalise"}
+    flags = [each.split("=")[0] for each in arguments if each.startswith("--")]
+    others = [flag for flag in flags if flag[2:].replace("_", "-") not in heeded]
+    if others:
+        raise UserError(f"--format {kind} goes without {', '.join(others)}")
 
 
 def _compare(command: Compare) -> None:

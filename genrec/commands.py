@@ -102,14 +102,21 @@ class Recommend:
 
 @dataclass(frozen=True)
 class Export:
-    """Make a bundle of a trained run: a folder with all that answering needs, to deploy."""
+    """Make a folder of a trained run: a bundle with all that answering needs, to deploy; or its
+    weights, for other programs."""
 
     run: tyro.conf.Positional[Path]
     """Folder of a trained run."""
     out: Path
-    """Folder of the bundle."""
+    """Folder to write."""
+    format: Literal["bundle", "safetensors", "huggingface"] = "bundle"
+    """bundle: what genrec.load_bundle reads. safetensors: the parameters under plain names, and
+    what the model knows of the items. huggingface: for T5ForConditionalGeneration of Hugging Face,
+    from runs of TIGER's recipe. The last two take --dtype; huggingface, decoding.beam and
+    decoding.normalise too; all else goes with a bundle only."""
     dtype: Literal["float32", "bfloat16"] | None = None
-    """Of weights and computations; without it, the run's own (model.dtype)."""
+    """Of weights and computations; without it, the run's own (model.dtype), and float32 where
+    weights are all there is."""
     allow: Path | None = None
     """File of the only items that the bundle may recommend: an id or title on each line, or Parquet
     with item_id."""

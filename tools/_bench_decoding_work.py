@@ -14,6 +14,7 @@ from flax import nnx
 from genrec.assembly import builder
 from genrec.config import Config, ModelConfig
 from genrec.core.inputs import Catalogue
+from genrec.export.t5 import t5_layers, t5_tables
 from genrec.model import EncoderDecoder
 
 CONTENT_WIDTH = 384
@@ -103,10 +104,23 @@ def with_weights(model: Model, weights: Mapping[str, np.ndarray]) -> Model:
     return model._replace(params=jax.device_put(params))
 
 
+def t5_weights(weights: Mapping[str, np.ndarray], model: ModelConfig) -> dict[str, Any]:
+    """T5's own; token 0 is what the decoder begins with, and the codes of all levels follow."""
+    tables = t5_tables(weights)
+    nothing = np.zeros_like(tables.begin)
+    read = np.concatenate([nothing, tables.read])
+    return t5_layers(weights, model) | {
+        "shared.weight": read,
+        "encoder.embed_tokens.weight": read,
+        "decoder.embed_tokens.weight": np.concatenate([tables.begin, tables.followed]),
+        "lm_head.weight": np.concatenate([nothing, tables.heads]),
+    }
+
+
 def _named(params: Any) -> list[tuple[str, Any]]:
-    """The leaves of a tree of dictionaries, with names such as "encoder/0/output/kernel"."""
+    """The leaves of a tree of dictionaries, with names such as "encoder.0.output.kernel"."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [("/".join(str(key.key) for key in path), leaf) for path, leaf in leaves]
+    return [(".".join(str(key.key) for key in path), leaf) for path, leaf in leaves]
 
 
 def flops_of_user(model: ModelConfig, history: int, beam: int, sizes: tuple[int, ...]) -> int:

@@ -1,14 +1,7 @@
 """A side of bench_decoding.py: Hugging Face's T5 and its own beam search, with genrec's weights.
 
-What differs between the two models is folded into the weights, so that they compute the same:
-
-- T5 does not scale attention scores: the scale goes into the queries' weights;
-- genrec scales embeddings: so are T5's tables;
-- genrec has a table for each level, T5 one vocabulary: every level gets tokens of its own;
-- genrec's decoder adds a vector for the level to the code before: that goes into the rows of the
-  decoder's table, which is one of its own, for each code has one place in a tuple. The token that
-  T5 begins with is the first level's vector;
-- T5's relative positions are genrec's in the encoder, and in the decoder distances between levels.
+See `genrec.export.t5` for the weights. Here T5's stacks have a table each, so that a code has one
+token, where an exported folder needs one to be read and one to be written.
 """
 
 import itertools
@@ -31,7 +24,6 @@ FEW = 32
 """Users of a call to warm up with: a large one takes too long to be thrown away."""
 BEAMS_AT_ONCE = 3_200
 """More than these are split: each has keys and values of the history of its own, 1 MB of them."""
-BUCKETS = 32
 
 Weights = dict[str, np.ndarray]
 
@@ -52,7 +44,7 @@ class Generator:
                 children.setdefault(tokens[:level], set()).add(token)
         self.children = {prefix: sorted(tokens) for prefix, tokens in children.items()}
         with np.load(settings["weights"]) as weights:
-            self.model = t5(dict(weights), settings["size"], attention)
+            self.model = t5(dict(weights), settings["t5"], attention)
 
     def allowed(self, _: int, prefix: torch.Tensor) -> list[int]:
         """The tokens that may come next. A prefix that nothing begins with has no chance anyway."""
@@ -106,83 +98,22 @@ class Generator:
             yield Step(batch, 0, 0, 0)
 
 
-def t5(weights: Weights, size: dict[str, int], attention: str) -> T5ForConditionalGeneration:
-    """The model that computes what genrec's does."""
-    state = t5_state(weights, size)
+def t5(weights: Weights, sizes: dict[str, Any], attention: str) -> T5ForConditionalGeneration:
+    """The model that computes what genrec's does, with T5's own weights."""
     config = T5Config(
-        vocab_size=len(state["lm_head.weight"]),
+        vocab_size=len(weights["lm_head.weight"]),
         dropout_rate=0.0,
-        feed_forward_proj="relu",
         pad_token_id=START,
         decoder_start_token_id=START,
-        eos_token_id=None,
-        tie_word_embeddings=False,
-        relative_attention_num_buckets=BUCKETS,
-        relative_attention_max_distance=128,
         attn_implementation=attention,
-        **size,
+        **sizes,
     )
     model = T5ForConditionalGeneration(config).eval()
     for stack in (model.encoder, model.decoder):  # a table each, not the shared one
         stack.set_input_embeddings(torch.nn.Embedding(config.vocab_size, config.d_model))
-    tensors = {name: torch.from_numpy(np.array(x, np.float32)) for name, x in state.items()}
+    tensors = {name: torch.from_numpy(np.array(x, np.float32)) for name, x in weights.items()}
     model.load_state_dict(tensors, strict=True)
     return model
-
-
-def t5_state(weights: Weights, size: dict[str, int]) -> Weights:
-    """genrec's weights by T5's names, see above."""
-    levels = len(weights["begin/embedding"])
-    scale = np.float32(size["d_model"] ** 0.5)
-    begin = weights["begin/embedding"] * scale
-    codes = [weights[f"codes/{level}/embedding"] * scale for level in range(levels)]
-    read = np.concatenate([np.zeros_like(begin[:1]), *codes])
-    # The last level's codes are followed by none.
-    folded = [codes[level] + begin[level + 1] for level in range(levels - 1)]
-    heads = [weights[f"logits/{level}/kernel"].T for level in range(levels)]
-    distances = np.zeros((BUCKETS, size["num_heads"]), np.float32)
-    distances[:levels] = weights["level_bias/embedding"]
-    positions = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-    state = {
-        "shared.weight": read,
-        "encoder.embed_tokens.weight": read,
-        "decoder.embed_tokens.weight": np.concatenate([begin[:1], *folded, codes[-1]]),
-        "lm_head.weight": np.concatenate([np.zeros_like(heads[0][:1]), *heads]),
-        f"encoder.{positions}": weights["relative_positions/bias/embedding"],
-        f"decoder.{positions}": distances,
-        "encoder.final_layer_norm.weight": weights["encoder_norm/scale"],
-        "decoder.final_layer_norm.weight": weights["decoder_norm/scale"],
-    }
-
-    def attention(name: str, norm: str, query_key_value: list[np.ndarray], output: str) -> None:
-        query, key, value = query_key_value
-        layer, kind = name.rsplit(".", 1)
-        scaled = query * np.float32(size["d_kv"] ** -0.5)
-        parts = {"q": scaled, "k": key, "v": value, "o": weights[f"{output}/kernel"]}
-        state.update({f"{layer}.{kind}.{part}.weight": x.T for part, x in parts.items()})
-        state[f"{layer}.layer_norm.weight"] = weights[f"{norm}/scale"]
-
-    def feed_forward(layer: str, name: str) -> None:
-        state[f"{layer}.DenseReluDense.wi.weight"] = weights[f"{name}/up/kernel"].T
-        state[f"{layer}.DenseReluDense.wo.weight"] = weights[f"{name}/down/kernel"].T
-        state[f"{layer}.layer_norm.weight"] = weights[f"{name}_norm/scale"]
-
-    for i in range(size["num_layers"]):
-        mine, theirs = f"encoder/{i}", f"encoder.block.{i}.layer"
-        parts = np.split(weights[f"{mine}/query_key_value/kernel"], 3, axis=1)
-        attention(f"{theirs}.0.SelfAttention", f"{mine}/attention_norm", parts, f"{mine}/output")
-        feed_forward(f"{theirs}.1", f"{mine}/feed_forward")
-    for i in range(size["num_decoder_layers"]):
-        mine, theirs = f"decoder/{i}", f"decoder.block.{i}.layer"
-        parts = np.split(weights[f"{mine}/query_key_value/kernel"], 3, axis=1)
-        attention(f"{theirs}.0.SelfAttention", f"{mine}/self_norm", parts, f"{mine}/self_output")
-        parts = np.split(weights[f"{mine}/key_value/kernel"], 2, axis=1)
-        parts = [weights[f"{mine}/query/kernel"], *parts]
-        attention(
-            f"{theirs}.1.EncDecAttention", f"{mine}/cross_norm", parts, f"{mine}/cross_output"
-        )
-        feed_forward(f"{theirs}.2", f"{mine}/feed_forward")
-    return state
 
 
 def prepare(settings: Answer) -> tuple[Answer, Measure]:

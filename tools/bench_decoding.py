@@ -43,9 +43,9 @@ from _bench_decoding_report import (
     recommend_figures,
     search_figures,
 )
-from _bench_decoding_work import Task, flops_of_user, outline, random_weights
+from _bench_decoding_work import Task, flops_of_user, outline, random_weights, t5_weights
 from _bench_turns import Side
-from bench_training import machine, open_side, t5_size, undisturbed
+from bench_training import machine, open_side, undisturbed
 from rich.console import Console
 
 from genrec import pipeline
@@ -53,6 +53,7 @@ from genrec.config import Config
 from genrec.core.histories import Histories
 from genrec.data import load_dataset
 from genrec.errors import UserError
+from genrec.export.t5 import t5_settings
 from genrec.files import write_json
 from genrec.settings import dump_config, load_config
 from genrec.tokenizer import disambiguate, load_semantic_ids
@@ -259,18 +260,20 @@ def sides(
         "batches": arguments.batches,
     }
     settings = {}
-    for name, config in configs.items():
-        weights = folder / f"{name}.npz"
-        np.savez(weights, **random_weights(outline(config, task), SEED))
+    weights = {name: random_weights(outline(each, task), SEED) for name, each in configs.items()}
+    for name in configs:
+        np.savez(folder / f"{name}.npz", **weights[name])
         settings[name] = shared | {
-            "weights": str(weights),
+            "weights": str(folder / f"{name}.npz"),
             "config": str(folder / f"{name}.yaml"),
             # Hugging Face can only normalise over the allowed tokens or over all levels' tokens.
             "normalise": "allowed" if name == "tiger" else "codes",
         }
+    tiger = configs["tiger"].model
+    np.savez(folder / "t5.npz", **t5_weights(weights["tiger"], tiger))
     settings["transformers"] = shared | {
-        "weights": settings["tiger"]["weights"],
-        "size": t5_size(configs["tiger"].model),
+        "weights": str(folder / "t5.npz"),
+        "t5": t5_settings(tiger),
         "threads": machine("cpu")["cores"],
     }
     return names, settings

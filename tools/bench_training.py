@@ -46,9 +46,10 @@ from _bench_work import Log, other_seconds
 from rich.console import Console
 
 from genrec import pipeline
-from genrec.config import Config, ModelConfig
+from genrec.config import Config
 from genrec.data import load_dataset
 from genrec.errors import UserError
+from genrec.export.t5 import t5_sizes
 from genrec.files import write_json
 from genrec.settings import dump_config, load_config
 from genrec.tokenizer import load_semantic_ids
@@ -188,7 +189,7 @@ def settings_of_sides(
     shared = {"device": arguments.device, "log": str(folder / "log.npz")}
     torch = shared | {
         "threads": os.cpu_count(),
-        "size": t5_size(tiger.model),
+        "size": t5_sizes(tiger.model),
         "user_tokens": tiger.model.user_tokens,
         "max_history": tiger.model.max_history,
         "learning_rate": tiger.training.learning_rate,
@@ -207,18 +208,6 @@ def settings_of_sides(
         "genrec": here | {"padded": False, "config": str(folder / "genrec.yaml")},
         "torch-matmul": torch | {"work": "matmul"},
         "jax-matmul": shared | {"work": "matmul"},
-    }
-
-
-def t5_size(model: ModelConfig) -> dict[str, int]:
-    """The same sizes by the names that Hugging Face gives them."""
-    return {
-        "d_model": model.d_model,
-        "d_kv": model.head_dim or model.d_model // model.heads,
-        "num_heads": model.heads,
-        "d_ff": model.d_ff,
-        "num_layers": model.encoder_layers,
-        "num_decoder_layers": model.decoder_layers,
     }
 
 

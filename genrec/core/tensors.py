@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,9 +29,16 @@ _NAMES = {kind: name for name, kind in _TYPES.items()}
 _LONGEST_HEADER = 100_000_000
 
 
-def pack_tensors(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """The contents of a file with arrays of the types above; KeyError for another type."""
-    header, end = {}, 0
+def pack_tensors(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """The contents of a file with arrays of the types above, and what is to be said of them all.
+
+    Raises:
+        KeyError: an array is of another type.
+    """
+    header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
+    end = 0
     for name, array in tensors.items():
         begin, end = end, end + array.nbytes
         kind = _NAMES[array.dtype]
@@ -41,10 +49,12 @@ def pack_tensors(tensors: Mapping[str, np.ndarray]) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, *arrays])
 
 
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
     """Writes such a file."""
     with replacing(path) as temporary:
-        temporary.write_bytes(pack_tensors(tensors))
+        temporary.write_bytes(pack_tensors(tensors, metadata))
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
-"""From a finished run to a bundle: a folder with all that answering needs, and nothing else."""
+"""From a finished run to a folder: a bundle, with all that answering needs, or its weights."""
 
 from genrec.export.export import export_bundle
+from genrec.export.huggingface import export_huggingface
+from genrec.export.parameters import export_parameters
 
-__all__ = ["export_bundle"]
+__all__ = ["export_bundle", "export_huggingface", "export_parameters"]

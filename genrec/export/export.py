@@ -17,6 +17,7 @@ from genrec.core.spelling import spell
 from genrec.core.tensors import pack_tensors
 from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
+from genrec.export.folder import refuse_others
 from genrec.export.newcomers import newcomers_of
 from genrec.export.program import PLATFORMS, export_program
 from genrec.files import read_json
@@ -59,8 +60,7 @@ def export_bundle(
             "a bundle takes the best items of all: leave out decoding.temperature and "
             "decoding.unseen_share"
         )
-    if out.exists() and not (out / "manifest.json").is_file() and any(out.iterdir()):
-        raise UserError(f"{out} holds something else: choose a new folder with --out")
+    refuse_others(out, ours=(out / "manifest.json").is_file())
     model = run.config.model
     if dtype is not None:
         model = dataclasses.replace(model, dtype=dtype)

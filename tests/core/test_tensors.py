@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from genrec.core.tensors import read_tensors, write_tensors
@@ -29,6 +30,14 @@ def assert_same(found, expected):
 
 def test_the_library_reads_what_is_written(tmp_path):
     write_tensors(tmp_path / "x", TENSORS)
+    assert_same(load_file(tmp_path / "x"), TENSORS)
+    assert_same(read_tensors(tmp_path / "x"), TENSORS)
+
+
+def test_what_is_said_of_all(tmp_path):
+    write_tensors(tmp_path / "x", TENSORS, metadata={"format": "pt"})
+    with safe_open(tmp_path / "x", "numpy") as file:
+        assert file.metadata() == {"format": "pt"}
     assert_same(load_file(tmp_path / "x"), TENSORS)
     assert_same(read_tensors(tmp_path / "x"), TENSORS)
 
