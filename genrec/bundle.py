@@ -104,6 +104,11 @@ class Bundle(Answering):
         return None if vectors is None else vectors.astype(np.float32)
 
     @property
+    def codes(self) -> np.ndarray:
+        """int (N, L), the semantic ID of every item."""
+        return self._tables["codes"]
+
+    @property
     def _item_titles(self) -> list[str]:
         return self._its_titles
 
@@ -126,12 +131,13 @@ class Bundle(Answering):
 
     def _over(self, allowed: np.ndarray) -> "Bundle":
         other = copy.copy(self)
-        vars(other).pop("_state", None)
+        vars(other).pop("state", None)
         other._its_open = np.asarray(allowed)
         return other
 
     @functools.cached_property
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """The first argument of the programs, on the device."""
         state = state_of(
             self._tables,
             self.weights,
@@ -168,7 +174,7 @@ class Bundle(Answering):
             if read.users is not None:
                 request["users"] = read.users
             program, request["named"] = self._program(named, read.users is not None)
-            best, score = program(self._state, request)
+            best, score = program(self.state, request)
             width = min(k, best.shape[1])
             items[rows, :width] = np.asarray(best)[: len(rows), :width]
             scores[rows, :width] = np.asarray(score)[: len(rows), :width]

@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from genrec.commands import COMMANDS, Compare, Export, OfRun, Recommend, Tokenize, Train
+from genrec.commands import COMMANDS, Compare, Export, OfRun, Recommend, Serve, Tokenize, Train
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.files import read_json, write_json
@@ -62,6 +62,8 @@ def _dispatch(arguments: list[str]) -> None:
         _recommend(rest)
     elif name == "export":
         _export(rest)
+    elif name == "serve":
+        _serve(parse(Serve, rest, name))
     elif name == "compare":
         _compare(parse(Compare, rest, name))
     elif name == "tokenize" and _changes_or_shows(given := parse(Tokenize, rest, name)):
@@ -139,6 +141,16 @@ def _export(arguments: list[str]) -> None:
     size = sum(file["bytes"] for file in manifest["files"].values())
     console = Console(highlight=False)
     console.print(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")
+
+
+def _serve(command: Serve) -> None:
+    try:
+        from genrec.serving.server import serve
+    except ModuleNotFoundError as error:
+        raise UserError(f"serving needs {error.name}: pip install 'genrec[serve]'") from error
+    logging.getLogger("genrec").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").addHandler(logging.getLogger("genrec").handlers[-1])
+    serve(command.bundle, command.options)
 
 
 def _compare(command: Compare) -> None:
