@@ -84,6 +84,7 @@ class State(BaseModel):
     bundle: str | None = Field(None, description="The checksum of the bundle that answers.")
     items: int | None = Field(None, description="Size of its catalogue.")
     beam: int | None = Field(None, description="The largest k.")
+    compiling: bool | None = Field(None, description="Whether answers will be faster soon.")
 
 
 class Problem(BaseModel):
@@ -163,6 +164,7 @@ def create_app(service: Service) -> FastAPI:
                 "bundle": engine.checksum,
                 "items": len(engine.bundle.item_ids),
                 "beam": engine.beam,
+                "compiling": service.compiling,
             }
         )
 
@@ -207,7 +209,7 @@ def _texts(names: list[Any]) -> list[str]:
 
 def _complaint(error: dict[str, Any]) -> str:
     """One line of what pydantic says of a request: where, and what."""
-    where = [str(part) for part in error["loc"] if not isinstance(part, str) or part.islower()]
+    where = [str(part) for part in error["loc"] if part not in ("str", "int")]
     place = ".".join(where[1:]) or "the body"
     return f"{place}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ class Service:
         engine: what answers new requests.
         ready: whether it can.
         broken: whether it never will.
+        compiling: whether answers will be faster soon.
 
     Raises:
         UserError: there is no bundle, or it is damaged.
@@ -47,6 +49,7 @@ class Service:
             options.queue, options.wait_ms / 1000, options.max_batch, self.metrics.batch
         )
         self.ready = self.broken = False
+        self.compiling = True
         self._hinting = threading.Lock()
         self._closing, self._wanted = threading.Event(), threading.Event()
         self._upkeep = threading.Thread(target=self._keep, name="upkeep", daemon=True)
@@ -60,10 +63,13 @@ class Service:
         self._wanted.set()
 
     def close(self) -> None:
-        """Answers what waits, and stops. A compilation that is under way is left to itself."""
+        """Answers what waits, and stops, which may take seconds: compilations cannot be ended, and
+        to end the process under one is to crash."""
         self._closing.set()
         self._wanted.set()
         self._batcher.close()
+        if self._upkeep.is_alive():
+            self._upkeep.join()
 
     async def recommend(
         self, requests: Requests, k: int, exclude_history: bool
@@ -139,7 +145,11 @@ class Service:
         self.ready = True
         self.metrics.answers(self.engine)
         logger.info("ready")
+        began = time.perf_counter()
         self._finish(self.engine)
+        self.compiling = False
+        shapes = len(self.engine.programs.seconds)
+        logger.info("compiled for %d shapes in %.0f s", shapes, time.perf_counter() - began)
         while not self._closing.is_set():
             asked = self._wanted.wait(self.options.watch or None)
             self._wanted.clear()
