@@ -5,8 +5,8 @@
 
 Two servers of the bundle, one of them with --max-batch 1, take turns: for some rounds, each is
 asked by 1, 8 and 64 clients that wait for an answer before they ask again, k 10, the whole
-histories of the run's users. The clients are one process beside the server, so on a small machine they share
-its cores; how much of one they take is in the figures. Cells are medians of the rounds.
+histories of the run's users. The clients are one process beside the server, so on a small machine
+they share its cores; how much of one they take is in the figures. Cells are medians of the rounds.
 
 Before that, fresh processes are started until their first answer, without compiled programs and
 with those that the one before left (--cache). With --minutes, 8 clients then load the batching

@@ -33,7 +33,7 @@ def test_answers_are_the_bundles_own(app, bundle):
     requests = [{"history": history, "k": 1 + n % 20} for n, history in enumerate(drawn(12, 20, 0))]
     requests += [
         {"history": ["Film 3", " film 7 "], "include_history": True},
-        {"history": IDS[:3], "block": IDS[5:9] + ["Film 20"]},
+        {"history": IDS[:3], "block": [*IDS[5:9], "Film 20"]},
         {"history": IDS[:3], "allow": IDS[2:9], "k": 4},
         {"history": IDS[:2], "timestamps": [5, 500], "user_id": "u1"},
         {"history": [], "k": 7},
@@ -57,7 +57,7 @@ def test_answers_are_the_bundles_own(app, bundle):
         assert told["bundle"] == direct.manifest["checksum"]
         for item in told["items"]:
             assert item["title"] == direct.titles[item["item_id"]]
-            assert item["codes"] == direct.codes[IDS.index(item["item_id"])].tolist()
+            assert item["codes"] == direct.codes[direct.item_ids.index(item["item_id"])].tolist()
 
 
 def test_many_at_once_were_searched_together(app):
