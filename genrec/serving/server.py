@@ -30,7 +30,11 @@ def serve(folder: Path, options: Options) -> None:
     """
     began = time.perf_counter()
     _check(options)
-    listener = _listen(options)
+    with _listen(options) as listener:
+        _serve(folder, options, listener, began)
+
+
+def _serve(folder: Path, options: Options, listener: socket.socket, began: float) -> None:
     if options.cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(options.cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

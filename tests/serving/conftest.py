@@ -1,5 +1,7 @@
 """A bundle of the tiny run, another one, and a service that answers from the first."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from small_serving import UNSAFE, wait
 
+from genrec.bundle import manifest_text
 from genrec.export import export_bundle
 from genrec.recommend import load_run
 from genrec.serving.app import create_app
@@ -27,9 +30,14 @@ def bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_bundle(tiny_run: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same programs, but some items may not be recommended, and one has a bad title."""
     folder = shutil.copytree(bundle, tmp_path_factory.mktemp("other") / "bundle")
-    run = load_run(tiny_run)
-    run.dataset.titles[7] = UNSAFE
-    export_bundle(run.restricted(block=["i001", "i002", "i003"]), folder, update=True)
+    run = load_run(tiny_run).restricted(block=["i001", "i002", "i003"])
+    manifest = export_bundle(run, folder, update=True)
+    names = json.loads((folder / "items.json").read_text())
+    names["title"][names["item_id"].index("i007")] = UNSAFE
+    text = json.dumps(names)
+    (folder / "items.json").write_text(text)
+    manifest["files"]["items.json"]["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (folder / "manifest.json").write_text(manifest_text(manifest))
     return folder
 
 
