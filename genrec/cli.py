@@ -11,7 +11,17 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from genrec.commands import COMMANDS, Compare, Export, OfRun, Recommend, Tokenize, Train, Update
+from genrec.commands import (
+    COMMANDS,
+    Compare,
+    Export,
+    OfRun,
+    Recommend,
+    Serve,
+    Tokenize,
+    Train,
+    Update,
+)
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.files import read_json, write_json
@@ -64,6 +74,8 @@ def _dispatch(arguments: list[str]) -> None:
         _export(rest)
     elif name == "update":
         _update(parse(Update, rest, name))
+    elif name == "serve":
+        _serve(parse(Serve, rest, name))
     elif name == "compare":
         _compare(parse(Compare, rest, name))
     elif name == "tokenize" and _changes_or_shows(given := parse(Tokenize, rest, name)):
@@ -192,6 +204,16 @@ def _refuse_of_bundle(kind: str, arguments: list[str]) -> None:
     others = [flag for flag in flags if flag[2:].replace("_", "-") not in heeded]
     if others:
         raise UserError(f"--format {kind} goes without {', '.join(others)}")
+
+
+def _serve(command: Serve) -> None:
+    try:
+        from genrec.serving.server import serve
+    except ModuleNotFoundError as error:
+        raise UserError(f"serving needs {error.name}: pip install 'genrec[serve]'") from error
+    logging.getLogger("genrec").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").addHandler(logging.getLogger("genrec").handlers[-1])
+    serve(command.bundle, command.options)
 
 
 def _compare(command: Compare) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from genrec.config import Config, DecodingConfig
+from genrec.serving.options import Options
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,17 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """Answer over HTTP from a bundle: POST /recommend, a page to try it at /, its interface at
+    /docs, GET /health, /ready and /metrics. A new bundle in the folder's place is taken over
+    without losing a request; SIGTERM stops when all that waits is answered."""
+
+    bundle: tyro.conf.Positional[Path]
+    """Folder of a bundle, made by `genrec export`."""
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
 class Compare:
     """Compare evaluated runs on their test users: over seeds, and with the first one."""
 
@@ -173,6 +185,7 @@ COMMANDS = {
     "recommend": Recommend,
     "export": Export,
     "update": Update,
+    "serve": Serve,
     "compare": Compare,
 }
 """By name, in the order of the help."""

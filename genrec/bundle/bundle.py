@@ -83,6 +83,11 @@ class Bundle(Answering):
         return None if vectors is None else vectors.astype(np.float32)
 
     @property
+    def codes(self) -> np.ndarray:
+        """int (N, L), the semantic ID of every item."""
+        return self.tables["codes"]
+
+    @property
     def _item_titles(self) -> list[str]:
         return self._its_titles
 
@@ -134,9 +139,9 @@ class Bundle(Answering):
         newcomers = self.newcomers
         if k < 1:
             raise UserError(f"k is {k}, but must be at least 1")
-        found = np.array(self._names.find(items), np.int64)
+        found = np.array(self.names.find(items), np.int64)
         if (found < 0).any():
-            raise self._names.unknown(items[int((found < 0).argmax())])
+            raise self.names.unknown(items[int((found < 0).argmax())])
         towards = np.stack([newcomers.index.reconstruct(item) for item in found.tolist()])
         near, cosines = newcomers.similar(towards, k + 1, self.open_items)
         itself = near == found[:, None]
@@ -153,12 +158,13 @@ class Bundle(Answering):
 
     def _over(self, allowed: np.ndarray) -> "Bundle":
         other = copy.copy(self)
-        vars(other).pop("_state", None)
+        vars(other).pop("state", None)
         other._its_open = np.asarray(allowed)
         return other
 
     @functools.cached_property
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """The first argument of the programs, on the device."""
         state = state_of(
             self.tables,
             self.weights,
@@ -195,7 +201,7 @@ class Bundle(Answering):
             if read.users is not None:
                 request["users"] = read.users
             program, request["named"] = self._program(named, read.users is not None)
-            best, score = program(self._state, request)
+            best, score = program(self.state, request)
             width = min(k, best.shape[1])
             items[rows, :width] = np.asarray(best)[: len(rows), :width]
             scores[rows, :width] = np.asarray(score)[: len(rows), :width]

@@ -118,6 +118,11 @@ class Answering(abc.ABC):
         """The same over no other items than these, at least one."""
 
     @functools.cached_property
+    def by_popularity(self) -> np.ndarray:
+        """int (N,): all items, those most met in the training first."""
+        return np.argsort(-self._log_popularity, kind="stable")
+
+    @functools.cached_property
     def titles(self) -> dict[str, str]:
         """The title of every item id."""
         return dict(zip(self.item_ids, self._item_titles, strict=True))
@@ -259,7 +264,8 @@ class Answering(abc.ABC):
         )
 
     @functools.cached_property
-    def _names(self) -> ItemNames:
+    def names(self) -> ItemNames:
+        """Finds items by id or title."""
         return ItemNames(self.item_ids, self._item_titles)
 
     def _items(self, names: Sequence[str], where: str) -> np.ndarray:
@@ -268,10 +274,10 @@ class Answering(abc.ABC):
 
     def _find(self, names: Sequence[str], where: str) -> np.ndarray:
         """int32: the item of each name, -1 for unknown ones if the settings say to skip them."""
-        items = np.array(self._names.find(names), np.int32)
+        items = np.array(self.names.find(names), np.int32)
         unknown = list(dict.fromkeys(names[row] for row in np.flatnonzero(items < 0).tolist()))
         if unknown and not self._skips_unknown:
-            raise self._names.unknown(unknown[0])
+            raise self.names.unknown(unknown[0])
         if unknown:
             logger.warning("skipped in %s, for no item has this name: %s", where, _some(unknown))
         return items
@@ -285,8 +291,7 @@ class Answering(abc.ABC):
 
     def _most_popular(self, requests: Known, k: int) -> tuple[np.ndarray, np.ndarray]:
         """What the recommender would return, but the same for every history."""
-        ranked = np.argsort(-self._log_popularity, kind="stable")
-        ranked = ranked[np.isin(ranked, self.open_items)]
+        ranked = self.by_popularity[np.isin(self.by_popularity, self.open_items)]
         count = len(requests.histories)
         items = np.full((count, k), -1, np.int32)
         scores = np.full((count, k), -np.inf, np.float32)

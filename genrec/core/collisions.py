@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from genrec.errors import UserError
 
@@ -120,6 +119,8 @@ def reassign(
     movable = colliding[colliding >= fixed]
     if not len(movable):
         return SemanticIds(codes, codebook_sizes)
+    from scipy.optimize import linear_sum_assignment  # slow to import, and rarely needed
+
     far = distances(movable)
     own = np.zeros(len(codes), np.float32)  # 0 for items that do not move: they are the nearest
     own[movable] = far[np.arange(len(movable)), codes[movable, -1]]

@@ -1,0 +1,157 @@
+"""The queue: who shares a search, who is refused, and that nobody is forgotten."""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genrec.serving.batching import Batcher, Full
+from genrec.serving.programs import Kind, Shape
+
+
+@dataclass
+class Programs:
+    rows: int
+
+    def best(self, kind: Kind, waiting: int) -> Shape:
+        return Shape(kind, min(self.rows, waiting))
+
+
+@dataclass
+class Echo:
+    """An engine whose answer is the request's number, once it is let go."""
+
+    rows: int = 3
+    go: threading.Event = field(default_factory=threading.Event)
+    batches: list[list[int]] = field(default_factory=list)
+
+    @property
+    def programs(self) -> Programs:
+        return Programs(self.rows)
+
+    def search(self, queries, shape):
+        assert self.go.wait(30)
+        self.batches.append([query.number for query in queries])
+        if any(query.number < 0 for query in queries):
+            raise ZeroDivisionError
+        items = np.array([[query.number] for query in queries], np.int32)
+        return items, items.astype(np.float32)
+
+
+@dataclass
+class Numbered:
+    number: int
+    kind: Any = "a"
+
+
+async def begun(batcher: Batcher, engine: Any) -> Any:
+    """A request that is being searched: what comes now has to wait."""
+    answer = batcher.submit(engine, Numbered(0))  # pyright: ignore[reportArgumentType]
+    while len(batcher):
+        await asyncio.sleep(0.001)
+    return answer
+
+
+def queue(max_queue: int = 99, wait: float = 0.0, rows: int = 3) -> Batcher:
+    return Batcher(max_queue, wait, rows, lambda requests, seconds: None)
+
+
+def test_those_of_a_kind_share_a_search_and_the_oldest_goes_first():
+    engine, batcher = Echo(), queue()
+
+    async def main():
+        first = await begun(batcher, engine)
+        kinds = "abaaabab"
+        answers = [
+            batcher.submit(engine, Numbered(n, kind))  # pyright: ignore[reportArgumentType]
+            for n, kind in enumerate(kinds, 1)
+        ]
+        engine.go.set()
+        found = await asyncio.gather(first, *answers)
+        assert [int(each.items[0]) for each in found] == list(range(len(kinds) + 1))
+
+    asyncio.run(main())
+    # 2 is older than 5 and 7, though many of the other kind wait.
+    assert engine.batches == [[0], [1, 3, 4], [2, 6, 8], [5, 7]]
+    batcher.close()
+
+
+def test_engines_do_not_share_a_search():
+    one, two, batcher = Echo(), Echo(), queue()
+    two.go.set()
+
+    async def main():
+        first = await begun(batcher, one)
+        answers = [
+            batcher.submit(engine, Numbered(n))  # pyright: ignore[reportArgumentType]
+            for n, engine in enumerate([one, two, one, two], 1)
+        ]
+        one.go.set()
+        await asyncio.gather(first, *answers)
+
+    asyncio.run(main())
+    assert (one.batches, two.batches) == ([[0], [1, 3]], [[2, 4]])
+    batcher.close()
+
+
+def test_a_full_queue_refuses_and_those_who_gave_up_are_not_searched():
+    engine, batcher = Echo(), queue(max_queue=2)
+
+    async def main():
+        first = await begun(batcher, engine)
+        gone = batcher.submit(engine, Numbered(1))  # pyright: ignore[reportArgumentType]
+        stays = batcher.submit(engine, Numbered(2))  # pyright: ignore[reportArgumentType]
+        with pytest.raises(Full):
+            batcher.submit(engine, Numbered(3))  # pyright: ignore[reportArgumentType]
+        gone.cancel()
+        engine.go.set()
+        await asyncio.gather(first, stays)
+
+    asyncio.run(main())
+    assert engine.batches == [[0], [2]]
+    batcher.close()
+
+
+def test_a_search_that_fails_fails_its_own_requests_alone():
+    engine, batcher = Echo(rows=1), queue()
+    engine.go.set()
+
+    async def main():
+        with pytest.raises(ZeroDivisionError):
+            await batcher.submit(engine, Numbered(-1))  # pyright: ignore[reportArgumentType]
+        found = await batcher.submit(engine, Numbered(5))  # pyright: ignore[reportArgumentType]
+        assert found.items.tolist() == [5]
+
+    asyncio.run(main())
+    batcher.close()
+
+
+def test_closing_answers_what_waits():
+    engine, batcher = Echo(), queue()
+
+    async def main():
+        first = await begun(batcher, engine)
+        answers = [batcher.submit(engine, Numbered(n)) for n in range(1, 8)]  # pyright: ignore[reportArgumentType]
+        engine.go.set()
+        await asyncio.to_thread(batcher.close)
+        assert len(await asyncio.gather(first, *answers)) == 8
+        with pytest.raises(Full):
+            batcher.submit(engine, Numbered(9))  # pyright: ignore[reportArgumentType]
+
+    asyncio.run(main())
+
+
+def test_waiting_for_company_ends_when_the_batch_is_full():
+    engine, batcher = Echo(), queue(wait=600.0)
+    engine.go.set()
+
+    async def main():
+        answers = [batcher.submit(engine, Numbered(n)) for n in range(3)]  # pyright: ignore[reportArgumentType]
+        await asyncio.gather(*answers)
+
+    asyncio.run(main())
+    assert engine.batches == [[0, 1, 2]]
+    batcher.close()

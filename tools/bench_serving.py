@@ -1,0 +1,264 @@
+"""How fast `genrec serve` answers, with and without batching, how soon, and in how much memory.
+
+    genrec run configs/beauty.yaml && genrec export runs/beauty --out bundle
+    python tools/bench_serving.py bundle --run runs/beauty --minutes 10 --json serving.json
+
+Two servers of the bundle, one of them with --max-batch 1, take turns: for some rounds, each is
+asked by 1, 8 and 64 clients that wait for an answer before they ask again, k 10, the whole
+histories of the run's users. The clients are one process beside the server, so on a small machine
+they share its cores; how much of one they take is in the figures. Cells are medians of the rounds.
+
+Before that, fresh processes are started until their first answer, without compiled programs and
+with those that the one before left (--cache). With --minutes, 8 clients then load the batching
+server for so long, while its memory is looked at every few seconds.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from genrec.files import write_json
+
+CLIENT = Path(__file__).with_name("_bench_serving_client.py")
+SIDES = {"batching": [], "one at a time": ["--max-batch", "1"]}
+K = 10
+_DRAWN = 2000
+_SOAK = 8
+_LOOK = 5.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("bundle", type=Path)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="folder of a run: the histories of its users")
+    source.add_argument("--histories", type=Path, help="JSON lines with items, a list")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of every cell and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=3, help="fresh processes to start")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of load, to see the memory")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    given = parser.parse_args()
+    histories = from_run(given.run) if given.run else from_file(given.histories)
+    figures: dict[str, Any] = {
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg(),
+        "mean_history": statistics.mean(map(len, histories)),
+    }
+    console = Console(highlight=False, width=110)
+    with tempfile.TemporaryDirectory(prefix="genrec-bench-") as folder:
+        requests = Path(folder) / "requests.jsonl"
+        lines = [json.dumps({"history": history, "k": K}) for history in histories]
+        requests.write_text("\n".join(lines))
+        figures["start"] = starts(given.bundle, requests, Path(folder) / "cache", given.starts)
+        show_starts(console, figures["start"])
+        figures["cells"] = cells(given, requests)
+        show_cells(console, figures["cells"])
+        if given.minutes:
+            figures["memory"] = soak(given.bundle, requests, given.minutes)
+            show_memory(console, figures["memory"])
+    figures["load_after"] = os.getloadavg()
+    console.print(
+        f"load {figures['load_before'][0]:.1f} before, {figures['load_after'][0]:.1f} after"
+    )
+    if given.json:
+        write_json(given.json, figures)
+
+
+def from_run(run: Path) -> list[list[str]]:
+    """The histories of some users of a run, drawn at random."""
+    table = pq.read_table(run / "dataset" / "items.parquet", columns=["item", "item_id"])
+    ids = dict(zip(table["item"].to_pylist(), table["item_id"].to_pylist(), strict=True))
+    column = pq.read_table(run / "dataset" / "sequences.parquet", columns=["items"])["items"]
+    rows = np.random.default_rng(0).permutation(len(column))[:_DRAWN]
+    return [[ids[item] for item in column[int(row)].as_py()] for row in rows]
+
+
+def from_file(path: Path) -> list[list[str]]:
+    lines = [json.loads(line)["items"] for line in path.read_text().splitlines() if line.strip()]
+    return [list(map(str, items)) for items in lines[:_DRAWN]]
+
+
+@contextlib.contextmanager
+def server(bundle: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server process and its port; it must stop without a mistake."""
+    command = [sys.executable, "-m", "genrec", "serve", str(bundle), "--port", "0"]
+    environment = {**os.environ, "COLUMNS": "500", "JAX_COMPILATION_CACHE_DIR": ""}
+    process = subprocess.Popen(
+        [*command, "--no-access-log", *flags], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stderr is not None
+    try:
+        said = ""
+        while "http://" not in said:
+            line = process.stderr.readline()
+            if not line:
+                raise SystemExit(f"the server does not start: {said}")
+            said += line
+        yield process, int(said.partition("http://")[2].split(":")[1].split()[0])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate()[1]
+        if process.returncode:
+            print(rest, file=sys.stderr)
+            raise SystemExit(f"the server ended with status {process.returncode}")
+
+
+def asked(port: int, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def starts(bundle: Path, requests: Path, cache: Path, count: int) -> dict[str, list[float]]:
+    """Seconds from the start of a process to its first answer, each process in turn."""
+    body = requests.read_text().splitlines()[0]
+    found: dict[str, list[float]] = {"fresh": [], "cached": []}
+    for number in range(count + 1):
+        for name, flags in (("fresh", []), ("cached", ["--cache", str(cache)])):
+            if name == "fresh" and number == count:
+                continue
+            began = time.perf_counter()
+            with server(bundle, *flags) as (_, port):
+                while asked(port, "POST", "/recommend", body)[0] != 200:
+                    time.sleep(0.02)
+                took = time.perf_counter() - began
+                if name == "cached":
+                    wait_until_compiled(port)
+            if name == "fresh" or number:  # the first one fills the cache
+                found[name].append(took)
+    return found
+
+
+def wait_until_compiled(port: int) -> None:
+    while True:
+        status, said = asked(port, "GET", "/ready")
+        if status == 200 and not said["compiling"]:
+            return
+        time.sleep(0.2)
+
+
+def cells(given: argparse.Namespace, requests: Path) -> list[dict[str, Any]]:
+    """Every side at every concurrency: p50 and p99 in ms, requests/s; each round and the median."""
+    rounds: dict[tuple[str, int], list[dict[str, float]]] = {}
+    with contextlib.ExitStack() as stack:
+        ports = {}
+        for side, flags in SIDES.items():
+            _, ports[side] = stack.enter_context(server(given.bundle, *flags))
+            wait_until_compiled(ports[side])
+        for _ in range(given.rounds):
+            for clients in given.concurrency:
+                for side, port in ports.items():
+                    found = loaded(port, requests, clients, given.seconds)
+                    rounds.setdefault((side, clients), []).append(found)
+    return [
+        {"side": side, "clients": clients, "rounds": each}
+        | {name: statistics.median(found[name] for found in each) for name in each[0]}
+        | {"failed": sum(found["failed"] for found in each)}
+        for (side, clients), each in rounds.items()
+    ]
+
+
+def loaded(port: int, requests: Path, clients: int, seconds: float) -> dict[str, float]:
+    command = [sys.executable, str(CLIENT), str(port), str(requests), str(clients), str(seconds)]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    told = json.loads(answer.stdout)
+    latencies = 1000 * np.array(told["latencies"])
+    if told["failed"]:
+        print(f"{clients} clients: {told['failed']}", file=sys.stderr)
+    return {
+        "p50": float(np.percentile(latencies, 50)),
+        "p99": float(np.percentile(latencies, 99)),
+        "per_second": len(latencies) / told["seconds"],
+        "requests": len(latencies),
+        "failed": sum(told["failed"].values()),
+        "client_cpu": told["client_cpu"],
+        "load": os.getloadavg()[0],
+    }
+
+
+def soak(bundle: Path, requests: Path, minutes: float) -> dict[str, Any]:
+    """Memory of a server under load, in MiB, every few seconds once it has compiled everything."""
+    seconds = 60 * minutes
+    with server(bundle) as (process, port):
+        wait_until_compiled(port)
+        loaded(port, requests, _SOAK, 5)
+        command = [sys.executable, str(CLIENT), str(port), str(requests), str(_SOAK), str(seconds)]
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        looks, until = [], time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            time.sleep(_LOOK)
+            looks.append(resident(process.pid))
+        told = json.loads(client.communicate()[0])
+    part = max(1, len(looks) // 10)
+    return {
+        "minutes": minutes,
+        "mib": looks,
+        "first": statistics.median(looks[:part]),
+        "last": statistics.median(looks[-part:]),
+        "most": max(looks),
+        "requests": len(told["latencies"]),
+        "failed": sum(told["failed"].values()),
+    }
+
+
+def resident(process: int) -> float:
+    """What a process holds in memory, in MiB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def show_starts(console: Console, found: dict[str, list[float]]) -> None:
+    for name, seconds in found.items():
+        if seconds:
+            each = ", ".join(f"{second:.1f}" for second in seconds)
+            console.print(f"first answer, {name}: {statistics.median(seconds):.1f} s ({each})")
+
+
+def show_cells(console: Console, found: list[dict[str, Any]]) -> None:
+    table = Table(title=f"k {K}", title_justify="left")
+    for name in ("server", "clients", "p50", "p99", "requests/s", "requests", "failed", "client"):
+        table.add_column(name, justify="left" if name == "server" else "right")
+    for cell in found:
+        table.add_row(
+            cell["side"],
+            str(cell["clients"]),
+            f"{cell['p50']:.1f} ms",
+            f"{cell['p99']:.1f} ms",
+            f"{cell['per_second']:,.0f}",
+            f"{sum(each['requests'] for each in cell['rounds']):,}",
+            str(cell["failed"]),
+            f"{cell['client_cpu']:.0%} of a core",
+        )
+    console.print(table)
+
+
+def show_memory(console: Console, found: dict[str, Any]) -> None:
+    console.print(
+        f"memory over {found['minutes']:g} minutes, {found['requests']:,} requests, "
+        f"{found['failed']} failed: {found['first']:,.0f} MiB in the first tenth, "
+        f"{found['last']:,.0f} in the last, {found['most']:,.0f} at most"
+    )
+
+
+if __name__ == "__main__":
+    main()
