@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 from small_serving import wait
@@ -34,9 +35,8 @@ main()
 def running(bundle, *flags, command=PLAIN):
     """A server, its port, and the lines that it has said so far."""
     line = [*command, "serve", str(bundle), "--port", "0", "--max-batch", "2", *flags]
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process: Any = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     said: list[str] = []
-    assert process.stderr is not None
     listening = threading.Thread(target=lambda: said.extend(iter(process.stderr.readline, "")))
     listening.start()
     try:
