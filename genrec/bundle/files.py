@@ -42,6 +42,7 @@ def write_bundle(
         for name in sorted(contents)
     }
     manifest = {"format": FORMAT, "schema": SCHEMA} | dict(manifest) | {"files": files}
+    manifest.pop("checksum", None)  # that of a bundle before this one
     with replacing(folder) as temporary:
         for name in files:
             path = temporary / name

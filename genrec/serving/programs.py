@@ -6,7 +6,6 @@ that costs least for each of its requests. The first shape is for one request wi
 from then on every request can be answered.
 """
 
-import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -66,6 +65,7 @@ class Programs:
         self._bundle, self._max_rows = bundle, max_rows
         self._compiled: dict[tuple[str, int, int], Program] = {}
         self._before = {} if before is None else dict(before._compiled)
+        self._read: dict[str, export.Exported] = {}
         self.seconds: dict[Shape, float] = {}
         # A CPU runs such a program at a fourth of the speed, but has it in half the time.
         cpu = jax.default_backend() == "cpu"
@@ -148,10 +148,11 @@ class Programs:
             program = lowered.compile(compiler_options=options)
         self._compiled[key] = program
 
-    @functools.cache  # noqa: B019, it lives as long as the bundle
     def _exported(self, kind: Kind) -> export.Exported:
         name = program_name(kind.named, kind.users)
-        return export.deserialize(bytearray(self._bundle.contents[name]))
+        if name not in self._read:
+            self._read[name] = export.deserialize(bytearray(self._bundle.contents[name]))
+        return self._read[name]
 
     def _measure(self, shapes: list[Shape]) -> None:
         """Times some shapes in turns: what else the machine does falls on all of them alike."""
@@ -163,10 +164,12 @@ class Programs:
                 took = time.perf_counter() - began
                 found[shape] = min(took, found.get(shape, took))
         least: dict[Kind, float] = {}
+        seconds = dict(self.seconds)
         for shape in sorted(found, key=lambda shape: -shape.rows):
             # More rows never take less time: if they seem to, the machine was busy.
             least[shape.kind] = min(found[shape], least.get(shape.kind, found[shape]))
-            self.seconds[shape] = least[shape.kind]
+            seconds[shape] = least[shape.kind]
+        self.seconds = seconds  # another thread may be reading the old ones
 
 
 def blank(shape: Shape) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 from small_serving import wait
@@ -34,11 +35,9 @@ main()
 def running(bundle, *flags, command=PLAIN):
     """A server, its port, and the lines that it has said so far."""
     line = [*command, "serve", str(bundle), "--port", "0", "--max-batch", "2", *flags]
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process: Any = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     said: list[str] = []
-    assert process.stdout is not None and process.stderr is not None
-    complaints = process.stderr
-    listening = threading.Thread(target=lambda: said.extend(iter(complaints.readline, "")))
+    listening = threading.Thread(target=lambda: said.extend(iter(process.stderr.readline, "")))
     listening.start()
     try:
         wait(lambda: process.poll() is not None or any("http://" in each for each in said))
@@ -76,7 +75,6 @@ def test_it_needs_neither_the_models_code_nor_what_makes_runs(bundle):
         assert [each["item_id"] for each in answer["items"]] == expected
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
-        assert process.stdout is not None
         shown = process.stdout.read()
     assert '"POST /recommend HTTP/1.1" 200' in shown
     assert said[-1] == "genrec: stopped\n"
@@ -129,7 +127,7 @@ def test_sighup_takes_the_new_bundle(bundle, other_bundle, tmp_path):
         assert not {"i001", "i002", "i003"} & {each["item_id"] for each in answer["items"]}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-        assert process.stdout is not None and process.stdout.read() == ""
+        assert process.stdout.read() == ""
     assert any("answers now" in line for line in said)
 
 

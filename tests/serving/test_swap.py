@@ -1,7 +1,9 @@
 """Another bundle takes the place of the one that answers, and no request is lost."""
 
 import asyncio
+import gc
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -82,11 +84,18 @@ def test_under_load_every_answer_is_that_of_the_bundle_it_names(
 
 def test_programs_that_are_the_same_are_not_compiled_again(swapping, folder, other_bundle):
     before = dict(swapping.engine.programs._compiled)
+    old = weakref.ref(swapping.engine), weakref.ref(swapping.engine.bundle)
     put(other_bundle, folder)
     wait(lambda: swapping.engine.checksum == genrec.load_bundle(other_bundle).manifest["checksum"])
     assert swapping.engine.programs._compiled
     for key, program in swapping.engine.programs._compiled.items():
         assert before[key] is program
+
+    def gone():
+        gc.collect()
+        return [each() for each in old] == [None, None]
+
+    wait(gone)  # or memory would grow with every swap
 
 
 def test_a_damaged_bundle_is_refused_and_the_old_one_goes_on(
