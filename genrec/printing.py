@@ -10,7 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from genrec.compare import Compared
-    from genrec.examples import Example
+    from genrec.evaluation.examples import Example
     from genrec.tokenizer import Branch
 
 
