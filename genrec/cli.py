@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from genrec.commands import COMMANDS, Compare, Export, OfRun, Recommend, Tokenize, Train
+from genrec.commands import COMMANDS, Compare, Export, OfRun, Recommend, Report, Tokenize, Train
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.files import read_json, write_json
@@ -62,6 +62,8 @@ def _dispatch(arguments: list[str]) -> None:
         _recommend(rest)
     elif name == "export":
         _export(rest)
+    elif name == "report":
+        _report(parse(Report, rest, name))
     elif name == "compare":
         _compare(parse(Compare, rest, name))
     elif name == "tokenize" and _changes_or_shows(given := parse(Tokenize, rest, name)):
@@ -139,6 +141,34 @@ def _export(arguments: list[str]) -> None:
     size = sum(file["bytes"] for file in manifest["files"].values())
     console = Console(highlight=False)
     console.print(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")
+
+
+def _report(command: Report) -> None:
+    if not command.runs:
+        raise UserError("report what? name the folder of a run")
+    if command.out is not None and command.out.is_dir():
+        raise UserError(f"{command.out} is a folder: name a file with --out")
+
+    from genrec import pipeline
+
+    console, (run, *others) = Console(highlight=False), command.runs
+    config = pipeline.config_of(run)
+    if not others and command.out is None:
+        outcome = pipeline.run_stage("report", config, run)
+        took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
+        console.print(f"{run / 'report.html'} [dim]({took})[/]", soft_wrap=True)
+        return
+    out = command.out or Path("comparison.html")
+    if others:
+        from genrec.report.comparison import write_comparison
+
+        size = write_comparison(command.runs, out)
+    else:
+        from genrec.report import write_report
+
+        pipeline.require(run, config, "evaluate")
+        size = write_report(run, config, out)
+    console.print(f"{out}, {size / 2**20:.1f} MiB", soft_wrap=True)
 
 
 def _compare(command: Compare) -> None:

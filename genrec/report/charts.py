@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 400, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 10, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 10, 44
 _MOST_POINTS = 240
 """Of a line; more than that nobody can see."""
 _MOST_ROWS = 16
@@ -98,7 +98,7 @@ def line_chart(
     for tick in _ticks(low_x, high_x, 5) if high_x > low_x else [low_x]:
         if low_x <= tick <= high_x:
             parts.append(
-                f'<text class="tick" text-anchor="middle" x="{across(tick)}" y="{bottom + 16}">'
+                f'<text class="tick" text-anchor="middle" x="{across(tick)}" y="{bottom + 18}">'
                 f"{_short(tick)}</text>"
             )
     parts.append(

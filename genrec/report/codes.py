@@ -45,7 +45,7 @@ def codebook_use(health: dict[str, Any], codes: np.ndarray) -> dict[str, Any]:
         x="codes, the most used first",
         form=",.0f",
         zero=True,
-        note="level, if all codes of a level were used alike",
+        note="a line would be flat if all codes of its level were used alike",
     )
     return {"rows": rows, "categories": "same_category" in health, "chart": chart}
 

@@ -204,6 +204,7 @@ def segments(metrics: Metrics) -> list[dict[str, Any]]:
                 "users": f"{row['users']:,}",
                 "recall": f"{row[_ndcg(row).replace('ndcg', 'recall')]:.4f}",
                 "ndcg": f"{row[_ndcg(row)]:.4f}",
+                "value": row[_ndcg(row)],
                 "bar": row[_ndcg(row)] / (longest or 1.0),
             }
             for name, row in groups.items()

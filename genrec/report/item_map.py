@@ -8,8 +8,11 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-MOST_POINTS = 1500
+MOST_POINTS = 1000
 """Of larger catalogues a sample is drawn: more takes longer, and is no more to be read."""
+OF_EACH_COLOUR = 60
+"""More items of each coloured first code, as far as there are so many: a sample of all holds too
+few of one code to see whether they gather."""
 COLOURS = 8
 """First codes with a colour of their own: people do not tell many more apart."""
 SIZE = 600
@@ -36,41 +39,46 @@ def item_map(
         seed: of the sample.
 
     Returns:
-        `points`: a row x, y, first code or -1, title for each; `groups`: the commonest first codes
-        among all items with colour, code, number of items and the middle of their points;
-        `paths`: the same points as SVG paths by colour, 0 for those without; `items`: N. None for
-        fewer than 8 items, or vectors that are all the same.
+        `items`: N; `drawn`: how many of all of them were drawn; `more`: how many of the coloured
+        first codes were added; `points`: a row x, y, first code or -1, title for each; `groups`:
+        the commonest first codes with colour, code, number of items and the middle of their
+        points; `paths`: the same points as SVG paths by colour, 0 for those without. None for
+        fewer than 8 items, or vectors that hardly differ.
     """
-    count = len(vectors)
+    count, generator = len(vectors), np.random.default_rng(seed)
     if count < _FEWEST_POINTS:
         return None
-    drawn = np.random.default_rng(seed).choice(count, min(count, MOST_POINTS), replace=False)
-    chosen = np.sort(drawn)
+    drawn = chosen = generator.choice(count, min(count, MOST_POINTS), replace=False)
+    sizes = np.zeros(0, np.int64) if first is None else np.bincount(first)
+    common = [code for code in np.argsort(-sizes, kind="stable")[:COLOURS].tolist() if sizes[code]]
+    for code in common:
+        same = generator.permutation(np.flatnonzero(first == code))
+        chosen = np.union1d(chosen, same[:OF_EACH_COLOUR])
+    chosen = np.sort(chosen)
     places = _project(np.asarray(vectors[chosen], np.float64))
     if places is None:
         return None
     codes = np.full(len(chosen), -1) if first is None else first[chosen]
-    groups = []
-    if first is not None:
-        sizes = np.bincount(first)
-        for code in np.argsort(-sizes, kind="stable")[:COLOURS].tolist():
-            here = places[codes == code]
-            if len(here):
-                middle = np.median(here, axis=0).astype(int).tolist()
-                groups.append({"code": code, "items": int(sizes[code]), "middle": middle})
-    colour = {group["code"]: place for place, group in enumerate(groups, 1)}
-    for group in groups:
-        group["colour"] = colour[group["code"]]
+    groups = [
+        {
+            "colour": colour,
+            "code": code,
+            "items": int(sizes[code]),
+            "middle": np.median(places[codes == code], axis=0).astype(int).tolist(),
+        }
+        for colour, code in enumerate(common, 1)
+    ]
+    colours = {code: colour for colour, code in enumerate(common, 1)}
     paths: dict[int, list[str]] = {}
     points = []
-    for item, (x, y), code in zip(
-        chosen.tolist(), places.tolist(), np.asarray(codes).tolist(), strict=True
-    ):
-        paths.setdefault(colour.get(code, 0), []).append(f"M{x} {y}h0")
+    for item, (x, y), code in zip(chosen.tolist(), places.tolist(), codes.tolist(), strict=True):
+        paths.setdefault(colours.get(code, 0), []).append(f"M{x} {y}h0")
         title = " ".join(labels[item].split())
         points.append([x, y, code, title[:_LONGEST_TITLE]])
     return {
         "items": count,
+        "drawn": len(drawn),
+        "more": len(chosen) - len(drawn),
         "points": points,
         "groups": groups,
         "paths": {number: "".join(parts) for number, parts in sorted(paths.items())},

@@ -30,7 +30,7 @@ function explorer(data) {
   const box = byId("explorer"), list = box.querySelector(".branches");
   const crumbs = box.querySelector(".crumbs"), state = box.querySelector(".state");
   const more = box.querySelector(".more"), find = byId("find");
-  const AT_ONCE = 40, MOST_FOUND = 60;
+  const AT_ONCE = 20, MOST_FOUND = 60;
   let path = [];
 
   function nodeAt(codes) {
