@@ -46,7 +46,11 @@ class Benchmark:
 
 
 _PAPER, _LOGS = "Rajput et al. 2023, table 1", "public logs of GRID's re-run"
-_ENSEMBLE, _OWN, _RPG = "Hou et al. 2025, an ensemble of 5", "its paper", "Hou et al. 2025, its paper"
+_ENSEMBLE, _OWN, _RPG = (
+    "Hou et al. 2025, an ensemble of 5",
+    "its paper",
+    "Hou et al. 2025, its paper",
+)
 _ESASREC = "the eSASRec repository"
 
 BENCHMARKS = {

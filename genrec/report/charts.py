@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
+Number = int | float
+
 _WIDTH, _HEIGHT = 400, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 10, 44
 _MOST_POINTS = 240
@@ -28,8 +30,8 @@ class Series:
     """
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[Number]
+    y: Sequence[Number]
     dots: bool = False
     colour: int | None = None
 
@@ -79,11 +81,11 @@ def line_chart(
     ticks = _ticks(0.0 if zero else min(ys), max(ys))
     low_y, high_y = min(ticks[0], *ys), max(ticks[-1], *ys)
 
-    def across(value: float) -> str:
+    def across(value: Number) -> str:
         share = (value - low_x) / (high_x - low_x) if high_x > low_x else 0.5
         return f"{_LEFT + share * (_WIDTH - _LEFT - _RIGHT):.1f}"
 
-    def up(value: float) -> str:
+    def up(value: Number) -> str:
         share = (value - low_y) / (high_y - low_y) if high_y > low_y else 0.5
         return f"{_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM):.1f}"
 
@@ -139,14 +141,14 @@ def _thinned(line: Series) -> Series:
     if size == 1:
         return line
 
-    def means(values: Sequence[float]) -> list[float]:
+    def means(values: Sequence[Number]) -> list[Number]:
         parts = [values[start : start + size] for start in range(0, len(values), size)]
         return [sum(part) / len(part) for part in parts]
 
     return Series(line.name, means(line.x), means(line.y), line.dots, line.colour)
 
 
-def _ticks(low: float, high: float, count: int = 4) -> list[float]:
+def _ticks(low: Number, high: Number, count: int = 4) -> list[Number]:
     """About `count` round numbers that hold the range between them."""
     if not high > low:
         spread = abs(high) / 10 or 1.0
@@ -158,7 +160,7 @@ def _ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
-def _short(value: float) -> str:
+def _short(value: Number) -> str:
     for limit, sign in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= limit:
             return f"{value / (1e3 if sign == 'k' else limit):.4g}{sign}"

@@ -73,7 +73,7 @@ def sections(folders: Sequence[Path]) -> dict[str, Any]:
                 "folder": str(run.folder),
                 "seed": run.config.seed,
                 "finished": run.manifest["evaluate"]["finished"][:10],
-                "commit": (run.manifest["train"]["git_commit"] or "–")[:10],
+                "commit": (run.manifest["train"]["git_commit"] or "")[:10],
             }
             for name, some in zip(names, runs, strict=True)
             for run in some

@@ -84,7 +84,7 @@ def changed_settings(before: Any, now: Any, name: str = "") -> list[tuple[str, s
     ]
 
 
-def took(seconds: float) -> str:
+def took(seconds: int | float) -> str:
     """ "75.3 s", "12 min 30 s", "2 h 5 min"."""
     if seconds < 120:
         return f"{seconds:.1f} s"

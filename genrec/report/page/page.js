@@ -4,6 +4,7 @@
 
 const byId = (id) => document.getElementById(id);
 const grouped = new Intl.NumberFormat("en-US");
+const counted = (count, one, more) => `${grouped.format(count)} ${count === 1 ? one : more}`;
 
 function make(name, className, text) {
   const element = document.createElement(name);
@@ -110,9 +111,9 @@ function explorer(data) {
     const shown = here.below.slice(0, limit).map((node) => node.length === 4
       ? branch(node, longest) : item(`${path.join(" ")} ${node[0]}`.trim(), node[1]));
     const alone = here.below.length - branches;
-    const parts = [`${grouped.format(here.size)} items`];
-    if (branches) parts.push(`${grouped.format(branches)} branches`);
-    if (alone && branches) parts.push(`${grouped.format(alone)} items on their own`);
+    const parts = [counted(here.size, "item", "items")];
+    if (branches) parts.push(counted(branches, "branch", "branches"));
+    if (alone && branches) parts.push(`${counted(alone, "item", "items")} without company`);
     rows(shown, here.below.length, `${path.length ? `${path.join(" ")}: ` : ""}${parts.join(", ")}`);
   }
 
@@ -146,7 +147,7 @@ function explorer(data) {
       found.push(button);
     }
     const first = count > found.length ? `, the first ${found.length} of them` : "";
-    rows(found, found.length, `${grouped.format(count)} titles with “${wanted.trim()}”${first}`);
+    rows(found, found.length, `${counted(count, "title", "titles")} with “${wanted.trim()}”${first}`);
   }
 
   find.addEventListener("input", () => (find.value.trim() ? search(find.value) : render()));
@@ -244,6 +245,7 @@ function map(points, open) {
   svg.addEventListener("pointermove", at);
   svg.addEventListener("pointerdown", at);
   svg.setAttribute("tabindex", "0");
+  svg.setAttribute("role", "application");
 }
 
 function embedded(id) {
