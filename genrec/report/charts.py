@@ -97,8 +97,9 @@ def line_chart(
             f'y="{up(tick)}" dy=".32em">{_short(tick)}</text>'
         )
     bottom = _HEIGHT - _BOTTOM
+    whole = all(float(value).is_integer() for value in xs)  # there is no half step
     for tick in _ticks(low_x, high_x, 5) if high_x > low_x else [low_x]:
-        if low_x <= tick <= high_x:
+        if low_x <= tick <= high_x and (not whole or float(tick).is_integer()):
             parts.append(
                 f'<text class="tick" text-anchor="middle" x="{across(tick)}" y="{bottom + 18}">'
                 f"{_short(tick)}</text>"

@@ -1,6 +1,5 @@
 """How the codes are used, level by level, and which items share theirs."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ def codebook_use(health: dict[str, Any], codes: np.ndarray) -> dict[str, Any]:
     return {"rows": rows, "categories": "same_category" in health, "chart": chart}
 
 
-def collisions(health: dict[str, Any], codes: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+def collisions(health: dict[str, Any], codes: np.ndarray, labels: list[str]) -> dict[str, Any]:
     """How many items share their codes, before and after something was done about it.
 
     Args:

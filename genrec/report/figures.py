@@ -126,7 +126,7 @@ def recommenders(metrics: Metrics, benchmark: Benchmark | None, name: str) -> di
         for row in benchmark.rows if benchmark else ():
             pair = row.unfiltered if protocol == "unfiltered" else row.filtered
             if pair is not None:
-                figures = dict(zip(("recall@10", "ndcg@10"), pair, strict=True))
+                figures: dict[str, float] = dict(zip(("recall@10", "ndcg@10"), pair, strict=True))
                 plain[protocol].append((row.name, "published", row.source, figures))
     bars, intervals = measures[-1], {p: _intervals(metrics["test"], p) for p in PROTOCOLS}
     longest = max(

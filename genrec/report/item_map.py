@@ -1,6 +1,5 @@
 """A map of the items: their content vectors in two dimensions, coloured by the first code."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ _LONGEST_TITLE = 90
 
 
 def item_map(
-    vectors: np.ndarray, first: np.ndarray | None, labels: Sequence[str], *, seed: int
+    vectors: np.ndarray, first: np.ndarray | None, labels: list[str], *, seed: int
 ) -> dict[str, Any] | None:
     """Points of a map in which like items are near each other.
 

@@ -13,7 +13,7 @@ _LONGEST_TITLE = 110
 _WORDS = 5
 
 
-def tree(codes: np.ndarray, labels: Sequence[str], *, seed: int) -> dict[str, Any]:
+def tree(codes: np.ndarray, labels: list[str], *, seed: int) -> dict[str, Any]:
     """The tree, the largest branches first.
 
     A branch is [code, number of items below it, its commonest words, what is below]; an item is
@@ -55,7 +55,7 @@ class _Sizes:
 def _below(
     codes: np.ndarray,
     sizes: _Sizes,
-    labels: Sequence[str],
+    labels: list[str],
     items: np.ndarray,
     prefix: tuple[int, ...],
 ) -> list[list[Any]]:

@@ -36,7 +36,7 @@ def test_every_point_is_said_as_text():
     said = {
         each.attributes["id"]: each.text for each in svg.all("title", "desc") if each.attributes
     }
-    assert list(said) == svg.attributes["aria-labelledby"].split()
+    assert list(said) == str(svg.attributes["aria-labelledby"]).split()
     assert "NDCG from 0.100 at epoch 1 to 0.250 at 2" in said["c-validation-d"]
     assert [t.text for t in svg.all("title")][1:] == [
         "NDCG, epoch 1: 0.100",
