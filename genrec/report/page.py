@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-_PAGE = Path(__file__).parent / "page"
+_FILES = Path(__file__).parent / "templates"
 
 
 def render(template: str, **figures: Any) -> str:
@@ -18,7 +18,7 @@ def render(template: str, **figures: Any) -> str:
     outside. The page's own policy allows the one script whose hash it names, and no connection.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_PAGE),
+        loader=jinja2.FileSystemLoader(_FILES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -26,10 +26,10 @@ def render(template: str, **figures: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    script = (_PAGE / "page.js").read_text(encoding="utf-8")
+    script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
-        style=Markup((_PAGE / "page.css").read_text(encoding="utf-8")),
+        style=Markup((_FILES / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
         **figures,

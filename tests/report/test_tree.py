@@ -87,3 +87,11 @@ def test_a_large_catalogue_is_sampled_but_counted_whole(monkeypatch):
 def test_long_titles_are_cut():
     (_, title), *_ = items_of(tree(np.array([[0], [1]]), ["x" * 500, "b"], seed=0)["branches"])
     assert len(title) == 110 and title.endswith("…")
+
+
+def test_the_largest_tree_leaves_room_for_the_rest_of_5_mib():
+    count = module.MOST_ITEMS + 1
+    codes = np.random.default_rng(0).integers(0, 256, (count, 3))
+    labels = [f"{n:x} " * 60 for n in range(count)]
+    size = len(json.dumps(tree(codes, labels, seed=0), separators=(",", ":")))
+    assert 2 * 2**20 < size < 4 * 2**20
