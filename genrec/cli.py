@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import importlib.metadata
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from genrec.cli_deploy import export, serve, update
 from genrec.commands import (
     COMMANDS,
     Compare,
-    Export,
     OfRun,
     Recommend,
+    Report,
     Serve,
     Tokenize,
     Train,
@@ -27,7 +29,7 @@ from genrec.errors import UserError
 from genrec.files import read_json, write_json
 from genrec.printing import branch_table, compared_table, list_table, print_added, print_examples
 from genrec.progress import progress
-from genrec.settings import file_arguments, parse
+from genrec.settings import file_arguments, over, parse
 
 _DESCRIPTION = """A generative sequential recommender: raw log in, item ids with scores out.
 
@@ -47,6 +49,9 @@ def main() -> None:
     except UserError as error:
         print(f"genrec: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # who reads the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt as interruption:
         where = f", and {interruption}" if str(interruption) else ""
         print(f"genrec: interrupted{where}; the same command goes on from there", file=sys.stderr)
@@ -71,11 +76,13 @@ def _dispatch(arguments: list[str]) -> None:
     elif name == "recommend":
         _recommend(rest)
     elif name == "export":
-        _export(rest)
+        export(rest)
     elif name == "update":
-        _update(parse(Update, rest, name))
+        update(parse(Update, rest, name))
     elif name == "serve":
-        _serve(parse(Serve, rest, name))
+        serve(parse(Serve, rest, name))
+    elif name == "report":
+        _report(parse(Report, rest, name))
     elif name == "compare":
         _compare(parse(Compare, rest, name))
     elif name == "tokenize" and _changes_or_shows(given := parse(Tokenize, rest, name)):
@@ -93,7 +100,7 @@ def _run(name: str, arguments: list[str]) -> None:
     file, folder = _places(given)
     config = given.config
     if file is not None:
-        config = parse(COMMANDS[name], _over(file_arguments(file), given.target, arguments)).config
+        config = parse(COMMANDS[name], over(file_arguments(file), given.target, arguments)).config
 
     # These take seconds, which help and a mistyped setting should not.
     from genrec import pipeline
@@ -131,89 +138,32 @@ def _run(name: str, arguments: list[str]) -> None:
         console.print(f"Everything is in {folder}: {', '.join(pipeline.files(folder))}")
 
 
-def _export(arguments: list[str]) -> None:
-    command: Export = parse(Export, arguments, "export")
-    if not (command.run / "config.yaml").exists():
-        raise UserError(f"{command.run} is not a run: make one with `genrec run CONFIG`")
-    if command.format != "bundle":
-        _refuse_of_bundle(command.format, arguments)
-    settings = file_arguments(command.run / "config.yaml", "decoding")
-    command = parse(Export, _over(settings, command.run, arguments), "export")
-    if command.room < 0:
-        raise UserError("--room must not be below 0")
+def _report(command: Report) -> None:
+    if not command.runs:
+        raise UserError("report what? name the folder of a run")
+    if command.out is not None and command.out.is_dir():
+        raise UserError(f"{command.out} is a folder: name a file with --out")
 
-    from genrec.export import export_bundle, export_huggingface, export_parameters
-    from genrec.recommend import load_run
-    from genrec.requests import read_names
+    from genrec import pipeline
 
-    run = load_run(command.run, command.decoding)
-    if command.format != "bundle":
-        write = {"safetensors": export_parameters, "huggingface": export_huggingface}
-        said = write[command.format](run, command.out, dtype=command.dtype)
-        Console(highlight=False).print(f"{command.out}: {said}", soft_wrap=True, markup=False)
+    console, (run, *others) = Console(highlight=False), command.runs
+    config = pipeline.config_of(run)
+    if not others and command.out is None:
+        outcome = pipeline.run_stage("report", config, run)
+        took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
+        console.print(f"{run / 'report.html'} [dim]({took})[/]", soft_wrap=True)
         return
-    if command.allow is not None:
-        run = run.restricted(allow=read_names(command.allow))
-    manifest = export_bundle(
-        run,
-        command.out,
-        dtype=command.dtype,
-        room=command.room,
-        newcomers=command.newcomers,
-        update=command.update,
-    )
-    size = sum(file["bytes"] for file in manifest["files"].values())
-    console = Console(highlight=False)
-    console.print(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")
-
-
-def _update(command: Update) -> None:
-    wanted = (command.append is not None, bool(command.remove), command.allow is not None)
-    if sum(wanted) != 1:
-        raise UserError("change what? give one of --append, --remove and --allow")
-    if (command.vectors is None) != (command.append is None):
-        raise UserError(
-            "--append and --vectors go together; where the run embedded the texts itself, add the "
-            "items to it (genrec tokenize RUN --append FILE), then genrec export RUN --update"
-        )
-
-    from genrec.bundle import allow_items, remove_items
-
-    console = Console(highlight=False)
-    if command.append is not None and command.vectors is not None:
-        from genrec.upkeep import append_to_bundle
-
-        change = append_to_bundle(command.bundle, command.append, command.vectors)
-        print_added(console, change)
-    elif command.allow is not None:
-        from genrec.requests import read_names
-
-        change = allow_items(command.bundle, read_names(command.allow))
-    else:
-        change = remove_items(command.bundle, command.remove)
-        console.print(f"{change.removed:,} items removed")
-    console.print(f"{change.items:,} items may be recommended now")
-
-
-def _refuse_of_bundle(kind: str, arguments: list[str]) -> None:
-    """Raises UserError for flags that another format than a bundle does not heed."""
-    heeded = {"out", "format", "dtype"}
-    if kind == "huggingface":
-        heeded |= {"decoding.beam", "decoding.normalise"}
-    flags = [each.split("=")[0] for each in arguments if each.startswith("--")]
-    others = [flag for flag in flags if flag[2:].replace("_", "-") not in heeded]
+    out = command.out or Path("comparison.html")
     if others:
-        raise UserError(f"--format {kind} goes without {', '.join(others)}")
+        from genrec.report.comparison import write_comparison
 
+        size = write_comparison(command.runs, out)
+    else:
+        from genrec.report import write_report
 
-def _serve(command: Serve) -> None:
-    try:
-        from genrec.serving.server import serve
-    except ModuleNotFoundError as error:
-        raise UserError(f"serving needs {error.name}: pip install 'genrec[serve]'") from error
-    logging.getLogger("genrec").setLevel(logging.INFO)
-    logging.getLogger("uvicorn").addHandler(logging.getLogger("genrec").handlers[-1])
-    serve(command.bundle, command.options)
+        pipeline.require(run, config, "evaluate")
+        size = write_report(run, config, out)
+    console.print(f"{out}, {size / 2**20:.1f} MiB", soft_wrap=True)
 
 
 def _compare(command: Compare) -> None:
@@ -277,15 +227,6 @@ def _upkeep(command: Tokenize) -> None:
         console.print(change.drift, soft_wrap=True)
 
 
-def _over(settings: list[str], target: Path, arguments: list[str]) -> list[str]:
-    """Arguments with a file's settings under them.
-
-    The target goes first, lest the last list of the file swallows it; flags go last and win.
-    """
-    place = next(n for n, argument in enumerate(arguments) if Path(argument) == target)
-    return [str(target), *settings, *arguments[:place], *arguments[place + 1 :]]
-
-
 def _places(given: OfRun) -> tuple[Path | None, Path]:
     """The YAML file to read, if any, and the folder of the run."""
     target, out, dataset = given.target, given.out, given.config.data.dataset
@@ -327,7 +268,7 @@ def _recommend(arguments: list[str]) -> None:
     command: Recommend = parse(Recommend, arguments, "recommend")
     _check_recommend(command)
     settings = file_arguments(command.run / "config.yaml", "decoding")
-    command = parse(Recommend, _over(settings, command.run, arguments), "recommend")
+    command = parse(Recommend, over(settings, command.run, arguments), "recommend")
     if command.unconstrained and command.decoding.temperature is not None:
         raise UserError("--unconstrained goes without decoding.temperature")
 

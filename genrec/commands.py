@@ -69,6 +69,18 @@ class Evaluate(OfRun):
 
 
 @dataclass(frozen=True)
+class Report:
+    """Stage 6: one HTML page of an evaluated run, to read anywhere; or of several, side by side."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs; of several, those that differ in their seed only count as one recommender,
+    and the others are compared with the first."""
+    out: Path | None = None
+    """File of the page; without it, report.html in the run's folder, which is skipped if it is done
+    already, or comparison.html here for several runs."""
+
+
+@dataclass(frozen=True)
 class Recommend:
     """Recommend items to go on with: after a history, for a file of them, or for all users."""
 
@@ -182,6 +194,7 @@ COMMANDS = {
     "tokenize": Tokenize,
     "train": Train,
     "evaluate": Evaluate,
+    "report": Report,
     "recommend": Recommend,
     "export": Export,
     "update": Update,

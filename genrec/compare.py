@@ -5,6 +5,7 @@ recommender is compared with the first one, user by user: the same users have th
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +32,16 @@ class Compared:
     """One recommender, trained with one or several seeds.
 
     Attributes:
-        name: of its first run's folder.
+        name: of its first run's folder; the whole path where several are called the same.
         seeds: of its runs.
         figures: for each metric, float64 (S, U): what each run has for each user.
+        folders: of its runs.
     """
 
     name: str
     seeds: list[int]
     figures: dict[str, np.ndarray]
+    folders: tuple[Path, ...] = ()
 
     def mean(self, metric: str) -> float:
         return float(self.figures[metric].mean())
@@ -92,13 +95,16 @@ def load_recommenders(folders: Sequence[Path], protocol: Protocol) -> list[Compa
             )
         same = dataclasses.replace(config, seed=0)
         groups.setdefault(same, []).append((folder, config.seed, figures))
+    names = Counter(runs[0][0].resolve().name for runs in groups.values())
     return [
         Compared(
-            runs[0][0].name,
+            str(first) if names[first.resolve().name] > 1 else first.resolve().name,
             [seed for _, seed, _ in runs],
             {name: np.stack([figures[name] for _, _, figures in runs]) for name in METRICS},
+            tuple(folder for folder, _, _ in runs),
         )
         for runs in groups.values()
+        for first in [runs[0][0]]
     ]
 
 

@@ -256,5 +256,11 @@ STAGES = {
             "recommendations_filtered.parquet",
         ),
     ),
+    "report": Stage(
+        stages.make_report,
+        sections=("data", "embedding", "tokenizer", "model", "training", "decoding", "evaluation"),
+        after=("prepare", "embed", "tokenize", "train", "evaluate"),
+        outputs=("report.html",),
+    ),
 }
 _SHAPES_TRAINING = ("data", "embedding", "tokenizer", "model", "training", "seed")

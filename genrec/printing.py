@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from genrec.compare import Compared
     from genrec.core.changes import Change
-    from genrec.examples import Example
+    from genrec.evaluation.examples import Example
     from genrec.tokenizer import Branch
 
 

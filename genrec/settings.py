@@ -64,6 +64,15 @@ def file_arguments(path: Path, section: str | None = None) -> list[str]:
     return arguments
 
 
+def over(settings: list[str], target: Path, arguments: list[str]) -> list[str]:
+    """Arguments with a file's settings under them.
+
+    The target goes first, lest the last list of the file swallows it; flags go last and win.
+    """
+    place = next(n for n, argument in enumerate(arguments) if Path(argument) == target)
+    return [str(target), *settings, *arguments[:place], *arguments[place + 1 :]]
+
+
 def parse(command: type, arguments: list[str], name: str = "") -> Any:
     """An instance of the dataclass `command` from command-line arguments; `name` is for its help.
 

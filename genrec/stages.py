@@ -35,6 +35,7 @@ from genrec.evaluation import (
 )
 from genrec.files import read_json, replacing, write_json
 from genrec.manifest import fingerprint
+from genrec.report import write_report
 from genrec.tokenizer import (
     after_collisions,
     health,
@@ -216,3 +217,9 @@ def make_metrics(task: Task) -> str:
     write_json(folder / "decoding_cost.json", cost)
     speed, memory = cost["users_per_second"], cost["peak_memory_gib"]
     return f"{len(test.targets):,} test users, {speed:,.0f} users/s, {memory:.1f} GiB at most"
+
+
+def make_report(task: Task) -> str:
+    """Writes report.html."""
+    size = write_report(task.folder, task.config, task.folder / "report.html")
+    return f"report.html, {size / 2**20:.1f} MiB"

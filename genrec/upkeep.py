@@ -175,9 +175,7 @@ def show_branches(
     built_on = require(folder, config, *BUILT_ON)
     items, gone = current_items(folder, built_on)
     dataset = items.dataset
-    # An item without a title is called by its id, which says nothing.
-    named = zip(dataset.titles, dataset.item_ids, dataset.texts, strict=True)
-    titles = [text[:80] if title == item_id and text else title for title, item_id, text in named]
+    titles = dataset.labels
     left = np.setdiff1d(np.arange(dataset.num_items), gone)
     return branches(items.ids.codes, titles, prefix, items=left), titles
 

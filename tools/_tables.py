@@ -7,6 +7,7 @@ from typing import Any
 from _measured import K, spread
 
 from genrec.compare import Protocol
+from genrec.evaluation.published import BENCHMARKS, Pair
 from genrec.files import read_json, replacing, write_json
 
 COLUMNS: list[tuple[Protocol, str]] = [
@@ -14,28 +15,6 @@ COLUMNS: list[tuple[Protocol, str]] = [
     for protocol in ("unfiltered", "filtered")
     for metric in (f"recall@{K}", f"ndcg@{K}")
 ]
-PUBLISHED: dict[str, dict[str, tuple[str, str, str]]] = {
-    # Unfiltered, filtered (Recall@10 / NDCG@10), and where it stands.
-    "beauty": {
-        "TIGER": (".0648 / .0384", "", "Rajput et al. 2023, table 1"),
-        "TIGER, GRID's": (".0655 / .0369", "", "public logs of GRID's re-run"),
-        "ActionPiece": (".0775 / .0424", "", "Hou et al. 2025, an ensemble of 5"),
-        "MaskGR": (".0815 / .0436", "", "its paper"),
-        "RPG": (".0809 / .0464", "", "Hou et al. 2025, its paper"),
-        "SASRec, full cross-entropy": (".0821 / .0405", "", "a user's run of RecBole"),
-        "SASRec, sampled softmax": ("", ".0921 / .0531", "the eSASRec repository"),
-        "eSASRec": ("", ".0928 / .0523", "the eSASRec repository"),
-    },
-    "sports": {
-        "TIGER": (".0400 / .0225", "", "Rajput et al. 2023, table 1"),
-        "TIGER, GRID's": (".0346 / .0190", "", "public logs of GRID's re-run"),
-        "ActionPiece": (".0500 / .0264", "", "Hou et al. 2025, an ensemble of 5"),
-        "MaskGR": (".0463 / .0242", "", "its paper"),
-        "RPG": (".0463 / .0263", "", "Hou et al. 2025, its paper"),
-        "SASRec, sampled softmax": ("", ".0569 / .0314", "the eSASRec repository"),
-        "eSASRec": ("", ".0560 / .0323", "the eSASRec repository"),
-    },
-}
 
 
 def baselines(out: Path, runs: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
@@ -68,9 +47,10 @@ def table(
             lines.append(f"| {name}, {way} | {len(seeds)} | {cells} | {minutes} min |")
     for name, entry in others.items():
         lines.append(f"| {name} | | {both([entry])} | |")
-    for name, (unfiltered, filtered, source) in PUBLISHED.get(data, {}).items():
-        if published is None or name in published:
-            lines.append(f"| {name} ({source}) | published | {unfiltered} | {filtered} | |")
+    for row in BENCHMARKS[data].rows if data in BENCHMARKS else ():
+        if published is None or row.name in published:
+            cells = f"{_pair(row.unfiltered)} | {_pair(row.filtered)}"
+            lines.append(f"| {row.name} ({row.source}) | published | {cells} | |")
     return "\n".join(lines) + "\n"
 
 
@@ -78,6 +58,10 @@ def both(entries: list[dict[str, Any]]) -> str:
     """Two cells, unfiltered and filtered: what the seeds have, each as Recall / NDCG."""
     cells = [spread([entry[protocol][metric] for entry in entries]) for protocol, metric in COLUMNS]
     return f"{cells[0]} / {cells[1]} | {cells[2]} / {cells[3]}"
+
+
+def _pair(figures: Pair | None) -> str:
+    return "" if figures is None else " / ".join(f"{f:.4f}".removeprefix("0") for f in figures)
 
 
 def write(figures: dict[str, Any], text: str, json: Path | None, markdown: Path | None) -> None:

@@ -86,6 +86,15 @@ class Dataset:
         return self.items["title"].to_pylist()
 
     @property
+    def labels(self) -> list[str]:
+        """What to show of each item: its title, or the beginning of its text where it has none.
+
+        An item without a title is called by its id, which says nothing.
+        """
+        named = zip(self.titles, self.item_ids, self.texts, strict=True)
+        return [text[:80] if title == item_id and text else title for title, item_id, text in named]
+
+    @property
     def texts(self) -> list[str]:
         """The text of each item, by item index."""
         return self.items["text"].to_pylist()

@@ -62,7 +62,7 @@ CATEGORIES_2023 = (
 _FROM_2014 = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 _LAB = "https://mcauleylab.ucsd.edu/public_datasets/data"
 _S3REC = "Zhou et al. 2020, S3-Rec"
-_PUBLISHED = {
+PUBLISHED_2014 = {
     "Beauty": Published(22_363, 12_101, 198_502, _S3REC),
     "Sports_and_Outdoors": Published(35_598, 18_357, 296_337, _S3REC),
     "Toys_and_Games": Published(19_412, 11_924, 167_597, _S3REC),
@@ -88,7 +88,7 @@ def amazon_2014(category: str) -> Official:
         ),
         interactions=_reviews,
         items=_items_2014,
-        published=_PUBLISHED.get(category),
+        published=PUBLISHED_2014.get(category),
     )
 
 

@@ -16,13 +16,14 @@ from genrec.evaluation.uncertainty import intervals
 
 K = 10
 """Places of a list that count, but for the intervals, which are of every cut-off."""
-_BEYOND = {
+BEYOND = {
     "coverage": "share of the catalogue in any list",
     "gini": "inequality of exposure: 0 evenly, 1 all to one item",
     "novelty": "mean -log2 of the share of users who have an item",
     "diversity": "mean cosine distance of the content of two items of a list",
     "miscalibration": "divergence of a list's categories from the history's, nats",
 }
+"""What each figure of "beyond" says."""
 
 
 def details(
@@ -99,7 +100,7 @@ def details_tables(metrics: dict[str, Any], split: str, protocol: str = "filtere
         others.add_column(name)
     for name, value in found["beyond"].items():
         kind = name.split("@")[0]
-        others.add_row(kind, f"{value:.3f}", _BEYOND[kind])
+        others.add_row(kind, f"{value:.3f}", BEYOND[kind])
     return [parts, others]
 
 

@@ -1,0 +1,95 @@
+"""The commands that make, change and serve a bundle."""
+
+import logging
+
+from rich.console import Console
+
+from genrec.commands import Export, Serve, Update
+from genrec.errors import UserError
+from genrec.printing import print_added
+from genrec.settings import file_arguments, over, parse
+
+
+def export(arguments: list[str]) -> None:
+    command: Export = parse(Export, arguments, "export")
+    if not (command.run / "config.yaml").exists():
+        raise UserError(f"{command.run} is not a run: make one with `genrec run CONFIG`")
+    if command.format != "bundle":
+        _refuse_of_bundle(command.format, arguments)
+    settings = file_arguments(command.run / "config.yaml", "decoding")
+    command = parse(Export, over(settings, command.run, arguments), "export")
+    if command.room < 0:
+        raise UserError("--room must not be below 0")
+
+    from genrec.export import export_bundle, export_huggingface, export_parameters
+    from genrec.recommend import load_run
+    from genrec.requests import read_names
+
+    run = load_run(command.run, command.decoding)
+    if command.format != "bundle":
+        write = {"safetensors": export_parameters, "huggingface": export_huggingface}
+        said = write[command.format](run, command.out, dtype=command.dtype)
+        Console(highlight=False).print(f"{command.out}: {said}", soft_wrap=True, markup=False)
+        return
+    if command.allow is not None:
+        run = run.restricted(allow=read_names(command.allow))
+    manifest = export_bundle(
+        run,
+        command.out,
+        dtype=command.dtype,
+        room=command.room,
+        newcomers=command.newcomers,
+        update=command.update,
+    )
+    size = sum(file["bytes"] for file in manifest["files"].values())
+    console = Console(highlight=False)
+    console.print(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")
+
+
+def update(command: Update) -> None:
+    wanted = (command.append is not None, bool(command.remove), command.allow is not None)
+    if sum(wanted) != 1:
+        raise UserError("change what? give one of --append, --remove and --allow")
+    if (command.vectors is None) != (command.append is None):
+        raise UserError(
+            "--append and --vectors go together; where the run embedded the texts itself, add the "
+            "items to it (genrec tokenize RUN --append FILE), then genrec export RUN --update"
+        )
+
+    from genrec.bundle import allow_items, remove_items
+
+    console = Console(highlight=False)
+    if command.append is not None and command.vectors is not None:
+        from genrec.upkeep import append_to_bundle
+
+        change = append_to_bundle(command.bundle, command.append, command.vectors)
+        print_added(console, change)
+    elif command.allow is not None:
+        from genrec.requests import read_names
+
+        change = allow_items(command.bundle, read_names(command.allow))
+    else:
+        change = remove_items(command.bundle, command.remove)
+        console.print(f"{change.removed:,} items removed")
+    console.print(f"{change.items:,} items may be recommended now")
+
+
+def _refuse_of_bundle(kind: str, arguments: list[str]) -> None:
+    """Raises UserError for flags that another format than a bundle does not heed."""
+    heeded = {"out", "format", "dtype"}
+    if kind == "huggingface":
+        heeded |= {"decoding.beam", "decoding.normalise"}
+    flags = [each.split("=")[0] for each in arguments if each.startswith("--")]
+    others = [flag for flag in flags if flag[2:].replace("_", "-") not in heeded]
+    if others:
+        raise UserError(f"--format {kind} goes without {', '.join(others)}")
+
+
+def serve(command: Serve) -> None:
+    try:
+        from genrec.serving.server import serve as answer
+    except ModuleNotFoundError as error:
+        raise UserError(f"serving needs {error.name}: pip install 'genrec[serve]'") from error
+    logging.getLogger("genrec").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").addHandler(logging.getLogger("genrec").handlers[-1])
+    answer(command.bundle, command.options)

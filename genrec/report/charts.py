@@ -1,0 +1,185 @@
+"""Line charts as inline SVG: they need no script, print as vectors, and take the page's colours.
+
+Everything is drawn with classes and no colour of its own, so that the style sheet decides what is
+light or dark. Each chart comes with its figures as a table, for those who cannot see it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup, escape
+
+Number = int | float
+
+_WIDTH, _HEIGHT = 400, 230
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 10, 44
+_MOST_POINTS = 240
+"""Of a line; more than that nobody can see."""
+_MOST_ROWS = 16
+"""Of a table beside a chart."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: points in the order of x.
+
+    Attributes:
+        dots: whether every point is marked, and says its figures when it is pointed at.
+        colour: number of its colour; without one, its place among the chart's lines.
+    """
+
+    name: str
+    x: Sequence[Number]
+    y: Sequence[Number]
+    dots: bool = False
+    colour: int | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing, and what it shows as text.
+
+    Attributes:
+        title: what it shows.
+        svg: the drawing.
+        legend: number of the colour and name of each line, where there are several.
+        header, rows: some of the figures.
+        note: what else there is to know.
+    """
+
+    title: str
+    svg: Markup
+    legend: list[tuple[int, str]] = field(default_factory=list)
+    header: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    note: str = ""
+
+
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    x: str,
+    form: str = ".3g",
+    zero: bool = False,
+    note: str = "",
+) -> Chart:
+    """A chart of one or several lines over a common axis.
+
+    Args:
+        title: what it shows; unique on the page.
+        series: at least one, with at least one point each.
+        x: name of the horizontal axis.
+        form: how to write the figures.
+        zero: whether the vertical axis begins at 0.
+    """
+    series = [_thinned(line) for line in series]
+    xs = [value for line in series for value in line.x]
+    ys = [value for line in series for value in line.y]
+    low_x, high_x = min(xs), max(xs)
+    ticks = _ticks(0.0 if zero else min(ys), max(ys))
+    low_y, high_y = min(ticks[0], *ys), max(ticks[-1], *ys)
+
+    def across(value: Number) -> str:
+        share = (value - low_x) / (high_x - low_x) if high_x > low_x else 0.5
+        return f"{_LEFT + share * (_WIDTH - _LEFT - _RIGHT):.1f}"
+
+    def up(value: Number) -> str:
+        share = (value - low_y) / (high_y - low_y) if high_y > low_y else 0.5
+        return f"{_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM):.1f}"
+
+    parts = []
+    for tick in ticks:
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{up(tick)}" '
+            f'y2="{up(tick)}"/><text class="tick" text-anchor="end" x="{_LEFT - 6}" '
+            f'y="{up(tick)}" dy=".32em">{_short(tick)}</text>'
+        )
+    bottom = _HEIGHT - _BOTTOM
+    whole = all(float(value).is_integer() for value in xs)  # there is no half step
+    for tick in _ticks(low_x, high_x, 5) if high_x > low_x else [low_x]:
+        if low_x <= tick <= high_x and (not whole or float(tick).is_integer()):
+            parts.append(
+                f'<text class="tick" text-anchor="middle" x="{across(tick)}" y="{bottom + 18}">'
+                f"{_short(tick)}</text>"
+            )
+    parts.append(
+        f'<text class="axis" text-anchor="middle" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" '
+        f'y="{_HEIGHT - 6}">{escape(x)}</text>'
+    )
+    legend = []
+    for place, line in enumerate(series):
+        colour = place if line.colour is None else line.colour
+        legend.append((colour, line.name))
+        points = list(zip(line.x, line.y, strict=True))
+        path = " ".join(f"{across(a)},{up(b)}" for a, b in points)
+        parts.append(f'<polyline class="line l{colour}" points="{path}"/>')
+        for a, b in points if line.dots or len(points) == 1 else []:
+            said = escape(f"{line.name}, {x} {a:,.10g}: {b:{form}}")
+            parts.append(
+                f'<circle class="dot d{colour}" cx="{across(a)}" cy="{up(b)}" r="3.2">'
+                f"<title>{said}</title></circle>"
+            )
+    key = _key(title)
+    said = "; ".join(
+        f"{line.name} from {line.y[0]:{form}} at {x} {line.x[0]:,.10g} "
+        f"to {line.y[-1]:{form}} at {line.x[-1]:,.10g}"
+        for line in series
+    )
+    svg = Markup(
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-labelledby="{key}-t {key}-d"><title id="{key}-t">{escape(title)}</title>'
+        f'<desc id="{key}-d">{escape(said)}</desc>{"".join(parts)}</svg>'
+    )
+    rows = _rows(series, form)
+    return Chart(title, svg, legend, [x, *(line.name for line in series)], rows, note)
+
+
+def _thinned(line: Series) -> Series:
+    """The mean of every few points where there are too many to see."""
+    size = math.ceil(len(line.x) / _MOST_POINTS)
+    if size == 1:
+        return line
+
+    def means(values: Sequence[Number]) -> list[Number]:
+        parts = [values[start : start + size] for start in range(0, len(values), size)]
+        return [sum(part) / len(part) for part in parts]
+
+    return Series(line.name, means(line.x), means(line.y), line.dots, line.colour)
+
+
+def _ticks(low: Number, high: Number, count: int = 4) -> list[Number]:
+    """About `count` round numbers that hold the range between them."""
+    if not high > low:
+        spread = abs(high) / 10 or 1.0
+        low, high = low - spread, high + spread
+    rough = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def _short(value: Number) -> str:
+    for limit, sign in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            return f"{value / (1e3 if sign == 'k' else limit):.4g}{sign}"
+    return f"{value:.4g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.0e}"
+
+
+def _rows(series: Sequence[Series], form: str) -> list[list[str]]:
+    """Some of the points, evenly spread, the first and the last among them."""
+    found = [dict(zip(line.x, line.y, strict=True)) for line in series]
+    places = sorted({value for line in series for value in line.x})
+    if len(places) > _MOST_ROWS:
+        last = len(places) - 1
+        places = [places[round(n * last / (_MOST_ROWS - 1))] for n in range(_MOST_ROWS)]
+    return [
+        [f"{place:,.10g}", *(f"{line[place]:{form}}" if place in line else "" for line in found)]
+        for place in places
+    ]
+
+
+def _key(title: str) -> str:
+    return "c-" + "".join(sign if sign.isalnum() else "-" for sign in title.lower())

@@ -1,0 +1,76 @@
+"""How the training went: the lines of metrics.jsonl, and the tokenizer's own history, as charts."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from genrec.config import Config
+from genrec.report.charts import Chart, Series, line_chart
+
+_PER_STEP = {
+    "loss": ("Training loss", ".3f"),
+    "targets_per_second": ("Next items trained per second", ",.0f"),
+    "learning_rate": ("Learning rate", ".2e"),
+    "gradient_norm": ("Gradient norm", ".3f"),
+}
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; [] where there is none."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def training_charts(lines: Iterable[dict[str, Any]], config: Config) -> list[Chart]:
+    """Loss, validation, speed and the rest over the steps, as far as there are lines of them."""
+    lines, charts = list(lines), []
+    for name, (title, form) in _PER_STEP.items():
+        points = [(line["step"], line[name]) for line in lines if name in line]
+        if points:
+            x, y = map(list, zip(*points, strict=True))
+            zero = name == "targets_per_second"
+            charts.append(line_chart(title, [Series(title, x, y)], x="step", form=form, zero=zero))
+    validated = [line for line in lines if "validation" in line]
+    if validated:
+        steps = [line["step"] for line in validated]
+        series = [
+            Series(said, steps, [line["validation"][name] for line in validated], dots=True)
+            for name, said in (("ndcg@10", "NDCG@10"), ("recall@10", "Recall@10"))
+        ]
+        note = (
+            f"{config.training.validation_users:,} validation users at most, filtered, beam "
+            f"{config.training.validation_beam}; by "
+            f"{'the codes' if config.model.codes else 'the dense head'} alone"
+        )
+        charts.insert(1, line_chart("Validation", series, x="step", form=".4f", note=note))
+    return charts
+
+
+def tokenizer_charts(history: list[dict[str, Any]]) -> list[Chart]:
+    """Error and perplexity of the tokenizer as it was trained; [] for one that was not."""
+    if not history:
+        return []
+    steps = [line["step"] for line in history]
+    error = Series("error", steps, [line["relative_error"] for line in history])
+    levels = [
+        Series(f"level {level + 1}", steps, [line["perplexity"][level] for line in history])
+        for level in range(len(history[0]["perplexity"]))
+    ]
+    return [
+        line_chart(
+            "Tokenizer: error",
+            [error],
+            x="step",
+            note="what the codes lose of the vectors' variance, in training",
+        ),
+        line_chart(
+            "Tokenizer: perplexity of each level",
+            levels,
+            x="step",
+            form=",.1f",
+            note="so many codes, used evenly, would tell as much",
+        ),
+    ]

@@ -1,0 +1,36 @@
+"""From figures to one HTML file that needs nothing else."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+_FILES = Path(__file__).parent / "templates"
+
+
+def render(template: str, **figures: Any) -> str:
+    """A page: style and script stand in it, and it may load and send nothing.
+
+    All text is escaped, and so is what is embedded for the script: titles and names come from
+    outside. The page's own policy allows the one script whose hash it names, and no connection.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FILES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    script = (_FILES / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        style=Markup((_FILES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        **figures,
+    )

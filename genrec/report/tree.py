@@ -1,0 +1,82 @@
+"""The tree of semantic IDs as nested lists: what a page needs to let people explore it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from genrec.tokenizer import branches
+
+MOST_ITEMS = 20_000
+"""Items whose titles are in the page; of a larger catalogue, a sample."""
+_LONGEST_TITLE = 110
+_WORDS = 5
+
+
+def tree(codes: np.ndarray, labels: list[str], *, seed: int) -> dict[str, Any]:
+    """The tree, the largest branches first.
+
+    A branch is [code, number of items below it, its commonest words, what is below]; an item is
+    [the rest of its codes, its title], and stands where no other shares its codes any more. Words
+    are those of `branches`: what tells the items of a branch from the others beside it.
+
+    Args:
+        codes: int (N, L), the semantic IDs.
+        labels: what to show of each item.
+        seed: of the sample.
+
+    Returns:
+        `items`: N; `shown`: how many of them are in the tree, all or `MOST_ITEMS` drawn at random;
+        `branches`. Numbers of items count all of them; words are of those shown.
+    """
+    count = len(codes)
+    chosen = np.arange(count)
+    if count > MOST_ITEMS:
+        drawn = np.random.default_rng(seed).choice(count, MOST_ITEMS, replace=False)
+        chosen = np.sort(drawn)
+    found = _below(codes, _Sizes(codes), labels, chosen, ())
+    return {"items": count, "shown": len(chosen), "branches": found}
+
+
+class _Sizes:
+    """How many items begin with given codes, by binary search in the sorted semantic IDs."""
+
+    def __init__(self, codes: np.ndarray):
+        self._columns = codes[np.lexsort(codes.T[::-1])].T
+
+    def __call__(self, prefix: Sequence[int]) -> int:
+        low, high = 0, self._columns.shape[1]
+        for column, code in zip(self._columns, prefix, strict=False):
+            part = column[low:high]
+            low, high = low + part.searchsorted(code), low + part.searchsorted(code, "right")
+        return int(high - low)
+
+
+def _below(
+    codes: np.ndarray,
+    sizes: _Sizes,
+    labels: list[str],
+    items: np.ndarray,
+    prefix: tuple[int, ...],
+) -> list[list[Any]]:
+    """What is below a prefix; `items` are those shown that begin with it."""
+    depth = len(prefix)
+    if depth == codes.shape[1]:  # items that share their whole semantic ID
+        return [["", _title(labels[item])] for item in items.tolist()]
+    named, single = [], []
+    for branch in branches(codes, labels, prefix, items=items, words=_WORDS):
+        size = sizes(branch.prefix)
+        if size == 1:
+            item = branch.items[0]
+            rest = " ".join(map(str, codes[item, depth:].tolist()))
+            single.append([rest, _title(labels[item])])
+            continue
+        below = _below(codes, sizes, labels, np.sort(branch.items), branch.prefix)
+        named.append([branch.prefix[-1], size, ", ".join(branch.words), below])
+    named.sort(key=lambda node: (-node[1], node[0]))
+    return named + single
+
+
+def _title(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 1].rstrip() + "…"
