@@ -16,7 +16,7 @@ of `genrec.model.weights.flat`. Array shapes: K codes of all levels together, L 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def t5_sizes(model: ModelConfig) -> dict[str, int]:
     }
 
 
-def t5_settings(model: ModelConfig) -> dict[str, object]:
+def t5_settings(model: ModelConfig) -> dict[str, Any]:
     """The settings of T5Config that are neither its vocabulary nor what is dropped in training."""
     return t5_sizes(model) | {
         "feed_forward_proj": "relu",

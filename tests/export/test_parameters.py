@@ -64,8 +64,12 @@ class Reference:
 
     def by_itself(self, x: np.ndarray, layer: str, kind: str, output: str, bias, mask):
         inner = self.norm(x, f"{layer}.{kind}_norm")
-        parts = np.split(inner @ self.weights[f"{layer}.query_key_value.kernel"], 3, axis=1)
-        return x + self.attend(*parts, bias, mask) @ self.weights[f"{layer}.{output}.kernel"]
+        fused = inner @ self.weights[f"{layer}.query_key_value.kernel"]
+        query, key, value = np.split(fused, 3, axis=1)
+        return (
+            x
+            + self.attend(query, key, value, bias, mask) @ self.weights[f"{layer}.{output}.kernel"]
+        )
 
     def forward(self, x: np.ndarray, layer: str) -> np.ndarray:
         up, down = (self.weights[f"{layer}.feed_forward.{part}.kernel"] for part in ("up", "down"))
@@ -116,8 +120,8 @@ class Reference:
             name = f"decoder.{layer}"
             x = self.by_itself(x, name, "self", "self_output", bias, apart >= 0)
             query = self.norm(x, f"{name}.cross_norm") @ self.weights[f"{name}.query.kernel"]
-            pair = np.split(states @ self.weights[f"{name}.key_value.kernel"], 2, axis=1)
-            read = self.attend(query, *pair, 0.0, True)
+            key, value = np.split(states @ self.weights[f"{name}.key_value.kernel"], 2, axis=1)
+            read = self.attend(query, key, value, 0.0, True)
             x = self.forward(x + read @ self.weights[f"{name}.cross_output.kernel"], name)
         return self.norm(x, "decoder_norm")
 
