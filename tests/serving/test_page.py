@@ -1,25 +1,16 @@
 """The page in a real browser: found by typing, chosen by keys, answered, and never taken in."""
 
-import shutil
 import threading
 import time
 
 import pytest
+from browser import open_browser
 from small_serving import UNSAFE, wait
 
 import genrec
 from genrec.serving.app import create_app
 from genrec.serving.options import Options
 from genrec.serving.service import Service
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--disable-dev-shm-usage",
-)
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and chromedriver")
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +32,8 @@ def address(other_bundle):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(str(DRIVER))
-    browser = webdriver.Chrome(options, service)
-    yield browser
-    browser.quit()
+    with open_browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 def test_a_person_types_chooses_and_sees_what_comes(browser, address, other_bundle):
