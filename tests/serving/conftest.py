@@ -1,5 +1,6 @@
 """A bundle of the tiny run, another one, and a service that answers from the first."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,10 +40,14 @@ def other_bundle(tiny_run: Path, bundle: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def service(bundle: Path) -> Iterator[Service]:
-    """Everything compiled."""
+    """Everything compiled, and a batch costs what one request does: whatever else is going on."""
     service = Service(bundle, Options(max_batch=4, max_history=30, max_body=5000, read_timeout=0.5))
-    service.start()
-    wait(lambda: service.ready and not service.compiling)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genrec.serving.programs._PAYS", math.inf)
+        service.start()
+        wait(lambda: service.ready and not service.compiling)
+    seconds = service.engine.programs.seconds
+    seconds.update(dict.fromkeys(seconds, 1.0))
     yield service
     service.close()
 
