@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from genrec import assembly, manifest, stages
 from genrec.config import HOW, Config
@@ -13,7 +12,7 @@ from genrec.data.locations import absolute, fingerprints
 from genrec.errors import UserError
 from genrec.files import replacing, sha256
 from genrec.rules import check
-from genrec.settings import dump_config, load_config
+from genrec.settings import differences, dump_config, load_config
 from genrec.warm_start import fingerprint_of
 
 
@@ -106,7 +105,7 @@ def open_run(config: Config, folder: Path) -> Config:
         before, now = load_config(file), config
         differing = [
             f"{name} was {old}, now {new}"
-            for name, old, new in _differences(before, now)
+            for name, old, new in differences(before, now)
             if name.split(".")[0] in _SHAPES_TRAINING and name not in HOW
         ]
         if differing:
@@ -203,21 +202,6 @@ def _with_absolute_paths(config: Config) -> Config:
         embedding=dataclasses.replace(embedding, path=everywhere(embedding.path)),
         training=dataclasses.replace(training, init_from=everywhere(training.init_from)),
     )
-
-
-def _differences(before: Any, now: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """The settings in which two trees differ: dotted name, old and new value."""
-    if not dataclasses.is_dataclass(now):
-        return [(name, before, now)] if before != now else []
-    return [
-        difference
-        for field in dataclasses.fields(now)
-        for difference in _differences(
-            getattr(before, field.name),
-            getattr(now, field.name),
-            f"{name}.{field.name}" if name else field.name,
-        )
-    ]
 
 
 STAGES = {

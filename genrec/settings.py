@@ -38,6 +38,21 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
+def differences(before: Any, now: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """The settings in which two trees differ: dotted name, old and new value."""
+    if not dataclasses.is_dataclass(now):
+        return [(name, before, now)] if before != now else []
+    return [
+        difference
+        for field in dataclasses.fields(now)
+        for difference in differences(
+            getattr(before, field.name),
+            getattr(now, field.name),
+            f"{name}.{field.name}" if name else field.name,
+        )
+    ]
+
+
 def file_arguments(path: Path, section: str | None = None) -> list[str]:
     """A YAML file's settings as arguments, each checked to be a setting of the right type.
 

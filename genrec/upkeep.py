@@ -152,10 +152,7 @@ def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:
     """
     built_on = require(folder, config, *BUILT_ON)
     items, gone = current_items(folder, built_on)
-    known = ItemNames(items.dataset.item_ids, items.dataset.titles)
-    found = known.find(names)
-    if -1 in found:
-        raise known.unknown(names[found.index(-1)])
+    found = ItemNames(items.dataset.item_ids, items.dataset.titles).known(names)
     all_gone = np.union1d(gone, found).astype(np.int64)
     left = len(items.content) - len(all_gone)
     if left == 0:

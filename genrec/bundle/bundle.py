@@ -139,9 +139,7 @@ class Bundle(Answering):
         newcomers = self.newcomers
         if k < 1:
             raise UserError(f"k is {k}, but must be at least 1")
-        found = np.array(self.names.find(items), np.int64)
-        if (found < 0).any():
-            raise self.names.unknown(items[int((found < 0).argmax())])
+        found = np.array(self.names.known(items), np.int64)
         towards = np.stack([newcomers.index.reconstruct(item) for item in found.tolist()])
         near, cosines = newcomers.similar(towards, k + 1, self.open_items)
         itself = near == found[:, None]

@@ -8,7 +8,7 @@ import numpy as np
 from genrec.bundle.bundle import Bundle, load_bundle
 from genrec.bundle.files import pack_names, write_bundle
 from genrec.core.changes import Change
-from genrec.core.collisions import SemanticIds
+from genrec.core.collisions import SemanticIds, rank_in_group
 from genrec.core.spelling import spell
 from genrec.core.tensors import pack_tensors
 from genrec.errors import UserError
@@ -61,15 +61,19 @@ def add_items(
     )
     tables = dict(bundle.tables) | {"open": opened.astype(np.int32)}
     contents: dict[str, bytes] = {}
-    names = bundle.item_ids, list(bundle.titles.values())
     if fresh:
         content, before = vectors[fresh], tables["codes"]
         levels = len(newcomers.sizes)
         unique = before.shape[1] == levels
         given = SemanticIds(before[:, :levels], newcomers.sizes, unique)
         codes = newcomers.semantic_ids(content, given)
+        spelt = codes
+        if not unique:  # items that share their codes have a place more: behind those there
+            every = np.concatenate([before[:, :levels], codes])
+            place_within = rank_in_group(every)[first:].astype(np.int32)
+            spelt = np.column_stack([codes, place_within])
         more = {
-            "codes": codes if unique else _placed(before, codes),
+            "codes": spelt,
             "counts": np.zeros(len(fresh), tables["counts"].dtype),
             "seen": np.zeros(len(fresh), bool),
         }
@@ -77,12 +81,15 @@ def add_items(
             made = newcomers.vectors(bundle.weights, codes, content)
             more["vectors"] = made.astype(tables["vectors"].dtype)
         tables |= {name: np.concatenate([tables[name], rows]) for name, rows in more.items()}
-        names = (
-            [*names[0], *(item_ids[row] for row in fresh)],
-            [*names[1], *(titles[row] for row in fresh)],
-        )
-        contents = {"content.faiss": newcomers.with_content(content)}
-    _write(Path(folder), bundle, tables, names, contents, added=len(fresh))
+        _check_room(folder, bundle, tables["codes"])
+        contents = {
+            "content.faiss": newcomers.with_content(content),
+            "items.json.gz": pack_names(
+                [*bundle.item_ids, *(item_ids[row] for row in fresh)],
+                [*bundle.titles.values(), *(titles[row] for row in fresh)],
+            ),
+        }
+    _write(Path(folder), bundle, tables, contents, added=len(fresh))
     return change
 
 
@@ -110,8 +117,7 @@ def allow_items(folder: str | Path, names: Sequence[str]) -> Change:
 def _open(folder: Path, bundle: Bundle, opened: np.ndarray) -> Change:
     before = bundle.open_items
     tables = dict(bundle.tables) | {"open": np.asarray(opened, np.int32)}
-    names = bundle.item_ids, list(bundle.titles.values())
-    _write(folder, bundle, tables, names, {}, added=0)
+    _write(folder, bundle, tables, {}, added=0)
     return Change(
         items=len(opened),
         returned=len(np.setdiff1d(opened, before)),
@@ -119,41 +125,27 @@ def _open(folder: Path, bundle: Bundle, opened: np.ndarray) -> Change:
     )
 
 
+def _check_room(folder: str | Path, bundle: Bundle, codes: np.ndarray) -> None:
+    """Raises UserError unless the bundle's programs take so many items with these codes."""
+    try:
+        spell(codes, None, bundle.shapes)
+    except ValueError as error:
+        raise UserError(
+            f"{folder} has no room for {len(codes):,} items: export it again, with more --room"
+        ) from error
+
+
 def _write(
     folder: Path,
     bundle: Bundle,
     tables: Mapping[str, np.ndarray],
-    names: tuple[list[str], list[str]],
     contents: Mapping[str, bytes],
     *,
     added: int,
 ) -> None:
-    try:
-        spell(tables["codes"], None, bundle.shapes)
-    except ValueError as error:
-        raise UserError(
-            f"{folder} has no room for {len(tables['codes']):,} items: export it again, with more "
-            "--room"
-        ) from error
     manifest = dict(bundle.manifest) | {
         "items": len(tables["codes"]),
         "added": bundle.manifest["added"] + added,
     }
-    changed = {
-        "items.safetensors": pack_tensors(tables),
-        "items.json.gz": pack_names(*names),
-    }
-    write_bundle(folder, manifest, dict(bundle.contents) | changed | dict(contents))
-
-
-def _placed(before: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """New codes with one more, which tells apart the items that share them: behind those there."""
-    _, group = np.unique(np.concatenate([before[:, :-1], codes]), axis=0, return_inverse=True)
-    group = group.reshape(-1)
-    following = np.zeros(group.max() + 1, np.int32)
-    np.maximum.at(following, group[: len(before)], before[:, -1] + 1)
-    places = []
-    for each in group[len(before) :].tolist():
-        places.append(following[each])
-        following[each] += 1
-    return np.column_stack([codes, np.array(places, np.int32)])
+    changed = {"items.safetensors": pack_tensors(tables)} | dict(contents)
+    write_bundle(folder, manifest, dict(bundle.contents) | changed)

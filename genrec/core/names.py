@@ -43,6 +43,17 @@ class ItemNames:
                 found.append(titled[0] if titled else -1)
         return found
 
+    def known(self, names: Sequence[str]) -> list[int]:
+        """The item index of each name.
+
+        Raises:
+            UserError: see `find`; or no item has a name.
+        """
+        found = self.find(names)
+        if -1 in found:
+            raise self.unknown(names[found.index(-1)])
+        return found
+
     def unknown(self, name: str) -> UserError:
         """What to say of a name that no item has: the titles that are most like it."""
         near = self._similar(name)

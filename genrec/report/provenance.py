@@ -1,12 +1,11 @@
 """What a run was made from, by what, and what that took."""
 
-import dataclasses
 import statistics
 from collections.abc import Iterable
 from typing import Any
 
 from genrec.config import Config
-from genrec.settings import dump_config
+from genrec.settings import differences, dump_config
 
 _BEFORE = ("prepare", "embed", "tokenize", "train", "evaluate")
 
@@ -69,19 +68,9 @@ def provenance(config: Config, manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def changed_settings(before: Any, now: Any, name: str = "") -> list[tuple[str, str, str]]:
+def changed_settings(before: Any, now: Any) -> list[tuple[str, str, str]]:
     """The settings in which two trees differ: dotted name, and either value as text."""
-    if not dataclasses.is_dataclass(now):
-        return [(name, _said(before), _said(now))] if before != now else []
-    return [
-        change
-        for field in dataclasses.fields(now)
-        for change in changed_settings(
-            getattr(before, field.name),
-            getattr(now, field.name),
-            f"{name}.{field.name}" if name else field.name,
-        )
-    ]
+    return [(name, _said(old), _said(new)) for name, old, new in differences(before, now)]
 
 
 def took(seconds: int | float) -> str:
