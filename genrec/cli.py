@@ -250,11 +250,11 @@ def _check_recommend(command: Recommend) -> None:
         f"{command.out} is a folder: name a file with --out": not (
             command.out is not None and command.out.is_dir()
         ),
-        "--unconstrained goes without --block and --allow": not (
-            command.unconstrained and (command.block or command.allow)
+        "--unconstrained goes without --exclude and --allow": not (
+            command.unconstrained and (command.exclude or command.allow)
         ),
         "recommend to whom? give --history, --histories or --all": any(given)
-        or not (command.out or command.block or command.allow or command.codes),
+        or not (command.out or command.exclude or command.allow or command.codes),
         f"{command.run} is not a run: make one with `genrec run CONFIG`": (
             command.run / "config.yaml"
         ).exists(),
@@ -283,10 +283,10 @@ def _recommend(arguments: list[str]) -> None:
         print_examples(console, examples(command.run, k=command.k))
         return
     run = load_run(command.run, command.decoding)
-    if command.allow or command.block:
+    if command.allow or command.exclude:
         allow = None if command.allow is None else read_names(command.allow)
-        block = [] if command.block is None else read_names(command.block)
-        run = run.restricted(allow=allow, block=block)
+        exclude = [] if command.exclude is None else read_names(command.exclude)
+        run = run.restricted(allow=allow, exclude=exclude)
     if command.all:
         total, requests = len(run.dataset.user_ids), run.everybody(_AT_ONCE)
     elif command.histories:

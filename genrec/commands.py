@@ -90,7 +90,7 @@ class Recommend:
     """Item ids or titles, oldest first; none of them for somebody of whom nothing is known."""
     histories: Path | None = None
     """File of histories, JSON lines or Parquet: user_id; items, a list of ids or titles; and, if
-    wanted, timestamps, a list of seconds since 1970; block and allow, lists of items for this
+    wanted, timestamps, a list of seconds since 1970; exclude and allow, lists of items for this
     user alone."""
     all: bool = False
     """Recommend to every user of the log, after all that they had."""
@@ -98,7 +98,7 @@ class Recommend:
     """Number of items to recommend."""
     include_history: bool = False
     """Recommend items of the history again."""
-    block: Path | None = None
+    exclude: Path | None = None
     """File of items that nobody may get: an id or title on each line, or Parquet with item_id."""
     allow: Path | None = None
     """File of the only items that anybody may get."""

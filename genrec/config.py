@@ -259,7 +259,7 @@ class DecodingConfig:
     """Draw items at random, at this temperature: one for all levels, or one for each; without it,
     the most probable ones."""
     unknown_items: Literal["refuse", "skip"] = "refuse"
-    """What to do about items in a history, or in a list to allow or block, that the catalogue has
+    """What to do about items in a history, or in a list to allow or exclude, that the catalogue has
     not."""
     index: str = "auto"
     """Faiss index-factory string of the item vectors, for codes that no item has. auto: exact

@@ -52,7 +52,7 @@ class LoadedRun(Answering):
             Items, scores, and the share of the tuples found that no item has.
 
         Raises:
-            UserError: k exceeds the beam width, a history is empty, items are blocked or only some
+            UserError: k exceeds the beam width, a history is empty, items are excluded or only some
                 allowed, or the model can write no other codes.
         """
         self._check_k(k)
@@ -62,8 +62,8 @@ class LoadedRun(Answering):
             raise UserError(
                 f"the model of {self.folder} scores no codes but those of items (model.look_ahead)"
             )
-        if self.allowed is not None or requests.block is not None or requests.allow is not None:
-            raise UserError("a search of all codes goes without items to block or to allow")
+        if self.allowed is not None or requests.exclude is not None or requests.allow is not None:
+            raise UserError("a search of all codes goes without items to exclude or to allow")
         histories = requests.histories
         empty = np.flatnonzero(histories.lengths == 0)
         if len(empty):
@@ -137,11 +137,11 @@ class LoadedRun(Answering):
         k: int,
         *,
         exclude_history: bool,
-        block: Sequence[np.ndarray] | None,
+        exclude: Sequence[np.ndarray] | None,
         allow: Sequence[np.ndarray | None] | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         return self.recommender(
-            histories, k, exclude_history=exclude_history, block=block, allow=allow
+            histories, k, exclude_history=exclude_history, exclude=exclude, allow=allow
         )
 
     def _over(self, allowed: np.ndarray) -> "LoadedRun":

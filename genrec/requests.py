@@ -1,4 +1,4 @@
-"""Requests in files: histories to go on from, and lists of items to allow or to block."""
+"""Requests in files: histories to go on from, and lists of items to allow or to exclude."""
 
 import contextlib
 import itertools
@@ -17,7 +17,7 @@ _COLUMNS = {
     "user_id": pa.string(),
     "items": pa.list_(pa.string()),
     "timestamps": pa.list_(pa.int64()),
-    "block": pa.list_(pa.string()),
+    "exclude": pa.list_(pa.string()),
     "allow": pa.list_(pa.string()),
 }
 
@@ -28,7 +28,7 @@ _WANTED = "should be JSON lines or Parquet with user_id and items, a list"
 def read_requests(path: Path, at_once: int) -> Iterator[Requests]:
     """Reads JSON lines or Parquet, `at_once` requests at a time.
 
-    The columns are user_id and items (a list), and, where known, timestamps, block and allow.
+    The columns are user_id and items (a list), and, where known, timestamps, exclude and allow.
 
     Raises:
         UserError: the file can't be read, or a row is not what it should be.
@@ -103,14 +103,14 @@ def _requests(rows: list[dict[str, Any]], known: list[str]) -> Requests:
         if inner.null_count:
             raise ValueError(f"{name} has gaps")
         columns[name] = values.to_pylist()
-    for name in ("items", "timestamps", "block"):
+    for name in ("items", "timestamps", "exclude"):
         if name in columns:
             columns[name] = [values or [] for values in columns[name]]
     return Requests(
         columns["user_id"],
         columns["items"],
         columns.get("timestamps"),
-        columns.get("block"),
+        columns.get("exclude"),
         columns.get("allow"),
     )
 

@@ -36,18 +36,18 @@ def run(tiny_run):
 
 REQUESTS = [
     {"user_id": "a", "items": ["i001", "Film 7"]},
-    {"user_id": "b", "items": [], "block": ["i003", "Film 31"]},
+    {"user_id": "b", "items": [], "exclude": ["i003", "Film 31"]},
     {"user_id": "c", "items": ["i004"], "allow": [f"i{n:03}" for n in range(4, 9)]},
-    {"user_id": "d", "items": ["i009", "i001", "i005"], "block": ["i021", "i020", "i022"]},
+    {"user_id": "d", "items": ["i009", "i001", "i005"], "exclude": ["i021", "i020", "i022"]},
     {"user_id": "e", "items": [], "allow": ["Film 8", "i009"]},
     {"user_id": "f", "items": ["i030"], "allow": ["i030"]},
-    {"user_id": "g", "items": ["i031"], "block": ["i032"], "allow": ["i032", "i033"]},
+    {"user_id": "g", "items": ["i031"], "exclude": ["i032"], "allow": ["i032", "i033"]},
 ]
 
 
 def written(name, rows):
     if name.endswith(".parquet"):
-        kinds = dict.fromkeys(["items", "block", "allow"], pa.list_(pa.string()))
+        kinds = dict.fromkeys(["items", "exclude", "allow"], pa.list_(pa.string()))
         schema = pa.schema({"user_id": pa.string(), **kinds})
         pq.write_table(pa.Table.from_pylist(rows, schema), name)
     else:
@@ -76,11 +76,11 @@ def test_a_file_that_is_read_in_pieces_gives_everyone_the_list_that_they_get_alo
     for row, request in zip(lists, REQUESTS, strict=True):
         if request["user_id"] == "f":
             continue  # alone, a list of nothing is a mistake
-        options = {name: [request[name]] for name in ("block", "allow") if name in request}
+        options = {name: [request[name]] for name in ("exclude", "allow") if name in request}
         (ids,), (scores,) = run.recommend([request["items"]], 6, **options)
         assert row["item_id"] == ids
         assert np.allclose(row["score"], scores, atol=1e-5)
-        assert not set(request.get("block", [])) & set(ids)
+        assert not set(request.get("exclude", [])) & set(ids)
         assert "allow" not in request or set(ids) <= {"i008", *request["allow"]}
 
 
@@ -116,9 +116,9 @@ def test_everybody_gets_a_list_and_the_codes_of_its_items(recommend, run, tiny_r
 
 def test_what_nobody_may_get_and_what_anybody_may_get_stand_in_files(recommend, run, tmp_path):
     (tmp_path / "allow.txt").write_text("Film 3\ni004\n\ni005\nfilm 6\n")
-    pq.write_table(pa.table({"item_id": ["i005", "i010"]}), "block.parquet")
+    pq.write_table(pa.table({"item_id": ["i005", "i010"]}), "exclude.parquet")
     wanted = ("--history", "i001", "i003", "--k", "4", "--out", "lists.parquet", *ONE_SHAPE)
-    _, complaints = recommend(*wanted, "--allow", "allow.txt", "--block", "block.parquet")
+    _, complaints = recommend(*wanted, "--allow", "allow.txt", "--exclude", "exclude.parquet")
     assert complaints == ["genrec: 4 items are wanted, but as few as 2 are allowed for history 1"]
     (row,) = pq.read_table("lists.parquet").to_pylist()
     assert row["user_id"] == ""
@@ -131,8 +131,8 @@ def test_what_nobody_may_get_and_what_anybody_may_get_stand_in_files(recommend, 
 def test_of_whom_nothing_is_known_gets_what_is_popular_and_allowed(recommend, run, tmp_path):
     popular = run.recommend([[]], 20)[0][0]
     (tmp_path / "allow.txt").write_text("\n".join(popular[5:15]))
-    (tmp_path / "block.txt").write_text("\n".join(popular[6:8]))
-    filters = ("--allow", "allow.txt", "--block", "block.txt")
+    (tmp_path / "exclude.txt").write_text("\n".join(popular[6:8]))
+    filters = ("--allow", "allow.txt", "--exclude", "exclude.txt")
     _, complaints = recommend("--history", "--k", "5", *filters, "--out", "lists.parquet")
     assert complaints == ["genrec: nothing is known of history 1: the most popular items stand in"]
     (row,) = pq.read_table("lists.parquet").to_pylist()
@@ -205,7 +205,7 @@ FILES = {
     "lines.jsonl": '{"user_id": "a", "items": ["i001"]}\n["i002"]\n',
     "bare.jsonl": '{"user_id": "a"}\n',
     "times.jsonl": '{"user_id": "a", "items": ["i001"], "timestamps": [1, 2]}\n',
-    "blocks.jsonl": '{"user_id": "a", "items": ["i001"], "block": ["i002"]}\n',
+    "excludes.jsonl": '{"user_id": "a", "items": ["i001"], "exclude": ["i002"]}\n',
     "nothing.jsonl": '{"user_id": "a", "items": ["i001"], "allow": ["i001"]}\n',
     "empty.jsonl": '{"user_id": "a", "items": []}\n',
     "unknown.txt": "i001\nFlim 3\n",
@@ -227,20 +227,23 @@ FILES = {
         ("--history --histories lines.jsonl", "give one of --history, --histories and --all"),
         ("--all", "lists for all users go to a file: name it with --out"),
         ("--history i001 --out .", ". is a folder: name a file with --out"),
-        ("--history i001 --allow one.txt", "no item is left to recommend: allow more or block"),
-        ("--history i002 --allow none.txt", "none of the 40 items is left: allow more or block"),
-        ("--history i002 --allow one.txt --block one.txt", "none of the 40 items is left"),
-        ("--history i002 --block unknown.txt", "no item has the id or title 'Flim 3'"),
+        ("--history i001 --allow one.txt", "no item is left to recommend: allow more or exclude"),
+        ("--history i002 --allow none.txt", "none of the 40 items is left: allow more or exclude"),
+        ("--history i002 --allow one.txt --exclude one.txt", "none of the 40 items is left"),
+        ("--history i002 --exclude unknown.txt", "no item has the id or title 'Flim 3'"),
         ("--history i002 --allow missing.txt", "missing.txt does not exist"),
-        ("--history i002 --block missing.parquet", "missing.parquet does not exist"),
-        ("--history i002 --unconstrained --block one.txt", "--unconstrained goes without --block"),
+        ("--history i002 --exclude missing.parquet", "missing.parquet does not exist"),
+        (
+            "--history i002 --unconstrained --exclude one.txt",
+            "--unconstrained goes without --exclude",
+        ),
         ("--histories missing.jsonl", "missing.jsonl does not exist"),
         ("--histories one.txt", "one.txt should be JSON lines or Parquet"),
         ("--histories lines.jsonl", "line 2 is no object"),
         ("--histories bare.jsonl", "line 1 has no items"),
         ("--histories times.jsonl", "user a has 1 items, but 2 timestamps"),
         ("--histories nothing.jsonl", "no item is left to recommend"),
-        ("--histories blocks.jsonl --unconstrained", "goes without items to block or to allow"),
+        ("--histories excludes.jsonl --unconstrained", "goes without items to exclude or to allow"),
         ("--histories empty.jsonl --unconstrained", "nothing is known of user a, to go on from"),
         ("--k 5", "recommend to whom? give --history, --histories or --all"),
         (

@@ -64,19 +64,19 @@ def assert_lists(found, expected):
 
 
 @pytest.mark.parametrize("exclude_history", [True, False])
-@pytest.mark.parametrize("for_all", [{}, {"allow": IDS[4:30]}, {"block": ["Film 7", "i009"]}])
+@pytest.mark.parametrize("for_all", [{}, {"allow": IDS[4:30]}, {"exclude": ["Film 7", "i009"]}])
 def test_a_list_is_the_ranking_without_what_it_must_not_hold(run, exclude_history, for_all):
-    histories, block = drawn(9, 3), drawn(9, 5, seed=1)
+    histories, exclude = drawn(9, 3), drawn(9, 5, seed=1)
     allow = [None if n % 3 == 0 else items for n, items in enumerate(drawn(9, 8, seed=2))]
     expected = []
-    for history, blocked, allowed in zip(histories, block, allow, strict=True):
-        without = {*blocked, *(history if exclude_history else [])}
-        without |= {"i007", "i009"} if "block" in for_all else set()
+    for history, excluded, allowed in zip(histories, exclude, allow, strict=True):
+        without = {*excluded, *(history if exclude_history else [])}
+        without |= {"i007", "i009"} if "exclude" in for_all else set()
         only = set(IDS) if allowed is None else set(allowed)
         only &= set(for_all.get("allow", IDS))
         expected.append(cut_down(ranking(run, history), 6, without=without, only=only))
     found = run.restricted(**for_all).recommend(
-        histories, 6, exclude_history=exclude_history, block=block, allow=allow
+        histories, 6, exclude_history=exclude_history, exclude=exclude, allow=allow
     )
     assert {len(ids) for ids in found[0]} > {6}  # short lists too
     assert_lists(found, expected)
@@ -93,11 +93,11 @@ def test_a_restricted_run_gives_only_what_is_allowed_and_k_of_it_by_a_narrow_bea
 
 
 def test_a_restriction_adds_to_the_one_before(run):
-    narrow = run.restricted(allow=IDS[:6]).restricted(allow=IDS[3:9]).restricted(block=["Film 4"])
+    narrow = run.restricted(allow=IDS[:6]).restricted(allow=IDS[3:9]).restricted(exclude=["Film 4"])
     assert set(narrow.recommend([["i020"]], 2)[0][0]) == {"i003", "i005"}
     assert len(run.recommend([["i020"]], 9)[0][0]) == 9
-    for nothing in ({"allow": []}, {"block": IDS}, {"allow": ["i001"], "block": ["film 1"]}):
-        with pytest.raises(UserError, match="none of the 40 items is left: allow more or block"):
+    for nothing in ({"allow": []}, {"exclude": IDS}, {"allow": ["i001"], "exclude": ["film 1"]}):
+        with pytest.raises(UserError, match="none of the 40 items is left: allow more or exclude"):
             run.restricted(**nothing)
 
 
@@ -107,18 +107,18 @@ def test_ids_and_titles_are_the_same_and_numbers_stay_out_of_it(run):
 
 def test_nobody_asks_and_nobody_is_answered(run):
     assert run.recommend([]) == ([], [])
-    assert run.recommend([], timestamps=[], block=[], allow=[], user_ids=[]) == ([], [])
+    assert run.recommend([], timestamps=[], exclude=[], allow=[], user_ids=[]) == ([], [])
 
 
 def test_unknown_items_are_refused_by_name(run):
     for requests in (
         Requests(None, [["i001", "Flim 3"]]),
-        Requests(None, [["i001"]], block=[["Flim 3"]]),
+        Requests(None, [["i001"]], exclude=[["Flim 3"]]),
         Requests(None, [["i001"]], allow=[["Flim 3"]]),
     ):
         with pytest.raises(UserError, match="no item has the id or title 'Flim 3'; the nearest"):
             run.known(requests)
-    for names in ({"allow": ["Flim 3"]}, {"block": ["Flim 3"]}):
+    for names in ({"allow": ["Flim 3"]}, {"exclude": ["Flim 3"]}):
         with pytest.raises(UserError, match="'Flim 3'"):
             run.restricted(**names)
 
@@ -129,7 +129,7 @@ def test_unknown_items_are_skipped_by_name_with_their_times(skipping, said):
             ["a", "b", "c"],
             [["x", "i001", "Film 2"], ["y"], ["i003", "x"]],
             [[7, 8, 9], [5], [3, 4]],
-            block=[["i004", "z"], [], []],
+            exclude=[["i004", "z"], [], []],
             allow=[None, ["v", "i005"], ["w"]],
         )
     )
@@ -141,19 +141,19 @@ def test_unknown_items_are_skipped_by_name_with_their_times(skipping, said):
     ]
     assert known.histories.timestamps.tolist() == [8, 9, 3]
     assert np.array_equal(known.histories.users, hash_user_ids(["a", "b", "c"]))
-    assert [items.tolist() for items in known.block] == [[index["i004"]], [], []]
+    assert [items.tolist() for items in known.exclude] == [[index["i004"]], [], []]
     assert known.allow[0] is None
     assert [items.tolist() for items in known.allow[1:]] == [[index["i005"]], []]
-    skipping.restricted(allow=["i001", "u"], block=["t"])
+    skipping.restricted(allow=["i001", "u"], exclude=["t"])
     assert said() == [
         f"skipped in {where}, for no item has this name: {names}"
         for where, names in [
             ("histories", "x, y"),
-            ("block", "z"),
+            ("exclude", "z"),
             ("allow", "v"),
             ("allow", "w"),
             ("the list to allow", "u"),
-            ("the list to block", "t"),
+            ("the list to exclude", "t"),
         ]
     ]
 
@@ -179,11 +179,11 @@ def popularity(tiny_run):
 def test_of_whom_nothing_is_known_gets_the_most_popular_items_and_others_what_they_get(
     run, skipping, popularity, said
 ):
-    narrow = run.restricted(block=IDS[30:])
+    narrow = run.restricted(exclude=IDS[30:])
     ids, scores = narrow.recommend(
         [[], ["i001"], [], []],
         12,
-        block=[[], IDS[:7], IDS[1::2], IDS[:2]],
+        exclude=[[], IDS[:7], IDS[1::2], IDS[:2]],
         allow=[None, None, None, IDS[:5]],
     )
     wanted = [IDS[:30], None, IDS[:30:2], IDS[2:5]]
@@ -194,7 +194,7 @@ def test_of_whom_nothing_is_known_gets_the_most_popular_items_and_others_what_th
         counts = [popularity[item] for item in ids[row]]
         assert counts == sorted((popularity[i] for i in wanted[row]), reverse=True)[:12]
         assert np.allclose(scores[row], np.log((np.array(counts) + 1) / total))
-    alone = narrow.recommend([["i001"]], 12, block=[IDS[:7]])
+    alone = narrow.recommend([["i001"]], 12, exclude=[IDS[:7]])
     assert_lists((ids[1:2], scores[1:2]), [(alone[0][0], alone[1][0])])
     assert said() == [
         "nothing is known of history 1, 3, 4: the most popular items stand in",
@@ -214,7 +214,7 @@ def test_lists_that_come_out_short_are_told_of_and_whose_they_are(run, said):
 
 
 def test_no_list_at_all_is_a_mistake_unless_others_follow(run, said):
-    with pytest.raises(UserError, match="no item is left to recommend: allow more or block"):
+    with pytest.raises(UserError, match="no item is left to recommend: allow more or exclude"):
         run.recommend([["i001"], []], 3, allow=[["i001"], []])
     known = run.known(Requests(["a"], [["i001"]], allow=[["i001"]]))
     items, scores = run.recommend_items(known, 3, partial=True)
@@ -228,7 +228,7 @@ def test_no_list_at_all_is_a_mistake_unless_others_follow(run, said):
     [
         ({"k": 0}, "k is 0, but must lie between 1 and the beam width, 40"),
         ({"k": 41}, r"k is 41, but .* \(decoding.beam\)"),
-        ({"block": [[]]}, "2 histories do not fit 1 block"),
+        ({"exclude": [[]]}, "2 histories do not fit 1 exclude"),
         ({"allow": [[], [], []]}, "2 histories do not fit 3 allow"),
         ({"user_ids": ["a"]}, "2 histories do not fit 1 user_ids"),
         ({"timestamps": [[1]]}, "2 histories do not fit 1 timestamps"),
@@ -287,9 +287,12 @@ def test_a_free_search_takes_the_nearest_item_for_codes_that_none_has(run, tiny_
 
 def test_a_free_search_goes_without_filters_and_needs_a_history(run):
     known = run.known(Requests(["a"], [["i001"]]))
-    filtered = replace(known, block=[np.array([1])]), replace(known, allow=[None])
-    for asked, requests in [(run.restricted(block=["i002"]), known), *((run, f) for f in filtered)]:
-        with pytest.raises(UserError, match="goes without items to block or to allow"):
+    filtered = replace(known, exclude=[np.array([1])]), replace(known, allow=[None])
+    for asked, requests in [
+        (run.restricted(exclude=["i002"]), known),
+        *((run, f) for f in filtered),
+    ]:
+        with pytest.raises(UserError, match="goes without items to exclude or to allow"):
             asked.recommend_freely(requests, 3)
     with pytest.raises(UserError, match="nothing is known of user a, to go on from"):
         run.recommend_freely(run.known(Requests(["a"], [[]])), 3)

@@ -15,7 +15,7 @@ KINDS = {
     "user_id": pa.string(),
     "items": pa.list_(pa.string()),
     "timestamps": pa.list_(pa.int64()),
-    "block": pa.list_(pa.string()),
+    "exclude": pa.list_(pa.string()),
     "allow": pa.list_(pa.string()),
     "more": pa.int64(),
 }
@@ -27,7 +27,7 @@ def some_rows(draw):
         "user_id": TEXT,
         "items": TEXTS,
         "timestamps": st.none() | st.lists(st.integers(-(2**62), 2**62), max_size=3),
-        "block": st.none() | TEXTS,
+        "exclude": st.none() | TEXTS,
         "allow": st.none() | TEXTS,
         "more": st.integers(0, 9),
     }
@@ -58,7 +58,7 @@ def test_every_request_is_read_in_order_however_many_at_once(tmp_path_factory, n
         values = [getattr(piece, name) for piece in pieces]
         return None if None in values else [value for piece in values for value in piece]
 
-    for column in ("timestamps", "block"):
+    for column in ("timestamps", "exclude"):
         expected = [row[column] or [] for row in rows] if column in there else None
         assert read(column) == (expected if rows else [])
     assert read("user_ids") == [row["user_id"] for row in rows]
@@ -72,12 +72,12 @@ def test_ids_that_are_numbers_are_text_also_beside_titles(tmp_path):
     path = tmp_path / "requests.jsonl"
     path.write_text(
         '{"user_id": 7, "items": [1, "Film 3"], "timestamps": [5, 6], "allow": [2]}\n'
-        '{"user_id": "b", "items": [], "timestamps": [], "block": [12345678901234567890]}\n'
+        '{"user_id": "b", "items": [], "timestamps": [], "exclude": [12345678901234567890]}\n'
     )
     (piece,) = read_requests(path, 9)
     assert (piece.user_ids, piece.histories) == (["7", "b"], [["1", "Film 3"], []])
     assert piece.timestamps == [[5, 6], []]
-    assert (piece.block, piece.allow) == ([[], ["12345678901234567890"]], [["2"], None])
+    assert (piece.exclude, piece.allow) == ([[], ["12345678901234567890"]], [["2"], None])
 
     path = tmp_path / "requests.parquet"
     pq.write_table(pa.table({"user_id": [7], "items": [[1, 2]]}), path)
@@ -86,9 +86,9 @@ def test_ids_that_are_numbers_are_text_also_beside_titles(tmp_path):
 
 
 def test_no_list_is_an_empty_one_save_that_all_items_may_be_allowed(tmp_path):
-    lacking = {"user_id": "a", "items": None, "block": None, "allow": None}
+    lacking = {"user_id": "a", "items": None, "exclude": None, "allow": None}
     (piece,) = read_requests(written(tmp_path / "r.parquet", [lacking]), 9)
-    assert (piece.histories, piece.block, piece.allow) == ([[]], [[]], [None])
+    assert (piece.histories, piece.exclude, piece.allow) == ([[]], [[]], [None])
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ class Bundle(Answering):
         k: int,
         *,
         exclude_history: bool,
-        block: Sequence[np.ndarray] | None,
+        exclude: Sequence[np.ndarray] | None,
         allow: Sequence[np.ndarray | None] | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         answers = self._answers
@@ -189,7 +189,7 @@ class Bundle(Answering):
             )
         for rows, read in batches(histories, answers["max_history"], answers["batch_size"]):
             size = len(read.items)
-            named, allows = filter_table(histories, rows, size, exclude_history, block, allow)
+            named, allows = filter_table(histories, rows, size, exclude_history, exclude, allow)
             request = {
                 "items": read.items,
                 "segments": read.segments,
@@ -211,8 +211,8 @@ class Bundle(Answering):
         width = next((width for width in self._answers["named"] if width >= most), None)
         if width is None:
             raise UserError(
-                f"a request names {(named >= 0).sum(axis=1).max():,} items to block or allow, its "
-                f"history included; this bundle takes {self._answers['named'][-1]:,} at most"
+                f"a request names {(named >= 0).sum(axis=1).max():,} items to exclude or allow, "
+                f"its history included; this bundle takes {self._answers['named'][-1]:,} at most"
             )
         padded = np.full((len(named), width), -1, np.int32)
         padded[:, :most] = named

@@ -100,7 +100,7 @@ def remove_items(folder: str | Path, names: Sequence[str]) -> Change:
         UserError: an item is unknown, or none would be left.
     """
     bundle = load_bundle(folder)
-    return _open(Path(folder), bundle, bundle.restricted(block=names).open_items)
+    return _open(Path(folder), bundle, bundle.restricted(exclude=names).open_items)
 
 
 def allow_items(folder: str | Path, names: Sequence[str]) -> Change:

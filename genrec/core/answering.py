@@ -27,14 +27,14 @@ class Requests:
         user_ids: whose histories they are; None where nobody knows.
         histories: the item ids or titles of each, oldest first.
         timestamps: seconds since 1970 of every item; None where the file has none.
-        block: the items that each list must not hold; None where the file has none.
+        exclude: the items that each list must not hold; None where the file has none.
         allow: the only items that each list may hold, None for all; None where the file has none.
     """
 
     user_ids: Sequence[str] | None
     histories: Sequence[Sequence[str]]
     timestamps: Sequence[Sequence[int]] | None = None
-    block: Sequence[Sequence[str]] | None = None
+    exclude: Sequence[Sequence[str]] | None = None
     allow: Sequence[Sequence[str] | None] | None = None
 
 
@@ -45,20 +45,22 @@ class Known:
     Attributes:
         user_ids: whose histories they are; None where nobody knows.
         histories: B histories.
-        block: for each, the items that its list must not hold.
+        exclude: for each, the items that its list must not hold.
         allow: for each, the only items that its list may hold; None for all.
     """
 
     user_ids: Sequence[str] | np.ndarray | None
     histories: Histories
-    block: list[np.ndarray] | None = None
+    exclude: list[np.ndarray] | None = None
     allow: list[np.ndarray | None] | None = None
 
     def select(self, rows: np.ndarray) -> "Known":
         def of(values: Any) -> Any:
             return None if values is None else [values[row] for row in rows.tolist()]
 
-        return Known(of(self.user_ids), self.histories.select(rows), of(self.block), of(self.allow))
+        return Known(
+            of(self.user_ids), self.histories.select(rows), of(self.exclude), of(self.allow)
+        )
 
     def whose(self, rows: np.ndarray) -> str:
         """Names the requests in some rows to people."""
@@ -108,7 +110,7 @@ class Answering(abc.ABC):
         k: int,
         *,
         exclude_history: bool,
-        block: Sequence[np.ndarray] | None,
+        exclude: Sequence[np.ndarray] | None,
         allow: Sequence[np.ndarray | None] | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Recommender.__call__`."""
@@ -128,7 +130,7 @@ class Answering(abc.ABC):
         return dict(zip(self.item_ids, self._item_titles, strict=True))
 
     def restricted(
-        self: _Same, *, allow: Sequence[str] | None = None, block: Sequence[str] = ()
+        self: _Same, *, allow: Sequence[str] | None = None, exclude: Sequence[str] = ()
     ) -> _Same:
         """The same over a part of the catalogue, for all requests alike.
 
@@ -136,7 +138,7 @@ class Answering(abc.ABC):
 
         Args:
             allow: the only items that may be recommended, by id or title; None for all.
-            block: items that may not.
+            exclude: items that may not.
 
         Raises:
             UserError: an item is unknown, or none is left.
@@ -144,9 +146,9 @@ class Answering(abc.ABC):
         count, allowed = len(self.item_ids), self.open_items
         if allow is not None:
             allowed = np.intersect1d(allowed, self._items(allow, "the list to allow"))
-        allowed = np.setdiff1d(allowed, self._items(block, "the list to block"))
+        allowed = np.setdiff1d(allowed, self._items(exclude, "the list to exclude"))
         if len(allowed) == 0:
-            raise UserError(f"none of the {count:,} items is left: allow more or block fewer")
+            raise UserError(f"none of the {count:,} items is left: allow more or exclude fewer")
         return self._over(allowed)
 
     def recommend(
@@ -155,7 +157,7 @@ class Answering(abc.ABC):
         k: int = 10,
         *,
         exclude_history: bool = True,
-        block: Sequence[Sequence[str]] | None = None,
+        exclude: Sequence[Sequence[str]] | None = None,
         allow: Sequence[Sequence[str] | None] | None = None,
         user_ids: Sequence[str] | None = None,
         timestamps: Sequence[Sequence[int]] | None = None,
@@ -167,7 +169,7 @@ class Answering(abc.ABC):
 
         Args:
             exclude_history: leaves out the items of the history.
-            block: for each history, items that its list must not hold.
+            exclude: for each history, items that its list must not hold.
             allow: for each history, the only items that its list may hold; None for all.
             user_ids: whose histories they are; only a model with user tokens reads them.
             timestamps: seconds since 1970 of every item; only a model with time gaps reads them.
@@ -180,7 +182,7 @@ class Answering(abc.ABC):
             UserError: an item is unknown, a history has not one timestamp for every item, k exceeds
                 the beam width, or no item is left for any history.
         """
-        requests = Requests(user_ids, histories, timestamps, block, allow)
+        requests = Requests(user_ids, histories, timestamps, exclude, allow)
         items, scores = self.recommend_items(
             self.known(requests), k, exclude_history=exclude_history
         )
@@ -215,11 +217,11 @@ class Answering(abc.ABC):
                 some.histories,
                 k,
                 exclude_history=exclude_history,
-                block=some.block,
+                exclude=some.exclude,
                 allow=some.allow,
             )
         if not partial and len(items) and (items < 0).all():
-            raise UserError("no item is left to recommend: allow more or block fewer")
+            raise UserError("no item is left to recommend: allow more or exclude fewer")
         _warn_of_short_lists(requests, items, k)
         return items, scores
 
@@ -249,9 +251,9 @@ class Answering(abc.ABC):
                 )
             seconds = np.array([second for row in times for second in row], np.int64)[found]
         users = None if requests.user_ids is None else hash_user_ids(requests.user_ids)
-        block, allow = None, None
-        if requests.block is not None:
-            block = [self._items(names, "block") for names in requests.block]
+        exclude, allow = None, None
+        if requests.exclude is not None:
+            exclude = [self._items(names, "exclude") for names in requests.exclude]
         if requests.allow is not None:
             allow = [
                 None if names is None else self._items(names, "allow") for names in requests.allow
@@ -259,7 +261,7 @@ class Answering(abc.ABC):
         return Known(
             requests.user_ids,
             Histories(ends[:-1], ends[1:], items[found], timestamps=seconds, users=users),
-            block,
+            exclude,
             allow,
         )
 
@@ -300,8 +302,8 @@ class Answering(abc.ABC):
             only = None if requests.allow is None else requests.allow[row]
             if only is not None:
                 best = best[np.isin(best, only)]
-            if requests.block is not None:
-                best = best[~np.isin(best, requests.block[row])]
+            if requests.exclude is not None:
+                best = best[~np.isin(best, requests.exclude[row])]
             best = best[:k]
             items[row, : len(best)], scores[row, : len(best)] = best, self._log_popularity[best]
         return items, scores

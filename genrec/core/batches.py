@@ -39,20 +39,20 @@ def filter_table(
     rows: np.ndarray,
     size: int,
     exclude_history: bool,
-    block: Sequence[np.ndarray] | None,
+    exclude: Sequence[np.ndarray] | None,
     allow: Sequence[np.ndarray | None] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The filters of the histories in `rows`; `size` requests in all, the last ones without any.
 
     Returns:
         int32 (B, X) item indices, -1 for none; bool (B,), whether they are the only ones allowed,
-        or else the ones blocked.
+        or else the ones excluded.
     """
     named = []
     allows = np.zeros(size, bool)
     for place, row in enumerate(rows.tolist()):
         parts = [histories[row]] if exclude_history else []
-        parts += [] if block is None else [block[row]]
+        parts += [] if exclude is None else [exclude[row]]
         items = np.concatenate([np.zeros(0, np.int32), *parts])
         only = None if allow is None else allow[row]
         if only is not None:

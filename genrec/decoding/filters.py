@@ -1,8 +1,8 @@
 """Filters inside the search: which items each request may get.
 
-A request names items, either to block them or to allow no others. Beside the many nodes of a trie
+A request names items, either to exclude them or to allow no others. Beside the many nodes of a trie
 those are few, so a filter is carried as the list of items, not as a mask of the catalogue: the
-marked nodes of every level are the ways to them, and where items are blocked, only the nodes that
+marked nodes of every level are the ways to them, and where items are excluded, only the nodes that
 have no other item left below. A filter for all requests alike is a smaller trie instead
 (`build_trie(…, items=…)`), and costs the search nothing.
 """
@@ -22,7 +22,7 @@ class Filters(NamedTuple):
 
     Attributes:
         items: int32 (B, X), item indices; entries below 0 say nothing, repeats do no harm.
-        allow: bool (B,), whether the items are the only ones allowed, or else the ones blocked.
+        allow: bool (B,), whether the items are the only ones allowed, or else the ones excluded.
     """
 
     items: np.ndarray | Int[Array, "B X"]

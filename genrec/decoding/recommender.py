@@ -140,14 +140,14 @@ class Recommender:
         k: int,
         *,
         exclude_history: bool,
-        block: Sequence[np.ndarray] | None = None,
+        exclude: Sequence[np.ndarray] | None = None,
         allow: Sequence[np.ndarray | None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items to come next after each history.
 
         Args:
             exclude_history: leaves out the items of the history.
-            block: items that each list must not hold.
+            exclude: items that each list must not hold.
             allow: the only items that each list may hold; None for a list that may hold all.
 
         Returns:
@@ -157,7 +157,7 @@ class Recommender:
         Raises:
             ValueError: k is larger than the beam, or a history is empty.
         """
-        return self._lists(histories, k, exclude_history, block, allow)["whole"]
+        return self._lists(histories, k, exclude_history, exclude, allow)["whole"]
 
     def in_parts(
         self, histories: Histories, k: int, *, exclude_history: bool
@@ -183,7 +183,7 @@ class Recommender:
         histories: Histories,
         k: int,
         exclude_history: bool,
-        block: Sequence[np.ndarray] | None,
+        exclude: Sequence[np.ndarray] | None,
         allow: Sequence[np.ndarray | None] | None,
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """What `search` finds, by name, for histories in any number."""
@@ -209,7 +209,7 @@ class Recommender:
                 self.trie,
                 self.catalogue,
                 read,
-                Filters(*filter_table(histories, rows, size, exclude_history, block, allow)),
+                Filters(*filter_table(histories, rows, size, exclude_history, exclude, allow)),
                 self._sampling(rows, size),
                 fusion,
                 unseen,

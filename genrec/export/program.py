@@ -44,7 +44,7 @@ def export_program(
         fan_out: see `Spelling`.
         levels: of the semantic IDs; the codes that spell an item may have one more.
         unread: the shapes of the parameters that the weights lack, as they are not read.
-        named: how many items each request may name, to block them or to allow no others.
+        named: how many items each request may name, to exclude them or to allow no others.
         users: whether requests say whose they are.
     """
     structure = Structure(graph)

@@ -36,7 +36,7 @@ class Recommend(BaseModel):
     )
     k: StrictInt = Field(10, description="Number of items to recommend, up to the beam width.")
     include_history: StrictBool = Field(False, description="Recommend items of the history again.")
-    block: list[_Name] = Field([], description="Items that may not be recommended.")
+    exclude: list[_Name] = Field([], description="Items that may not be recommended.")
     allow: list[_Name] | None = Field(
         None, description="The only items that may be recommended; null for all."
     )
@@ -125,7 +125,7 @@ def create_app(service: Service) -> FastAPI:
             None if request.user_id is None else [str(request.user_id)],
             [_texts(request.history)],
             None if request.timestamps is None else [request.timestamps],
-            [_texts(request.block)] if request.block else None,
+            [_texts(request.exclude)] if request.exclude else None,
             None if request.allow is None else [_texts(request.allow)],
         )
         engine, items, scores, warnings = await service.recommend(

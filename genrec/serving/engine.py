@@ -26,7 +26,7 @@ class Query:
         items: int32 (n,), what is read of the history, at least one item; oldest first.
         gaps: int32 (n,), see `gap_buckets`.
         user: a hash of the user's id; 0 where nobody says.
-        named: int32 (m,), the items blocked, or the only ones allowed.
+        named: int32 (m,), the items excluded, or the only ones allowed.
         allows: whether they are the ones allowed.
     """
 
@@ -79,16 +79,16 @@ class Engine:
             UserError: it names more items than the bundle takes.
         """
         history = known.histories[0]
-        blocked = [history] if exclude_history else []
-        blocked += [] if known.block is None else [known.block[0]]
-        named = np.unique(np.concatenate([np.zeros(0, np.int32), *blocked]))
+        excluded = [history] if exclude_history else []
+        excluded += [] if known.exclude is None else [known.exclude[0]]
+        named = np.unique(np.concatenate([np.zeros(0, np.int32), *excluded]))
         only = None if known.allow is None else known.allow[0]
         if only is not None:
             named = np.setdiff1d(only, named)
         if len(named) > self._most_named:
             raise UserError(
-                f"the request names {len(named):,} items to block or allow, its history included; "
-                f"this bundle takes {self._most_named:,} at most"
+                f"the request names {len(named):,} items to exclude or allow, "
+                f"its history included; this bundle takes {self._most_named:,} at most"
             )
         items = history[-self._longest :].astype(np.int32)
         times, users = known.histories.timestamps, known.histories.users

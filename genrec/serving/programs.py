@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     """What requests that share a batch have in common, each up to these.
 
     Attributes:
-        named: how many items each may name, to block them or to allow no others.
+        named: how many items each may name, to exclude them or to allow no others.
         users: whether they say whose they are.
         slots: how many items of their histories are read.
     """

@@ -106,7 +106,7 @@ class Service:
         items, scores = found.items[:k], found.scores[:k]
         items, scores = items[items >= 0], scores[items >= 0]
         if not len(items):
-            raise UserError("no item is left to recommend: allow more or block fewer")
+            raise UserError("no item is left to recommend: allow more or exclude fewer")
         if len(items) < k:
             warnings.append(f"{k} items are wanted, but only {len(items)} are allowed")
         return engine, items, scores, warnings
@@ -114,7 +114,7 @@ class Service:
     async def _known(self, engine: Engine, requests: Requests) -> Known:
         """With items in place of names. To say which titles are like an unknown one takes long
         where there are many, so that is done on the side, for one request at a time."""
-        parts = (requests.histories, requests.block, requests.allow)
+        parts = (requests.histories, requests.exclude, requests.allow)
         names = [name for part in parts for name in (part[0] if part else None) or ()]
         refuses = engine.bundle.manifest["answers"]["unknown_items"] == "refuse"
         unknown = refuses and next(

@@ -11,7 +11,7 @@ from genrec.model.trie import build_trie
 
 @st.composite
 def filtered(draw):
-    """A catalogue, and some requests that allow or block items of it, -1 for none."""
+    """A catalogue, and some requests that allow or exclude items of it, -1 for none."""
     codes = draw(catalogues())
     item = st.integers(-1, len(codes) - 1)
     rows = draw(st.lists(st.lists(item, min_size=6, max_size=6), min_size=1, max_size=5))

@@ -267,7 +267,7 @@ def test_new_items_fill_a_list_that_the_others_leave_short():
 def test_lists_to_block_and_to_allow_are_each_historys_own():
     histories = some_histories(6)
     rng = np.random.default_rng(1)
-    block = [rng.integers(0, NUM_ITEMS, n) for n in (0, 3, 20, 1, 9, 2)]
+    exclude = [rng.integers(0, NUM_ITEMS, n) for n in (0, 3, 20, 1, 9, 2)]
     allow = [None, np.array([4, 9, 9, 21]), None, np.arange(15), np.array([7]), np.array([], int)]
     whole, _ = Recommender(
         *nnx.split(randomised(small_model((6, 5), NUM_ITEMS, dropout=0.5)), nnx.Param),
@@ -275,9 +275,9 @@ def test_lists_to_block_and_to_allow_are_each_historys_own():
         max_history=8,
         options=Options(NUM_ITEMS, 4),
     )(histories, NUM_ITEMS, exclude_history=False)
-    items, scores = recommender()(histories, 12, exclude_history=True, block=block, allow=allow)
+    items, scores = recommender()(histories, 12, exclude_history=True, exclude=exclude, allow=allow)
     for row in range(6):
-        out = {*histories[row].tolist(), *block[row].tolist()}
+        out = {*histories[row].tolist(), *exclude[row].tolist()}
         only = set(range(NUM_ITEMS)) if allow[row] is None else set(allow[row].tolist())
         expected = [item for item in whole[row].tolist() if item in only - out][:12]
         found = items[row][items[row] >= 0].tolist()
@@ -300,8 +300,8 @@ def test_a_part_of_the_catalogue_is_searched_by_what_was_compiled_for_all_of_it(
     part = recommend.only(np.arange(0, NUM_ITEMS, 2))
     items, _ = part(histories, 5, exclude_history=True)
     assert (items % 2 == 0).all()
-    block = [np.array([1, 2]), np.array([], int), np.array([3]), np.array([4])]
-    recommend(histories, 3, exclude_history=True, block=block)
+    exclude = [np.array([1, 2]), np.array([], int), np.array([3]), np.array([4])]
+    recommend(histories, 3, exclude_history=True, exclude=exclude)
     recommend(histories, 3, exclude_history=False)
     assert compilations() == compiled
     again, _ = recommend(histories, 5, exclude_history=True)

@@ -71,7 +71,7 @@ def test_lists_are_those_of_the_run(pair):
     requests: list[dict[str, Any]] = [
         {},
         {"exclude_history": False, "k": 20},
-        {"block": drawn(9, 5, 1), "allow": [None, *drawn(8, 15, 2)], "k": 3},
+        {"exclude": drawn(9, 5, 1), "allow": [None, *drawn(8, 15, 2)], "k": 3},
         {"user_ids": [f"u{n}" for n in range(9)]},
         {"timestamps": [[1000 * n for n in range(len(row))] for row in histories]},
     ]
@@ -79,8 +79,8 @@ def test_lists_are_those_of_the_run(pair):
         same(bundle.recommend(histories, **how), run.recommend(histories, **how))
     for history in ([], ["Film 3", "film 7"]):
         same(bundle.recommend([history]), run.recommend([history]))
-    part = bundle.restricted(allow=IDS[5:25], block=["Film 9"])
-    expected = run.restricted(allow=IDS[5:25], block=["Film 9"])
+    part = bundle.restricted(allow=IDS[5:25], exclude=["Film 9"])
+    expected = run.restricted(allow=IDS[5:25], exclude=["Film 9"])
     same(part.recommend(histories), expected.recommend(histories))
     # What `restricted` made left the whole as it was.
     same(bundle.recommend(histories[:2]), run.recommend(histories[:2]))
@@ -233,7 +233,9 @@ def test_too_many_named_items_are_refused(pair):
     _, folder = pair
     bundle = genrec.load_bundle(folder)
     known = bundle.known(Requests(None, [["i001"] * 5000]))
-    with pytest.raises(UserError, match="names 5,000 items to block or allow, its history includ"):
+    with pytest.raises(
+        UserError, match="names 5,000 items to exclude or allow, its history includ"
+    ):
         bundle.recommend_items(known)
 
 

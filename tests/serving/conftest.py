@@ -29,7 +29,7 @@ def bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_bundle(tiny_run: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same programs, but some items may not be recommended, and one has a bad title."""
     folder = shutil.copytree(bundle, tmp_path_factory.mktemp("other") / "bundle")
-    run = load_run(tiny_run).restricted(block=["i001", "i002", "i003"])
+    run = load_run(tiny_run).restricted(exclude=["i001", "i002", "i003"])
     export_bundle(run, folder, update=True)
     manifest, contents = read_bundle(folder)
     item_ids, titles = unpack_names(contents["items.json.gz"])

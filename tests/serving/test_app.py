@@ -33,11 +33,11 @@ def test_answers_are_the_bundles_own(app, bundle):
     requests = [{"history": history, "k": 1 + n % 20} for n, history in enumerate(drawn(12, 20, 0))]
     requests += [
         {"history": ["Film 3", " film 7 "], "include_history": True},
-        {"history": IDS[:3], "block": [*IDS[5:9], "Film 20"]},
+        {"history": IDS[:3], "exclude": [*IDS[5:9], "Film 20"]},
         {"history": IDS[:3], "allow": IDS[2:9], "k": 4},
         {"history": IDS[:2], "timestamps": [5, 500], "user_id": "u1"},
         {"history": [], "k": 7},
-        {"history": [], "allow": IDS[4:8], "block": IDS[4:5], "k": 2},
+        {"history": [], "allow": IDS[4:8], "exclude": IDS[4:5], "k": 2},
     ]
 
     answers = ask_all(app, requests)
@@ -47,7 +47,7 @@ def test_answers_are_the_bundles_own(app, bundle):
             [request["history"]],
             request.get("k", 10),
             exclude_history=not request.get("include_history", False),
-            block=[request.get("block", [])],
+            exclude=[request.get("exclude", [])],
             allow=[request.get("allow")],
             timestamps=[request["timestamps"]] if "timestamps" in request else None,
             user_ids=[request["user_id"]] if "user_id" in request else None,
@@ -83,7 +83,7 @@ def metric(app, name):
     ("request_", "says"),
     [
         ({"history": ["Film"]}, "no item has the id or title 'Film'; the nearest titles are"),
-        ({"history": ["i001"], "block": ["nix"]}, "no item has the id or title 'nix'"),
+        ({"history": ["i001"], "exclude": ["nix"]}, "no item has the id or title 'nix'"),
         ({"history": ["i001"], "k": 21}, "k is 21, but must lie between 1 and the beam width, 20"),
         ({"history": ["i001"], "k": 0}, "k is 0, but must"),
         ({"history": ["i001"] * 31}, "the history has 31 items; 30 are allowed"),
@@ -172,7 +172,7 @@ def test_more_names_than_the_bundle_takes(bundle, service):
 
     service.engine._most_named, most = 9, service.engine._most_named
     try:
-        with pytest.raises(UserError, match="names 12 items to block or allow, its history incl"):
+        with pytest.raises(UserError, match="names 12 items to exclude or allow, its history incl"):
             service.engine.query(known(Requests(None, [IDS[:12]])), True)
     finally:
         service.engine._most_named = most
