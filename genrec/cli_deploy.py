@@ -1,17 +1,16 @@
 """The commands that make, change and serve a bundle."""
 
+import dataclasses
 import logging
 
-from rich.console import Console
-
-from genrec.commands import Export, Serve, Update
+from genrec import saying
+from genrec.commands import Answers, Export, Serve, Update
 from genrec.errors import UserError
-from genrec.printing import print_added
-from genrec.settings import file_arguments, over, parse
+from genrec.printing import change_lines
+from genrec.settings import file_arguments, flags, over, parse
 
 
-def export(arguments: list[str]) -> None:
-    command: Export = parse(Export, arguments, "export")
+def export(command: Export, arguments: list[str]) -> None:
     if not (command.run / "config.yaml").exists():
         raise UserError(f"{command.run} is not a run: make one with `genrec run CONFIG`")
     if command.format != "bundle":
@@ -25,11 +24,13 @@ def export(arguments: list[str]) -> None:
     from genrec.recommend import load_run
     from genrec.requests import read_names
 
+    saying.tell_compilations()
     run = load_run(command.run, command.decoding)
     if command.format != "bundle":
         write = {"safetensors": export_parameters, "huggingface": export_huggingface}
         said = write[command.format](run, command.out, dtype=command.dtype)
-        Console(highlight=False).print(f"{command.out}: {said}", soft_wrap=True, markup=False)
+        saying.say(f"{command.out}: {said}")
+        saying.document({"out": command.out, "format": command.format, "summary": said})
         return
     if command.allow is not None:
         run = run.restricted(allow=read_names(command.allow))
@@ -42,11 +43,12 @@ def export(arguments: list[str]) -> None:
         update=command.update,
     )
     size = sum(file["bytes"] for file in manifest["files"].values())
-    console = Console(highlight=False)
-    console.print(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")
+    saying.say(f"{command.out}: {manifest['items']:,} items, {size / 2**20:.1f} MiB")
+    document = {"out": command.out, "format": "bundle", "items": manifest["items"], "bytes": size}
+    saying.document(document)
 
 
-def update(command: Update) -> None:
+def update(command: Update, arguments: list[str]) -> None:
     wanted = (command.append is not None, bool(command.remove), command.allow is not None)
     if sum(wanted) != 1:
         raise UserError("change what? give one of --append, --remove and --allow")
@@ -58,38 +60,43 @@ def update(command: Update) -> None:
 
     from genrec.bundle import allow_items, remove_items
 
-    console = Console(highlight=False)
     if command.append is not None and command.vectors is not None:
         from genrec.upkeep import append_to_bundle
 
         change = append_to_bundle(command.bundle, command.append, command.vectors)
-        print_added(console, change)
     elif command.allow is not None:
         from genrec.requests import read_names
 
         change = allow_items(command.bundle, read_names(command.allow))
     else:
         change = remove_items(command.bundle, command.remove)
-        console.print(f"{change.removed:,} items removed")
-    console.print(f"{change.items:,} items may be recommended now")
+    how = {"appended": command.append is not None, "removed": bool(command.remove)}
+    for line in change_lines(change, **how):
+        saying.say(line)
+    saying.document({"bundle": command.bundle, **dataclasses.asdict(change)})
 
 
 def _refuse_of_bundle(kind: str, arguments: list[str]) -> None:
     """Raises UserError for flags that another format than a bundle does not heed."""
-    heeded = {"out", "format", "dtype"}
+    heeded = {"out", "format", "dtype", *flags(Answers)}
     if kind == "huggingface":
         heeded |= {"decoding.beam", "decoding.normalise"}
-    flags = [each.split("=")[0] for each in arguments if each.startswith("--")]
-    others = [flag for flag in flags if flag[2:].replace("_", "-") not in heeded]
+    named = [each.split("=")[0] for each in arguments if each.startswith("--")]
+    others = [flag for flag in named if flag[2:].replace("_", "-") not in heeded]
     if others:
         raise UserError(f"--format {kind} goes without {', '.join(others)}")
 
 
-def serve(command: Serve) -> None:
+def serve(command: Serve, arguments: list[str]) -> None:
     try:
         from genrec.serving.server import serve as answer
     except ModuleNotFoundError as error:
         raise UserError(f"serving needs {error.name}: pip install 'genrec[serve]'") from error
-    logging.getLogger("genrec").setLevel(logging.INFO)
-    logging.getLogger("uvicorn").addHandler(logging.getLogger("genrec").handlers[-1])
-    answer(command.bundle, command.options)
+    logger, options = logging.getLogger("genrec"), command.options
+    if command.quiet:
+        options = dataclasses.replace(options, access_log=False)
+    elif not command.verbose:
+        logger.setLevel(logging.INFO)
+    logging.getLogger("uvicorn").addHandler(logger.handlers[-1])
+    saying.tell_compilations()
+    answer(command.bundle, options)

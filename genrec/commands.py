@@ -10,8 +10,34 @@ from genrec.config import Config, DecodingConfig
 from genrec.serving.options import Options
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """How much a command says."""
+
+    quiet: Annotated[bool, tyro.conf.arg(aliases=("-q",)), tyro.conf.FlagCreatePairsOff] = False
+    """Print errors only: no results for people, no progress, no warnings."""
+    verbose: Annotated[bool, tyro.conf.arg(aliases=("-v",)), tyro.conf.FlagCreatePairsOff] = False
+    """Say more on stderr: what is read, why a stage is done or skipped, what is compiled and for
+    how many seconds; and the traceback of an error."""
+
+    def how(self) -> dict[str, bool]:
+        """The same as arguments of `genrec.saying.speak`."""
+        return {"quiet": self.quiet, "verbose": self.verbose}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers(Said):
+    """A command with a result."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the result as one JSON document on stdout, and everything else on stderr."""
+
+    def how(self) -> dict[str, bool]:
+        return {**super().how(), "json": self.json}
+
+
 @dataclass(frozen=True)
-class OfRun:
+class OfRun(Answers):
     """What every command that makes a part of a run is told."""
 
     target: tyro.conf.Positional[Path | None] = None
@@ -23,21 +49,33 @@ class OfRun:
 
 
 class Run(OfRun):
-    """All stages in order, then what came of it; stages that are done are skipped."""
+    """All stages in order, then what came of it; stages that are done are skipped.
+
+    Example: genrec run configs/quickstart.yaml --model.d-model 96 --out runs/wide
+    """
 
 
 class Prepare(OfRun):
-    """Stage 1: read interactions and items; clean, order and number them."""
+    """Stage 1: read interactions and items; clean, order and number them.
+
+    Example: genrec prepare --dataset movielens-100k
+    """
 
 
 class Embed(OfRun):
-    """Stage 2: turn each item's text into a vector."""
+    """Stage 2: turn each item's text into a vector.
+
+    Example: genrec embed runs/quickstart
+    """
 
 
 @dataclass(frozen=True)
 class Tokenize(OfRun):
     """Stage 3: turn each item's vector into a semantic ID; or, in a run that has them, show them
-    (--show), and let items come (--append) and go (--remove) without changing one."""
+    (--show), and let items come (--append) and go (--remove) without changing one.
+
+    Example: genrec tokenize runs/quickstart --show --prefix 12
+    """
 
     show: bool = False
     """Print the branches of the tree of semantic IDs, with their words and examples."""
@@ -56,7 +94,10 @@ class Tokenize(OfRun):
 
 @dataclass(frozen=True)
 class Train(OfRun):
-    """Stage 4: train the encoder-decoder; goes on where it was interrupted."""
+    """Stage 4: train the encoder-decoder; goes on where it was interrupted.
+
+    Example: genrec train runs/quickstart
+    """
 
     distributed: bool = False
     """This is one of several processes that train together, each with devices of its own: found by
@@ -65,12 +106,18 @@ class Train(OfRun):
 
 
 class Evaluate(OfRun):
-    """Stage 5: measure it on the held-out items, beside two baselines."""
+    """Stage 5: measure it on the held-out items, beside two baselines.
+
+    Example: genrec evaluate runs/quickstart --decoding.beam 100
+    """
 
 
 @dataclass(frozen=True)
-class Report:
-    """Stage 6: one HTML page of an evaluated run, to read anywhere; or of several, side by side."""
+class Report(Answers):
+    """Stage 6: one HTML page of an evaluated run, to read anywhere; or of several, side by side.
+
+    Example: genrec report runs/quickstart --out quickstart.html
+    """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs; of several, those that differ in their seed only count as one recommender,
@@ -81,8 +128,11 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Recommend:
-    """Recommend items to go on with: after a history, for a file of them, or for all users."""
+class Recommend(Answers):
+    """Recommend items to go on with: after a history, for a file of them, or for all users.
+
+    Example: genrec recommend runs/quickstart --history "Star Wars (1977)" --k 5
+    """
 
     run: tyro.conf.Positional[Path]
     """Folder of a trained run."""
@@ -114,9 +164,12 @@ class Recommend:
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Answers):
     """Make a folder of a trained run: a bundle with all that answering needs, to deploy; or its
-    weights, for other programs."""
+    weights, for other programs.
+
+    Example: genrec export runs/quickstart --out bundle
+    """
 
     run: tyro.conf.Positional[Path]
     """Folder of a trained run."""
@@ -145,8 +198,11 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Update:
-    """Change which items a bundle has, without the run that it was made from."""
+class Update(Answers):
+    """Change which items a bundle has, without the run that it was made from.
+
+    Example: genrec update bundle --allow in_stock.txt
+    """
 
     bundle: tyro.conf.Positional[Path]
     """Folder of the bundle."""
@@ -163,10 +219,13 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Serve:
+class Serve(Said):
     """Answer over HTTP from a bundle: POST /recommend, a page to try it at /, its interface at
     /docs, GET /health, /ready and /metrics. A new bundle in the folder's place is taken over
-    without losing a request; SIGTERM stops when all that waits is answered."""
+    without losing a request; SIGTERM stops when all that waits is answered.
+
+    Example: genrec serve bundle --port 8000
+    """
 
     bundle: tyro.conf.Positional[Path]
     """Folder of a bundle, made by `genrec export`."""
@@ -174,17 +233,42 @@ class Serve:
 
 
 @dataclass(frozen=True)
-class Compare:
-    """Compare evaluated runs on their test users: over seeds, and with the first one."""
+class Compare(Answers):
+    """Compare evaluated runs on their test users: over seeds, and with the first one.
+
+    Example: genrec compare runs/a-seed0 runs/a-seed1 runs/b-seed0 --plot compare.svg
+    """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs; those that differ in their seed only count as one recommender."""
     unfiltered: bool = False
     """Compare the lists that may hold items of the history."""
-    json: Path | None = None
-    """File for the figures."""
     plot: Path | None = None
     """Image file to draw (.svg, .png, .pdf); needs matplotlib."""
+
+
+@dataclass(frozen=True)
+class Doctor(Answers):
+    """Look at what genrec stands on: versions, devices, memory, disk, extras; and say what is
+    missing. Exit status 2 if something that is needed is broken.
+
+    Example: genrec doctor
+    """
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Print a script that completes commands, flags and their values in your shell.
+
+    Example: genrec completion bash > ~/.local/share/bash-completion/completions/genrec
+
+    Example: genrec completion fish > ~/.config/fish/completions/genrec.fish
+
+    Example: echo 'source <(genrec completion zsh)' >> ~/.zshrc
+    """
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    """Yours; `echo $SHELL` names it."""
 
 
 COMMANDS = {
@@ -196,9 +280,11 @@ COMMANDS = {
     "evaluate": Evaluate,
     "report": Report,
     "recommend": Recommend,
+    "compare": Compare,
     "export": Export,
     "update": Update,
     "serve": Serve,
-    "compare": Compare,
+    "doctor": Doctor,
+    "completion": Completion,
 }
 """By name, in the order of the help."""

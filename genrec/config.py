@@ -155,7 +155,9 @@ class ModelConfig:
     d_model: int = 128
     """Width of every state."""
     encoder_layers: int = 2
+    """Layers that read the history."""
     decoder_layers: int = 1
+    """Layers that write the codes."""
     heads: int = 4
     """Attention heads."""
     head_dim: int | None = None
@@ -197,6 +199,7 @@ class TrainingConfig:
     """Folder of a trained run, or of a bundle, whose weights to begin with; its items, by id, begin
     with the vectors that they had. Without it, at random."""
     epochs: int = 24
+    """Times that all histories are trained on."""
     rows: int = 32
     """Rows in a step. causal: several users are packed into each. bidirectional: one prefix."""
     row_length: int = 64
@@ -211,7 +214,7 @@ class TrainingConfig:
     warmup: float = 0.05
     """Share of the steps spent warming up."""
     weight_decay: float = 0.01
-    """Decoupled decay of all matrices; norms are spared."""
+    """Decoupled decay of all matrices in a step, times the learning rate; norms are spared."""
     clip: float = 1.0
     """Limit of the global gradient norm."""
     label_smoothing: float = 0.0

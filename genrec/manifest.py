@@ -52,11 +52,7 @@ def identity(
     stage: str, config: Config, sections: Iterable[str], inputs: dict[str, str]
 ) -> dict[str, Any]:
     """All that a stage's files are made from, by name: settings, seed, and the inputs' sha256."""
-    settings = {
-        f"{section}.{name}": value
-        for section, values in settings_of(config, sections).items()
-        for name, value in values.items()
-    }
+    settings = _flat(settings_of(config, sections))
     return {"stage": stage, "seed": config.seed, **settings, **inputs}
 
 
@@ -90,6 +86,39 @@ def intact(run: Path, entry: dict[str, Any]) -> bool:
         (run / name).exists() and sha256(run / name) == digest
         for name, digest in entry["outputs"].items()
     )
+
+
+def outdated(
+    run: Path,
+    entry: dict[str, Any] | None,
+    config: Config,
+    sections: Iterable[str],
+    inputs: dict[str, str],
+) -> str | None:
+    """Why a stage has to be done, in a few words; None if it is done, and would be the same."""
+    if entry is None:
+        return "not done yet"
+    if changed := [name for name in inputs if entry["inputs"].get(name) != inputs[name]]:
+        return f"{', '.join(changed)} changed"
+    if entry["inputs"] != inputs:
+        return "it was made from more files than now"
+    if entry["seed"] != config.seed:
+        return f"seed was {entry['seed']}, now {config.seed}"
+    if not made_with(entry, config, sections):
+        before, now = _flat(entry["config"]), _flat(settings_of(config, sections))
+        unlike = [f"{name} was {before.get(name)}" for name in now if before.get(name) != now[name]]
+        return f"other settings: {', '.join(unlike) or 'some that are no longer there'}"
+    if not intact(run, entry):
+        return f"{', '.join(entry['outputs'])} changed since, or are gone"
+    return None
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{name}": value
+        for section, values in settings.items()
+        for name, value in values.items()
+    }
 
 
 def _filled(given: Any, default: Any) -> Any:

@@ -1,6 +1,7 @@
 """The stages in order: what each one depends on and leaves in the run folder; what is skipped."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from genrec.files import replacing, sha256
 from genrec.rules import check
 from genrec.settings import differences, dump_config, load_config
 from genrec.warm_start import fingerprint_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,12 @@ def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = Tr
     config = open_run(config, folder) if leads else _with_absolute_paths(config)
     inputs = _inputs(name, config, folder)
     identity = manifest.identity(name, config, stage.sections, inputs)
+    for file, digest in inputs.items():
+        logger.debug("%s reads %s, sha256 %s", name, file, digest)
     entry = manifest.read_manifest(folder).get(name)
-    if (
-        entry is not None
-        and entry["inputs"] == inputs
-        and manifest.made_with(entry, config, stage.sections)
-        and manifest.intact(folder, entry)
-    ):
+    reason = manifest.outdated(folder, entry, config, stage.sections, inputs)
+    logger.debug("%s: %s", name, reason or "done before, from the same files and settings")
+    if entry is not None and reason is None:
         return Outcome(name, True, time.perf_counter() - started, entry["summary"])
     summary = stage.make(stages.Task(config, folder, identity))
     seconds = time.perf_counter() - started

@@ -1,35 +1,50 @@
-"""What commands print as tables."""
+"""What several commands print, and the tables of them all."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from genrec import saying
 
 if TYPE_CHECKING:
     from genrec.compare import Compared
     from genrec.core.changes import Change
     from genrec.evaluation.examples import Example
+    from genrec.pipeline import Outcome
     from genrec.tokenizer import Branch
 
 
-def print_examples(console: Console, examples: "Sequence[Example]") -> None:
+def stage_line(name: str, said: str, outcome: "Outcome") -> str:
+    """What became of a stage, with rich's markup."""
+    took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
+    first = f"[bold]{name:<9}[/] " if name else ""
+    return f"{first}{escape(said)} [dim]({took})[/]"
+
+
+def print_examples(examples: "Sequence[Example]") -> None:
     for example in examples:
-        console.print(f"[bold]User {escape(example.user_id)}[/] last had", soft_wrap=True)
+        saying.show(f"[bold]User {escape(example.user_id)}[/] last had")
         for title in example.recent:
-            console.print(f"  {title}", soft_wrap=True, markup=False)
-        console.print("then, held out", soft_wrap=True)
-        console.print(f"  {example.target}", soft_wrap=True, markup=False)
-        console.print("and is recommended")
-        console.print(list_table(example.titles, example.item_ids, example.scores))
+            saying.say(f"  {title}")
+        saying.say("then, held out")
+        saying.say(f"  {example.target}")
+        saying.say("and is recommended")
+        saying.show(list_table(example.titles, example.item_ids, example.scores), wrap=True)
 
 
-def print_added(console: Console, change: "Change") -> None:
+def change_lines(change: "Change", *, appended: bool = False, removed: bool = False) -> list[str]:
+    """What became of a catalogue, for people."""
     known = f"; {change.known:,} were there already" * bool(change.known)
     back = f"; {change.returned:,} that had been removed are back" * bool(change.returned)
-    console.print(f"{change.added:,} items added{known}{back}", soft_wrap=True)
+    return [
+        *([f"{change.added:,} items added{known}{back}"] if appended else []),
+        *([f"{change.removed:,} items removed"] if removed else []),
+        f"{change.items:,} items may be recommended now",
+        *([change.drift] if change.drift else []),
+    ]
 
 
 def branch_table(found: "Sequence[Branch]", titles: Sequence[str]) -> Table:

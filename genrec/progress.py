@@ -1,11 +1,14 @@
 """Progress of a long stage: a live bar on a terminal, a plain line now and then elsewhere."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from genrec.saying import is_quiet
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -19,7 +22,8 @@ class Bar:
         self._started = self._last_line = time.perf_counter()
         self._live: Progress | None = None
         console = Console(stderr=True)
-        if console.is_terminal:
+        # Asked of the file itself: rich is told by FORCE_COLOR that a log is a terminal too.
+        if sys.stderr.isatty() and not console.is_dumb_terminal and not is_quiet():
             self._live = Progress(
                 TextColumn("{task.description:<10}"),
                 BarColumn(bar_width=28),
@@ -43,7 +47,7 @@ class Bar:
         )
         if self._live is not None:
             self._live.update(self._task, completed=self.done, rate=rate, note=note)
-        elif time.perf_counter() - self._last_line >= _SECONDS_BETWEEN_LINES:
+        elif not is_quiet() and time.perf_counter() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.perf_counter()
             left = (self.total - self.done) / self.rate if self.rate else 0.0
             share = f"{self.done:,}/{self.total:,}"

@@ -9,6 +9,8 @@ import dataclasses
 import difflib
 import functools
 import io
+import logging
+import os
 import re
 import typing
 from collections.abc import Iterable, Iterator
@@ -19,6 +21,10 @@ import yaml
 
 from genrec.config import Config
 from genrec.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_HELP = frozenset({"-h", "--help"})
 
 
 def load_config(path: str | Path, *overrides: str) -> Config:
@@ -70,6 +76,7 @@ def file_arguments(path: Path, section: str | None = None) -> list[str]:
     if not isinstance(tree, dict | None):
         raise UserError(f"{path} should hold settings by name, such as `model: {{d_model: 96}}`")
     arguments = list(_arguments(tree or {}))
+    logger.debug("settings of %s: %s", path, " ".join(arguments) or "none")
     try:
         parse(Config, arguments)
     except UserError as error:
@@ -97,15 +104,48 @@ def parse(command: type, arguments: list[str], name: str = "") -> Any:
     """
     import tyro  # takes a quarter of a second, which `import genrec` should not
 
+    if os.environ.get("NO_COLOR"):
+        tyro._experimental_options["ansi_codes"] = False
     _refuse_unknown(command, arguments)
+    # In a help only: the command says itself what it is for, and null is a value for files.
+    help_only = {"description": "", "config": (tyro.conf.DisallowNone,)}
+    options = {} if _HELP.isdisjoint(arguments) else help_only
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(command, args=arguments, prog=f"genrec {name}".strip())
+            return tyro.cli(command, args=arguments, prog=f"genrec {name}".strip(), **options)
     except SystemExit as stop:
         if stop.code == 0:
             raise
         raise UserError(_one_line(complaint.getvalue())) from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is the most like a mistyped one."""
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+
+
+@functools.cache
+def flags(command: type, prefix: str = "") -> dict[str, Any]:
+    """Every flag of a command, without its dashes: its dotted name and type, None for a section."""
+    from tyro.conf import Positional
+
+    (positional,) = typing.get_args(Positional[str])[1:]
+    names = {}
+    for name, annotated in typing.get_type_hints(command, include_extras=True).items():
+        kind, *tags = (
+            typing.get_args(annotated) if typing.get_origin(annotated) is Annotated else [annotated]
+        )
+        if dataclasses.is_dataclass(kind):
+            # A section with tags has its fields at the top level.
+            below = prefix if tags else f"{prefix}{name}."
+            names |= ({} if tags else {prefix + name: None}) | flags(kind, below)
+        elif positional not in tags:
+            names[prefix + name] = kind
+            aliases = [alias for tag in tags for alias in getattr(tag, "aliases", None) or ()]
+            long = [alias for alias in aliases if alias.startswith("--")]
+            names |= {alias.strip("-").replace("-", "_"): kind for alias in long}
+    return names
 
 
 def _arguments(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -133,7 +173,7 @@ def _flag(override: str) -> list[str]:
 
 
 def _refuse_unknown(command: type, arguments: Iterable[str]) -> None:
-    known = _names(command)
+    known = flags(command)
     for argument in arguments:
         if not argument.startswith("--") or argument == "--help":
             continue
@@ -147,8 +187,7 @@ def _refuse_unknown(command: type, arguments: Iterable[str]) -> None:
             if known[name] is bool and "=" in argument:
                 raise UserError(f"{name} is true or false: write --{name} or --{_negated(name)}")
             continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-        raise UserError(f"unknown setting {given}; the nearest is {near[0]}")
+        raise UserError(f"unknown setting {given}; the nearest is {nearest(name, known)}")
 
 
 def _inside(known: dict[str, Any], section: str) -> str:
@@ -158,25 +197,6 @@ def _inside(known: dict[str, Any], section: str) -> str:
 def _negated(name: str) -> str:
     section, dot, leaf = name.rpartition(".")
     return f"{section}{dot}no-{leaf}"
-
-
-@functools.cache
-def _names(command: type, prefix: str = "") -> dict[str, Any]:
-    """Every setting's dotted name and type; None is the type of a section."""
-    names = {}
-    for name, annotated in typing.get_type_hints(command, include_extras=True).items():
-        kind, *tags = (
-            typing.get_args(annotated) if typing.get_origin(annotated) is Annotated else [annotated]
-        )
-        if dataclasses.is_dataclass(kind):
-            # A section with tags has its fields at the top level.
-            below = prefix if tags else f"{prefix}{name}."
-            names |= ({} if tags else {prefix + name: None}) | _names(kind, below)
-        else:
-            names[prefix + name] = kind
-            short = [alias for tag in tags for alias in getattr(tag, "aliases", None) or ()]
-            names |= {alias.strip("-").replace("-", "_"): kind for alias in short}
-    return names
 
 
 def _one_line(box: str) -> str:

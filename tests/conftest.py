@@ -45,10 +45,10 @@ def command(
     """Runs `genrec` in this process: what it prints, and the lines that it complains in."""
     from genrec import cli
 
-    monkeypatch.setenv("COLUMNS", "100")
     logger = logging.getLogger("genrec")
 
-    def run(*arguments: str, status: int = 0) -> tuple[str, list[str]]:
+    def run(*arguments: str, status: int = 0, columns: str = "100") -> tuple[str, list[str]]:
+        monkeypatch.setenv("COLUMNS", columns)
         monkeypatch.setattr(sys, "argv", ["genrec", *arguments])
         monkeypatch.setattr(logger, "handlers", [])
         monkeypatch.setattr(logger, "propagate", True)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import genrec
-from genrec import cli
+from genrec import cli_use
 from genrec.core.answering import Requests
 from genrec.settings import dump_config
 
@@ -59,7 +59,7 @@ def written(name, rows):
 def test_a_file_that_is_read_in_pieces_gives_everyone_the_list_that_they_get_alone(
     recommend, run, monkeypatch, name
 ):
-    monkeypatch.setattr(cli, "_AT_ONCE", 3)
+    monkeypatch.setattr(cli_use, "AT_ONCE", 3)
     wanted = ("--histories", written(name, REQUESTS), "--k", "6", "--out", "lists.parquet")
     shown, complaints = recommend(*wanted, *ONE_SHAPE)
     assert shown == "7 lists are in lists.parquet\n"
@@ -85,7 +85,7 @@ def test_a_file_that_is_read_in_pieces_gives_everyone_the_list_that_they_get_alo
 
 
 def test_a_mistake_in_a_later_piece_leaves_what_was_there(recommend, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "_AT_ONCE", 3)
+    monkeypatch.setattr(cli_use, "AT_ONCE", 3)
     rows = [*REQUESTS[:4], {"user_id": "z", "items": ["Flim 3"]}]
     wanted = ("--histories", written("asked.jsonl", rows), "--out", "lists.parquet", *ONE_SHAPE)
     _, complaints = recommend(*wanted, status=2)
@@ -98,7 +98,7 @@ def test_a_mistake_in_a_later_piece_leaves_what_was_there(recommend, tmp_path, m
 
 
 def test_everybody_gets_a_list_and_the_codes_of_its_items(recommend, run, tiny_run, monkeypatch):
-    monkeypatch.setattr(cli, "_AT_ONCE", 64)
+    monkeypatch.setattr(cli_use, "AT_ONCE", 64)
     wanted = ("--all", "--k", "5", "--codes", "--out", "deep/lists.parquet", *ONE_SHAPE)
     assert recommend(*wanted) == ("150 lists are in deep/lists.parquet\n", [])
     lists = pq.read_table("deep/lists.parquet").to_pylist()

@@ -91,12 +91,13 @@ def test_runs_of_other_data_are_refused(tiny_run, monkeypatch):
 
 
 def test_the_command(command, tiny_run, tmp_path):
-    figures, image = tmp_path / "figures.json", tmp_path / "plot.svg"
-    run = str(tiny_run)
-    shown, _ = command("compare", run, run, "--json", str(figures), "--plot", str(image))
+    run, image = str(tiny_run), tmp_path / "plot.svg"
+    shown, _ = command("compare", run, run, "--plot", str(image))
     assert "filtered, test items" in shown and "ndcg @ 10" in shown and "0, 0" in shown
     measured = json.loads((tiny_run / "metrics.json").read_text())["test"]["filtered"]
-    found = json.loads(figures.read_text())["recommenders"][tiny_run.name]
+    figures, complaints = command("compare", run, run, "--json")
+    found = json.loads(figures)["recommenders"][tiny_run.name]
+    assert "ndcg @ 10" in "\n".join(complaints)
     assert found["ndcg@10"]["mean"] == pytest.approx(measured["ndcg@10"])
     assert image.read_text().startswith("<?xml")
     for arguments, message in [

@@ -1,0 +1,97 @@
+"""The map of the commands, and the help of each one."""
+
+import ast
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from genrec import commands, config
+from genrec.cli_map import MAP
+from genrec.commands import COMMANDS
+from genrec.pipeline import STAGES
+from genrec.serving import options
+from genrec.settings import flags, parse
+
+HEAVY = ("jax", "tyro", "rich", "numpy")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",), ("help",)])
+def test_the_map_is_printed(command, arguments):
+    assert command(*arguments) == (MAP + "\n", [])
+
+
+def test_the_map_has_every_command_in_the_order_of_the_commands_and_fits_a_terminal():
+    named = re.findall(r"^  ([a-z]+)  +\S", MAP, re.MULTILINE)
+    assert named == list(COMMANDS)
+    assert max(map(len, MAP.splitlines())) <= 80
+
+
+def test_the_map_numbers_the_stages_and_names_what_they_write():
+    for place, (name, stage) in enumerate(STAGES.items(), 1):
+        (line,) = (line for line in MAP.splitlines() if line.startswith(f"  {name} "))
+        number, _, written = re.split(r" · |→", line)
+        assert int(number.split()[-1]) == place
+        assert written.strip().rstrip("/") in stage.outputs
+
+
+def test_the_map_is_printed_before_anything_heavy_is_imported():
+    code = (
+        "import sys; sys.argv = ['genrec', '--help']; from genrec.cli import main; main();"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_the_examples_of_the_map_are_commands():
+    examples = re.findall(r"^  genrec (.*?)(?: +#.*)?$", MAP, re.MULTILINE)
+    assert len(examples) == 3
+    for example in examples:
+        name, *arguments = shlex.split(example)
+        parse(COMMANDS[name], arguments)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_help_of_a_command_has_an_example_that_it_takes(command, monkeypatch, name, columns):
+    shown, _ = command(name, "--help", columns=columns)
+    assert max(map(len, shown.splitlines())) <= int(columns)
+    assert "\x1b" not in shown
+    told = shown.partition("usage:")[0].partition("For example\n")[2]
+    examples = [line.strip() for line in told.splitlines() if line]
+    assert examples
+    for example in examples:
+        written = shlex.split(example.partition(">")[0].replace("echo 'source <(", ""))
+        assert written[:2] == ["genrec", name]
+        if ">" not in example:
+            parse(COMMANDS[name], written[2:])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_tells_the_default_of_every_flag(command, name):
+    shown, _ = command(name, "--help", columns="100")
+    spaced = " ".join(shown.replace("│", " ").replace("|", " ").split())
+    for flag, kind in flags(COMMANDS[name]).items():
+        assert kind is None or "--" + flag.replace("_", "-") in spaced, flag
+    assert "{None}" not in spaced
+
+
+def test_every_setting_has_a_help():
+    """Tyro finds it in the source; so does this, by the string below each field."""
+    for module in (commands, config, options):
+        tree = ast.parse(inspect.getsource(module))
+        for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+            for node, after in zip(kind.body, [*kind.body[1:], None], strict=True):
+                if not isinstance(node, ast.AnnAssign) or "field(" in ast.unparse(node):
+                    continue
+                told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                assert told, f"{kind.name}.{ast.unparse(node.target)} has no help"
+
+
+def test_a_mistyped_command_is_told_the_nearest(command):
+    _, (line,) = command("recomend", status=2)
+    assert line == ("genrec: unknown command recomend; the nearest is recommend; see genrec --help")
