@@ -115,12 +115,14 @@ def _run(name: str, arguments: list[str]) -> None:
 
         leads = join_cluster()
     console = Console(highlight=False, quiet=not leads)
-    if leads:
-        pipeline.open_run(config, folder)
-    for stage in pipeline.STAGES if name == "run" else [name]:
-        outcome = pipeline.run_stage(stage, config, folder, leads=leads)
-        took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
-        console.print(f"[bold]{stage:<9}[/] {outcome.summary} [dim]({took})[/]", soft_wrap=True)
+    with contextlib.ExitStack() as stack:
+        if leads:
+            pipeline.open_run(config, folder)
+            stack.enter_context(pipeline.claimed(folder, f"genrec {name}"))
+        for stage in pipeline.STAGES if name == "run" else [name]:
+            outcome = pipeline.run_stage(stage, config, folder, leads=leads)
+            took = "done before" if outcome.skipped else f"{outcome.seconds:.1f} s"
+            console.print(f"[bold]{stage:<9}[/] {outcome.summary} [dim]({took})[/]", soft_wrap=True)
     if name == "prepare":
         counts = read_json(folder / "dataset" / "counts.json")
         console.print(steps_table(counts))

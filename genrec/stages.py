@@ -23,6 +23,7 @@ from genrec.assembly import (
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config
 from genrec.data import load_dataset, prepare
+from genrec.data.flat import save_array
 from genrec.decoding import ListsWriter
 from genrec.embedding import embed_file, embed_tfidf
 from genrec.evaluation import (
@@ -95,8 +96,8 @@ def make_embeddings(task: Task) -> str:
         vectors = embed_file(Path(settings.path), rows, counts["item_rows_read"])
     else:
         vectors, _ = embed_tfidf(dataset.texts, dim=settings.dim, seed=task.config.seed)
-    with replacing(task.folder / "embeddings.npy") as temporary, temporary.open("wb") as stream:
-        np.save(stream, vectors)
+    with replacing(task.folder / "embeddings.npy") as temporary:
+        save_array(temporary, vectors)
     return f"{len(vectors):,} vectors of width {vectors.shape[1]} ({settings.kind})"
 
 

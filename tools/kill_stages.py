@@ -1,0 +1,179 @@
+"""Kills every stage of a small run again and again, and compares what comes of it in the end.
+
+    python tools/kill_stages.py --kills 240 --json kills.json
+
+Each stage, and each command that lets items come and go, is begun where an undisturbed run stood
+before it, sent SIGKILL, and begun again; after some kills it is left alone. By turns, the moment is
+drawn from all of the stage's time, or from its work on files: before the n-th time that it creates,
+renames or deletes one, most of which is at its end. (That is seen by a hook in the process, which
+does not see what libraries in C++ write; the other kills meet that.)
+
+After every kill, all files that are in place must be whole: they are parsed, checkpoints and
+bundles compared with their checksums, and the manifest's stages with the files that it lists. In
+the end everything must equal the undisturbed run's, see `_killed.contents`, and nothing else may be
+left. Of what a kill left, `resumed` says that the next start went on from a checkpoint, `redone`
+that it began the stage anew, `done` that there was nothing left to do.
+
+A start would cost seconds of imports; so this process has imported all that genrec needs, and each
+command is a fork of it that runs genrec's command line.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from _killed import COMMANDS, checkpointed, contents, spawn, torn, write_data
+from rich.console import Console
+from rich.table import Table
+
+from genrec.files import write_json
+
+KILLS_OF_A_LIFE = 4
+COLUMNS = ("kills", "resumed", "redone", "done", "missed", "differing", "errors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--kills", type=int, default=240, help="of all stages together")
+    parser.add_argument("--stages", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--seed", type=int, default=0, help="of the moments at which to kill")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+        found = torment(folder, arguments.stages, arguments.kills, random.Random(arguments.seed))
+    figures = {
+        "stages": found,
+        "kills": sum(row["kills"] for row in found.values()),
+        "seed": arguments.seed,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    print_table(found)
+    if arguments.json:
+        write_json(arguments.json, figures)
+    if any(row["differing"] or row["errors"] for row in found.values()):
+        sys.exit(1)
+
+
+def torment(
+    folder: Path, stages: list[str], kills: int, moments: random.Random
+) -> dict[str, dict[str, Any]]:
+    """Figures of every stage."""
+    undisturbed(folder, stages)  # compiles, and leaves the programs to the others
+    whole = undisturbed(folder, stages)
+    found = {}
+    for number, stage in enumerate(stages):
+        wanted = kills * (number + 1) // len(stages) - kills * number // len(stages)
+        found[stage] = {"seconds": round(whole[stage][0], 2), "file_operations": whole[stage][1]}
+        found[stage] |= kill_stage(folder, stage, wanted, whole[stage], moments)
+        print(f"{stage}: {json.dumps(found[stage])}", flush=True)
+    return found
+
+
+def undisturbed(folder: Path, stages: list[str]) -> dict[str, tuple[float, int]]:
+    """Runs all commands up to the last of these, and keeps in before/ and after/ what each finds and leaves.
+
+    Returns:
+        Of each command, how long it takes and how often it changes files.
+    """
+    for name in ("data", "before", "after", "life"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    write_data(folder / "data")
+    life, took = folder / "life", {}
+    life.mkdir()
+    for name in list(COMMANDS)[: 1 + max(map(list(COMMANDS).index, stages))]:
+        arguments = COMMANDS[name]
+        shutil.copytree(life, folder / "before" / name)
+        begun = time.perf_counter()
+        process = spawn(arguments, life, folder / "log.txt")
+        status, operations = process.wait()
+        took[name] = time.perf_counter() - begun, operations
+        if status != 0:
+            sys.exit(f"{name} failed undisturbed: {(folder / 'log.txt').read_text()}")
+        if bad := torn(life):
+            sys.exit(f"{name} leaves what is not whole: {bad}")
+        shutil.copytree(life, folder / "after" / name)
+    return took
+
+
+def kill_stage(
+    folder: Path, stage: str, kills: int, whole: tuple[float, int], moments: random.Random
+) -> dict[str, int]:
+    """Kills one stage so often, over several lives."""
+    counts: Counter[str] = Counter({name: 0 for name in COLUMNS})
+    expected, life = contents(folder / "after" / stage), folder / "life"
+    while counts["kills"] < kills:
+        shutil.rmtree(life)
+        shutil.copytree(folder / "before" / stage, life)
+        for _ in range(min(KILLS_OF_A_LIFE, kills - counts["kills"])):
+            if not kill_once(folder, stage, whole, moments, counts):
+                break
+            if bad := torn(life):
+                counts["errors"] += 1
+                print(f"{stage}: torn after a kill: {bad}", flush=True)
+            left = {name: each for name, each in contents(life).items() if ".lock" not in name}
+            if left == expected:
+                counts["done"] += 1
+            else:
+                counts["resumed" if checkpointed(life, stage) else "redone"] += 1
+        status, _ = spawn(COMMANDS[stage], life, folder / "log.txt").wait()
+        if status != 0:
+            counts["errors"] += 1
+            print(f"{stage}: {(folder / 'log.txt').read_text()}", flush=True)
+        elif (now := contents(life)) != expected:
+            counts["differing"] += 1
+            names = [name for name in now.keys() | expected if now.get(name) != expected.get(name)]
+            print(f"{stage}: other than undisturbed: {sorted(names)}", flush=True)
+    return dict(counts)
+
+
+def kill_once(
+    folder: Path,
+    stage: str,
+    whole: tuple[float, int],
+    moments: random.Random,
+    counts: Counter[str],
+) -> bool:
+    """Starts the stage and kills it; False if it had finished before."""
+    seconds, operations = whole
+    life, log = folder / "life", folder / "log.txt"
+    if (counts["kills"] + counts["missed"]) % 2:
+        process = spawn(COMMANDS[stage], life, log, kill_at=moments.randint(1, operations))
+    else:
+        process = spawn(COMMANDS[stage], life, log)
+        time.sleep(moments.uniform(0, seconds))
+        process.kill()
+    status, _ = process.wait()
+    if status == -signal.SIGKILL:
+        counts["kills"] += 1
+        return True
+    counts["missed"] += 1
+    if status != 0:
+        counts["errors"] += 1
+        print(f"{stage}: {log.read_text()}", flush=True)
+    return False
+
+
+def print_table(found: dict[str, dict[str, Any]]) -> None:
+    table = Table("stage", *COLUMNS, box=None)
+    for name, row in found.items():
+        table.add_row(name, *(str(row[column]) for column in COLUMNS))
+    total = [str(sum(row[column] for row in found.values())) for column in COLUMNS]
+    table.add_section()
+    table.add_row("all", *total)
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()
