@@ -46,6 +46,14 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def discard(folder: Path) -> None:
+    """Deletes a folder; a crash meanwhile leaves all of it or, by its name, nothing."""
+    temporary = folder.with_name(f".{folder.name.lstrip('.')}.{os.getpid()}.tmp")
+    _remove(temporary)
+    folder.rename(temporary)
+    _remove(temporary)
+
+
 def sweep(folder: Path, name: str) -> None:
     """Removes what killed processes left of what they wrote to `folder`.
 

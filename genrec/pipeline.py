@@ -115,8 +115,10 @@ def claimed(folder: Path, command: str) -> Iterator[bool]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose a folder with --out")
     if not (folder / "config.yaml").exists() and folder.exists():
-        # A process that was killed at once has left no more than its lock.
-        if any(not path.name.startswith((_LOCK, ".config.yaml.")) for path in folder.iterdir()):
+        # One that was killed in its first moment has left no more than these.
+        begun = (_LOCK, ".config.yaml.")
+        others = [path for path in folder.iterdir() if not path.name.startswith(begun)]
+        if others:
             raise UserError(f"{folder} holds other files: choose a new folder with --out")
     with held(folder / _LOCK, folder, command, ", or name another --out") as writable:
         if writable:

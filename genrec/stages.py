@@ -1,7 +1,6 @@
 """What each stage does: reads the files of those before it from the run folder, writes its own."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from genrec.evaluation import (
     item_knn,
     most_popular,
 )
-from genrec.files import read_json, replacing, write_json
+from genrec.files import discard, read_json, replacing, write_json
 from genrec.manifest import fingerprint
 from genrec.report import write_report
 from genrec.tokenizer import (
@@ -137,9 +136,9 @@ def _unfinished(task: Task, name: str) -> Iterator[Path]:
     place = task.folder / name / fingerprint(task.identity)[:16]
     for other in (task.folder / name).glob("*"):
         if other != place:
-            shutil.rmtree(other)
+            discard(other)
     yield place
-    shutil.rmtree(place.parent)
+    discard(place.parent)
 
 
 def make_checkpoints(task: Task) -> str:

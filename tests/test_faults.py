@@ -60,7 +60,8 @@ def before(run, name):
 def results(run, name):
     """What must come out the same of a stage: bytes, or of a training the arrays and metrics."""
     if name == "train":
-        about = [json.loads(path.read_text()) for path in run.glob("checkpoints/*/about.json")]
+        found = sorted(run.glob("checkpoints/*/about.json"))
+        about = [json.loads(path.read_text()) for path in found]
         return [(each["arrays"], each["position"], each["metrics"]) for each in about]
     told = {"decoding_cost.json": None, "report.html": None}
     return {out: told.get(out, sha256(run / out)) for out in STAGES[name].outputs}

@@ -12,7 +12,8 @@ After every kill, all files that are in place must be whole: they are parsed, ch
 bundles compared with their checksums, and the manifest's stages with the files that it lists. In
 the end everything must equal the undisturbed run's, see `_killed.contents`, and nothing else may be
 left. Of what a kill left, `resumed` says that the next start went on from a checkpoint, `redone`
-that it began the stage anew, `done` that there was nothing left to do.
+that it began the stage anew, `done` that there was nothing left to do. `missed` ones had ended
+before their moment came.
 
 A start would cost seconds of imports; so this process has imported all that genrec needs, and each
 command is a fork of it that runs genrec's command line.
@@ -20,17 +21,18 @@ command is a fork of it that runs genrec's command line.
 
 import argparse
 import json
-import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import jax
 from _killed import COMMANDS, checkpointed, contents, spawn, torn, write_data
 from rich.console import Console
 from rich.table import Table
@@ -48,10 +50,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments at which to kill")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", "os.fork")  # no thread has been started here
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         found = torment(folder, arguments.stages, arguments.kills, random.Random(arguments.seed))
     figures = {
         "stages": found,
@@ -82,7 +86,7 @@ def torment(
 
 
 def undisturbed(folder: Path, stages: list[str]) -> dict[str, tuple[float, int]]:
-    """Runs all commands up to the last of these, and keeps in before/ and after/ what each finds and leaves.
+    """Runs all commands up to the last of these, and keeps what each finds and leaves.
 
     Returns:
         Of each command, how long it takes and how often it changes files.
@@ -111,7 +115,7 @@ def kill_stage(
     folder: Path, stage: str, kills: int, whole: tuple[float, int], moments: random.Random
 ) -> dict[str, int]:
     """Kills one stage so often, over several lives."""
-    counts: Counter[str] = Counter({name: 0 for name in COLUMNS})
+    counts: Counter[str] = Counter(dict.fromkeys(COLUMNS, 0))
     expected, life = contents(folder / "after" / stage), folder / "life"
     while counts["kills"] < kills:
         shutil.rmtree(life)
