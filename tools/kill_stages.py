@@ -10,7 +10,7 @@ does not see what libraries in C++ write; the other kills meet that.)
 
 After every kill, all files that are in place must be whole: they are parsed, checkpoints and
 bundles compared with their checksums, and the manifest's stages with the files that it lists. In
-the end everything must equal the undisturbed run's, see `_killed.contents`, and nothing else may be
+the end everything must equal the undisturbed run's, see `_disturbed.contents`, and nothing else may be
 left. Of what a kill left, `resumed` says that the next start went on from a checkpoint, `redone`
 that it began the stage anew, `done` that there was nothing left to do. `missed` ones had ended
 before their moment came.
@@ -22,18 +22,15 @@ command is a fork of it that runs genrec's command line.
 import argparse
 import json
 import random
-import shutil
 import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jax
-from _killed import COMMANDS, checkpointed, contents, spawn, torn, write_data
+from _disturbed import COMMANDS, begin_life, checkpointed, contents, spawn, torn, undisturbed
 from rich.console import Console
 from rich.table import Table
 
@@ -50,12 +47,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments at which to kill")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
-    warnings.filterwarnings("ignore", "os.fork")  # no thread has been started here
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         found = torment(folder, arguments.stages, arguments.kills, random.Random(arguments.seed))
     figures = {
         "stages": found,
@@ -74,7 +68,6 @@ def torment(
     folder: Path, stages: list[str], kills: int, moments: random.Random
 ) -> dict[str, dict[str, Any]]:
     """Figures of every stage."""
-    undisturbed(folder, stages)  # compiles, and leaves the programs to the others
     whole = undisturbed(folder, stages)
     found = {}
     for number, stage in enumerate(stages):
@@ -85,43 +78,16 @@ def torment(
     return found
 
 
-def undisturbed(folder: Path, stages: list[str]) -> dict[str, tuple[float, int]]:
-    """Runs all commands up to the last of these, and keeps what each finds and leaves.
-
-    Returns:
-        Of each command, how long it takes and how often it changes files.
-    """
-    for name in ("data", "before", "after", "life"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    write_data(folder / "data")
-    life, took = folder / "life", {}
-    life.mkdir()
-    for name in list(COMMANDS)[: 1 + max(map(list(COMMANDS).index, stages))]:
-        arguments = COMMANDS[name]
-        shutil.copytree(life, folder / "before" / name)
-        begun = time.perf_counter()
-        process = spawn(arguments, life, folder / "log.txt")
-        status, operations = process.wait()
-        took[name] = time.perf_counter() - begun, operations
-        if status != 0:
-            sys.exit(f"{name} failed undisturbed: {(folder / 'log.txt').read_text()}")
-        if bad := torn(life):
-            sys.exit(f"{name} leaves what is not whole: {bad}")
-        shutil.copytree(life, folder / "after" / name)
-    return took
-
-
 def kill_stage(
     folder: Path, stage: str, kills: int, whole: tuple[float, int], moments: random.Random
 ) -> dict[str, int]:
     """Kills one stage so often, over several lives."""
     counts: Counter[str] = Counter(dict.fromkeys(COLUMNS, 0))
-    expected, life = contents(folder / "after" / stage), folder / "life"
+    expected = contents(folder / "after" / stage)
     while counts["kills"] < kills:
-        shutil.rmtree(life)
-        shutil.copytree(folder / "before" / stage, life)
+        life = begin_life(folder, stage)
         for _ in range(min(KILLS_OF_A_LIFE, kills - counts["kills"])):
-            if not kill_once(folder, stage, whole, moments, counts):
+            if not kill_once(life, stage, whole, moments, counts):
                 break
             if bad := torn(life):
                 counts["errors"] += 1
@@ -131,10 +97,10 @@ def kill_stage(
                 counts["done"] += 1
             else:
                 counts["resumed" if checkpointed(life, stage) else "redone"] += 1
-        status, _ = spawn(COMMANDS[stage], life, folder / "log.txt").wait()
+        status, said, _ = spawn(COMMANDS[stage], life).wait()
         if status != 0:
             counts["errors"] += 1
-            print(f"{stage}: {(folder / 'log.txt').read_text()}", flush=True)
+            print(f"{stage}: {said}", flush=True)
         elif (now := contents(life)) != expected:
             counts["differing"] += 1
             names = [name for name in now.keys() | expected if now.get(name) != expected.get(name)]
@@ -143,7 +109,7 @@ def kill_stage(
 
 
 def kill_once(
-    folder: Path,
+    life: Path,
     stage: str,
     whole: tuple[float, int],
     moments: random.Random,
@@ -151,21 +117,20 @@ def kill_once(
 ) -> bool:
     """Starts the stage and kills it; False if it had finished before."""
     seconds, operations = whole
-    life, log = folder / "life", folder / "log.txt"
     if (counts["kills"] + counts["missed"]) % 2:
-        process = spawn(COMMANDS[stage], life, log, kill_at=moments.randint(1, operations))
+        process = spawn(COMMANDS[stage], life, kill_at=moments.randint(1, operations))
     else:
-        process = spawn(COMMANDS[stage], life, log)
+        process = spawn(COMMANDS[stage], life)
         time.sleep(moments.uniform(0, seconds))
         process.kill()
-    status, _ = process.wait()
+    status, said, _ = process.wait()
     if status == -signal.SIGKILL:
         counts["kills"] += 1
         return True
     counts["missed"] += 1
     if status != 0:
         counts["errors"] += 1
-        print(f"{stage}: {log.read_text()}", flush=True)
+        print(f"{stage}: {said}", flush=True)
     return False
 
 

@@ -1,16 +1,21 @@
-"""What `kill_stages.py` kills: commands on a tiny data set, as forks; and what it looks at then."""
+"""Commands on a tiny data set, as forks, for `kill_stages.py` and `fail_stages.py` to disturb."""
 
 import csv
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
@@ -57,6 +62,49 @@ decoding: {beam: 20, batch_size: 64}
 USERS, ITEMS = 150, 40
 
 
+def undisturbed(folder: Path, stages: Sequence[str]) -> dict[str, tuple[float, int]]:
+    """Runs all commands up to the last of these, and keeps what each finds and leaves.
+
+    Twice, so that the second time all is compiled, as it is for those that are disturbed.
+
+    Args:
+        folder: gets data/, life/, and before/ and after/ with a folder for each command.
+
+    Returns:
+        Of each command, how long it takes and how often it changes files.
+    """
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    warnings.filterwarnings("ignore", "os.fork")  # no thread has been started here
+    write_data(folder / "data")
+    last = max(list(COMMANDS).index(stage) for stage in stages)
+    took = {}
+    for _ in range(2):
+        for name in ("before", "after", "life"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        life = folder / "life"
+        life.mkdir()
+        for name in list(COMMANDS)[: last + 1]:
+            shutil.copytree(life, folder / "before" / name)
+            began = time.perf_counter()
+            status, said, operations = spawn(COMMANDS[name], life).wait()
+            took[name] = time.perf_counter() - began, operations
+            if status != 0:
+                sys.exit(f"{name} failed undisturbed: {said}")
+            if bad := torn(life):
+                sys.exit(f"{name} leaves what is not whole: {bad}")
+            shutil.copytree(life, folder / "after" / name)
+    return took
+
+
+def begin_life(folder: Path, stage: str) -> Path:
+    """A copy of what a command finds."""
+    life = folder / "life"
+    shutil.rmtree(life)
+    return shutil.copytree(folder / "before" / stage, life)
+
+
 def write_data(folder: Path) -> None:
     """A log in which users go round the items, new items, and settings."""
     folder.mkdir()
@@ -88,7 +136,7 @@ def _write_csv(file: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -
 
 @dataclass(frozen=True)
 class Process:
-    """A command that runs; `wait` returns its exit status and how often it changed files."""
+    """A command that runs."""
 
     pid: int
     pipe: int
@@ -96,15 +144,30 @@ class Process:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
-    def wait(self) -> tuple[int, int]:
+    def wait(self) -> tuple[int, str, int]:
+        """Its exit status, below 0 if a signal ended it; what it said; how often it changed files.
+
+        The last is 0 if a signal ended it.
+        """
         with os.fdopen(self.pipe, "rb") as stream:
-            said = stream.read()
+            said, _, operations = stream.read().decode(errors="replace").partition("\0")
         _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status), int(said or 0)
+        return os.waitstatus_to_exitcode(status), said, int(operations or 0)
 
 
-def spawn(arguments: Sequence[str], folder: Path, log: Path, kill_at: int | None = None) -> Process:
-    """Starts `genrec` in a folder; it kills itself before it changes files the n-th time."""
+def spawn(
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    kill_at: int | None = None,
+    begin: Callable[[], object] = lambda: None,
+) -> Process:
+    """Starts `genrec` in a folder.
+
+    Args:
+        kill_at: it kills itself before it changes files that time, counted from 1.
+        begin: what it does before anything else.
+    """
     assert threading.active_count() == 1, "a thread would not live on in the fork"
     ours, theirs = os.pipe()
     pid = os.fork()
@@ -114,9 +177,9 @@ def spawn(arguments: Sequence[str], folder: Path, log: Path, kill_at: int | None
     status = 1
     try:
         os.chdir(folder)
-        number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
-            os.dup2(number, stream)
+            os.dup2(theirs, stream)
+        begin()
         operations = _count(folder, kill_at)
         sys.argv = ["genrec", *arguments]
         try:
@@ -124,7 +187,11 @@ def spawn(arguments: Sequence[str], folder: Path, log: Path, kill_at: int | None
             status = 0
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        os.write(theirs, str(operations()).encode())
+        except BaseException:
+            traceback.print_exc()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.write(theirs, f"\0{operations()}".encode())
     finally:
         os._exit(status)
 
