@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from test_lock import other_process
@@ -70,12 +71,15 @@ def results(run, name):
 @contextlib.contextmanager
 def files_no_longer_than(size):
     """Writing beyond it fails as on a full disk, though with another number."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before, cached = resource.getrlimit(resource.RLIMIT_FSIZE), getattr(jax.config, name)
+    jax.config.update(name, 1e9)  # or half of what is compiled would stay in the tests' cache
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        jax.config.update(name, cached)
 
 
 @pytest.mark.parametrize("name", STAGES)

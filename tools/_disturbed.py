@@ -95,6 +95,8 @@ def undisturbed(folder: Path, stages: Sequence[str]) -> dict[str, tuple[float, i
             if bad := torn(life):
                 sys.exit(f"{name} leaves what is not whole: {bad}")
             shutil.copytree(life, folder / "after" / name)
+    # JAX does not write its cache atomically: one that is killed there would leave half of a file.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
     return took
 
 
