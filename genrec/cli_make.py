@@ -1,5 +1,6 @@
 """The commands that make a run: all stages or one of them, its semantic IDs, its page."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,17 @@ def make(given: OfRun, arguments: list[str]) -> None:
         from genrec.training.cluster import join_cluster
 
         leads = join_cluster()
-    if leads:
-        pipeline.open_run(config, folder)
-    else:  # one process speaks for all of them
-        saying.speak(quiet=True)
     saying.tell_compilations()
     outcomes = []
-    for stage in pipeline.STAGES if name == "run" else [name]:
-        outcomes.append(pipeline.run_stage(stage, config, folder, leads=leads))
-        saying.show(stage_line(stage, outcomes[-1].summary, outcomes[-1]))
+    with contextlib.ExitStack() as stack:
+        if leads:
+            pipeline.open_run(config, folder)
+            stack.enter_context(pipeline.claimed(folder, f"genrec {name}"))
+        else:  # one process speaks for all of them
+            saying.speak(quiet=True)
+        for stage in pipeline.STAGES if name == "run" else [name]:
+            outcomes.append(pipeline.run_stage(stage, config, folder, leads=leads))
+            saying.show(stage_line(stage, outcomes[-1].summary, outcomes[-1]))
     stages = [dataclasses.asdict(outcome) for outcome in outcomes]
     saying.document({"run": folder, "stages": stages, **_results(name, folder)})
 

@@ -12,7 +12,7 @@ from genrec.errors import UserError
 
 TRACEBACK = "GENREC_TRACEBACK"
 """Environment variable: if it is 1, a traceback is printed like --verbose would."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNFIT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 """What is wrong with a path that was named, if it is neither missing nor forbidden."""
 

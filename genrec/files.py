@@ -1,9 +1,11 @@
 """Writing files so that a reader never sees half of one, and fingerprinting them."""
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +16,11 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path that takes `path`'s place on success, and else is removed.
 
-    Works for a file or a folder, whichever the body creates at the temporary path. A file is
-    replaced in one atomic step; a folder is swapped by two renames, so a crash between them leaves
-    no folder rather than a torn one.
+    Works for a file or a folder, whichever the body creates at the temporary path. Either is
+    replaced in one atomic step. Where the system cannot do so with a folder, two renames swap it,
+    and a crash between them leaves none: `sweep` brings the old one back.
     """
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     _remove(temporary)
@@ -27,12 +30,45 @@ def replacing(path: Path) -> Iterator[Path]:
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():
                     _flush(file)
-            _remove(path)
+            if path.is_file() or not path.exists() or not _exchange(temporary, path):
+                old = path.with_name(f".{path.name}.old.tmp")
+                _remove(old)
+                if path.exists():
+                    path.rename(old)
+                temporary.rename(path)
+                _remove(old)
         else:
             _flush(temporary)
-        temporary.replace(path)
+            temporary.replace(path)
+        with contextlib.suppress(OSError):  # not every disk can do so with a folder
+            _flush(path.parent)
     finally:
         _remove(temporary)
+
+
+def discard(folder: Path) -> None:
+    """Deletes a folder; a crash meanwhile leaves all of it or, by its name, nothing."""
+    temporary = folder.with_name(f".{folder.name.lstrip('.')}.{os.getpid()}.tmp")
+    _remove(temporary)
+    folder.rename(temporary)
+    _remove(temporary)
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Removes what killed processes left of what they wrote to `folder`.
+
+    Only for who has the folder to itself: what another process writes would be removed too.
+
+    Args:
+        name: pattern of the files and folders that were written.
+    """
+    for old in folder.glob(".*.old.tmp"):
+        path = folder / old.name.removeprefix(".").removesuffix(".old.tmp")
+        if re.fullmatch(name, path.name) and not path.exists():
+            old.rename(path)
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(rf"\.({name})\.([0-9]+|old)\.tmp", path.name):
+            _remove(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,10 +95,24 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _flush(file: Path) -> None:
-    """Forces a file to disk, so that a rename never points at contents that were not written."""
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps two folders in one step; False where the system or the disk cannot."""
+    libc = ctypes.CDLL(None)
+    one_name, other_name = os.fsencode(one), os.fsencode(other)
+    if hasattr(libc, "renameat2"):  # Linux; -100 is AT_FDCWD, 2 is RENAME_EXCHANGE
+        return libc.renameat2(-100, one_name, -100, other_name, ctypes.c_uint(2)) == 0
+    if hasattr(libc, "renamex_np"):  # macOS; 2 is RENAME_SWAP
+        return libc.renamex_np(one_name, other_name, ctypes.c_uint(2)) == 0
+    return False
+
+
+def _flush(path: Path) -> None:
+    """Forces a file to disk, lest a rename point at contents that are not written; or a rename."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _remove(path: Path) -> None:

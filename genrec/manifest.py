@@ -82,10 +82,10 @@ def made_with(entry: dict[str, Any], config: Config, sections: Iterable[str]) ->
 
 def intact(run: Path, entry: dict[str, Any]) -> bool:
     """Whether the files of a stage are as it left them."""
-    return all(
-        (run / name).exists() and sha256(run / name) == digest
-        for name, digest in entry["outputs"].items()
-    )
+    try:
+        return all(sha256(run / name) == digest for name, digest in entry["outputs"].items())
+    except FileNotFoundError:  # or it goes while it is read, for the stage is done again
+        return False
 
 
 def outdated(

@@ -1,9 +1,11 @@
 """The stages in order: what each one depends on and leaves in the run folder; what is skipped."""
 
+import contextlib
 import dataclasses
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from genrec import assembly, manifest, stages
 from genrec.config import HOW, Config
 from genrec.data.locations import absolute, fingerprints
 from genrec.errors import UserError
-from genrec.files import replacing, sha256
+from genrec.files import replacing, sha256, sweep
+from genrec.lock import held, holder
 from genrec.rules import check
 from genrec.settings import differences, dump_config, load_config
 from genrec.warm_start import fingerprint_of
@@ -50,24 +53,35 @@ def run(config: Config, folder: str | Path) -> list[Outcome]:
     """Runs every stage that is not done yet, in order.
 
     Raises:
-        UserError: the folder or an input is not as it should be.
+        UserError: the folder or an input is not as it should be, or another process writes there.
     """
-    return [run_stage(name, config, folder) for name in STAGES]
+    check(config)
+    with claimed(Path(folder), "genrec run"):
+        return [run_stage(name, config, folder) for name in STAGES]
 
 
 def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = True) -> Outcome:
     """Runs one stage, or skips it if its files are there and made from the same.
 
     Args:
-        leads: whether this process writes the run's settings and manifest, which only one of
-            several that train together should.
+        leads: whether this process has the run's lock, and writes its settings and manifest, which
+            only one of several that train together should.
 
     Raises:
-        UserError: a stage before it is not done, or the folder or an input is not as it should be.
+        UserError: a stage before it is not done, the folder or an input is not as it should be, or
+            another process writes there.
     """
+    folder = Path(folder)
+    if not leads:
+        return _run_stage(name, _with_absolute_paths(config), folder, leads=False, writable=True)
+    check(config)
+    with claimed(folder, f"genrec {name}") as writable:
+        return _run_stage(name, open_run(config, folder), folder, leads=True, writable=writable)
+
+
+def _run_stage(name: str, config: Config, folder: Path, *, leads: bool, writable: bool) -> Outcome:
     started = time.perf_counter()
-    folder, stage = Path(folder), STAGES[name]
-    config = open_run(config, folder) if leads else _with_absolute_paths(config)
+    stage = STAGES[name]
     inputs = _inputs(name, config, folder)
     identity = manifest.identity(name, config, stage.sections, inputs)
     for file, digest in inputs.items():
@@ -77,6 +91,8 @@ def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = Tr
     logger.debug("%s: %s", name, reason or "done before, from the same files and settings")
     if entry is not None and reason is None:
         return Outcome(name, True, time.perf_counter() - started, entry["summary"])
+    if not writable:
+        raise UserError(_unwritable(folder))
     summary = stage.make(stages.Task(config, folder, identity))
     seconds = time.perf_counter() - started
     if leads:
@@ -86,23 +102,65 @@ def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = Tr
     return Outcome(name, False, seconds, summary)
 
 
+@contextlib.contextmanager
+def claimed(folder: Path, command: str) -> Iterator[bool]:
+    """Makes the run's folder or checks the one that is there, and has it to itself for writing.
+
+    What a killed process left half written is removed.
+
+    Yields:
+        Whether anything can be written: where all is done, the folder may be read-only.
+
+    Raises:
+        UserError: the folder holds something else, or another process writes there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose a folder with --out")
+    if not (folder / "config.yaml").exists() and folder.exists():
+        # One that was killed in its first moment has left no more than these.
+        begun = (_LOCK, ".config.yaml.")
+        others = [path for path in folder.iterdir() if not path.name.startswith(begun)]
+        if others:
+            raise UserError(f"{folder} holds other files: choose a new folder with --out")
+    with held(folder / _LOCK, folder, command, ", or name another --out") as writable:
+        if writable:
+            sweep(folder, _written())
+        yield writable
+
+
+@contextlib.contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """As `claimed`, for a command that has something to write in any case.
+
+    Raises:
+        UserError: it is not a run or cannot be written, or another process writes there.
+    """
+    config_of(folder)
+    with claimed(folder, command) as writable:
+        if not writable:
+            raise UserError(_unwritable(folder))
+        yield
+
+
 def open_run(config: Config, folder: Path) -> Config:
-    """Makes the run's folder or checks the one that is there, and keeps the settings in it.
+    """Keeps the settings of a run in its folder, unless they are there.
 
     Returns:
         The settings with absolute paths, as they are kept in config.yaml.
 
     Raises:
         UserError: the folder holds something else, or a training with other settings, which
-            would be lost.
+            would be lost; or it cannot be written, or another process writes there.
     """
     check(config)
     config = _with_absolute_paths(config)
-    file = folder / "config.yaml"
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: choose a folder with --out")
-    if not file.exists() and folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds other files: choose a new folder with --out")
+    with claimed(folder, "genrec") as writable:
+        _keep(config, folder, writable)
+    return config
+
+
+def _keep(config: Config, folder: Path, writable: bool) -> None:
+    file, text = folder / "config.yaml", dump_config(config)
     if (folder / "checkpoints").exists():
         before, now = load_config(file), config
         differing = [
@@ -115,9 +173,16 @@ def open_run(config: Config, folder: Path) -> Config:
                 f"{folder} holds a training with other settings ({'; '.join(differing)}): "
                 "choose another folder with --out, or delete its checkpoints"
             )
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return
+    if not writable:
+        raise UserError(_unwritable(folder))
     with replacing(file) as temporary:
-        temporary.write_text(dump_config(config), encoding="utf-8")
-    return config
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _unwritable(folder: Path) -> str:
+    return f"{folder} cannot be written: change its permissions, or name another --out"
 
 
 def files(folder: Path) -> list[str]:
@@ -166,18 +231,34 @@ def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
     for name in STAGES:
         if name not in wanted:
             continue
-        entry, again = entries.get(name), f"run `genrec {name} {folder}`"
+        entry = entries.get(name)
         if entry is None:
-            raise UserError(f"{folder}: {name} is not done; {again} first")
+            raise UserError(f"{folder}: {name} is not done; {_remedy(folder, name, 'first')}")
+        wrong = None
         if not manifest.made_with(entry, config, STAGES[name].sections):
-            raise UserError(f"{folder}: {name} was done with other settings; {again} again")
+            wrong = f"{name} was done with other settings"
         for earlier in STAGES[name].after:
             if not files[earlier].items() <= entry["inputs"].items():
-                raise UserError(f"{folder}: {earlier} was done again after {name}; {again} again")
-        if not manifest.intact(folder, entry):
-            raise UserError(f"{folder}: the files of {name} have changed since; {again} again")
+                wrong = wrong or f"{earlier} was done again after {name}"
+        if wrong is None and not manifest.intact(folder, entry):
+            wrong = f"the files of {name} have changed since"
+        if wrong is not None:
+            raise UserError(f"{folder}: {wrong}; {_remedy(folder, name, 'again')}")
         files[name] = entry["outputs"]
     return {file: digest for name in names for file, digest in files[name].items()}
+
+
+def _remedy(folder: Path, name: str, when: str) -> str:
+    """What to do where the files of a stage are not there, or not the right ones."""
+    other = holder(folder / _LOCK)
+    return f"run `genrec {name} {folder}` {when}" if other is None else f"wait for {other}"
+
+
+def _written() -> str:
+    """Pattern of the names that genrec writes in a run's folder; a user may have others there."""
+    names = ["config.yaml", "manifest.json", "catalogue.parquet"]
+    names += [name for stage in STAGES.values() for name in stage.outputs]
+    return "|".join([*map(re.escape, names), r"spill\..+"])
 
 
 def config_of(folder: Path) -> Config:
@@ -249,4 +330,5 @@ STAGES = {
         outputs=("report.html",),
     ),
 }
+_LOCK = ".lock"
 _SHAPES_TRAINING = ("data", "embedding", "tokenizer", "model", "training", "seed")

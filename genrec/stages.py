@@ -1,7 +1,6 @@
 """What each stage does: reads the files of those before it from the run folder, writes its own."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from genrec.assembly import (
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config
 from genrec.data import load_dataset, prepare
+from genrec.data.flat import save_array
 from genrec.decoding import ListsWriter
 from genrec.embedding import embed_file, embed_tfidf
 from genrec.evaluation import (
@@ -33,7 +33,7 @@ from genrec.evaluation import (
     item_knn,
     most_popular,
 )
-from genrec.files import read_json, replacing, write_json
+from genrec.files import discard, read_json, replacing, write_json
 from genrec.manifest import fingerprint
 from genrec.report import write_report
 from genrec.tokenizer import (
@@ -95,8 +95,8 @@ def make_embeddings(task: Task) -> str:
         vectors = embed_file(Path(settings.path), rows, counts["item_rows_read"])
     else:
         vectors, _ = embed_tfidf(dataset.texts, dim=settings.dim, seed=task.config.seed)
-    with replacing(task.folder / "embeddings.npy") as temporary, temporary.open("wb") as stream:
-        np.save(stream, vectors)
+    with replacing(task.folder / "embeddings.npy") as temporary:
+        save_array(temporary, vectors)
     return f"{len(vectors):,} vectors of width {vectors.shape[1]} ({settings.kind})"
 
 
@@ -136,9 +136,9 @@ def _unfinished(task: Task, name: str) -> Iterator[Path]:
     place = task.folder / name / fingerprint(task.identity)[:16]
     for other in (task.folder / name).glob("*"):
         if other != place:
-            shutil.rmtree(other)
+            discard(other)
     yield place
-    shutil.rmtree(place.parent)
+    discard(place.parent)
 
 
 def make_checkpoints(task: Task) -> str:

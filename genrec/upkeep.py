@@ -26,7 +26,7 @@ from genrec.data import Dataset, read_new_items
 from genrec.embedding import embed_file, embed_tfidf
 from genrec.errors import UserError
 from genrec.files import replacing
-from genrec.pipeline import require
+from genrec.pipeline import alone, require
 from genrec.tokenizer import (
     Branch,
     Tokenizer,
@@ -95,8 +95,13 @@ def append_items(config: Config, folder: Path, file: Path, vectors: Path | None 
 
     Raises:
         UserError: the run is not tokenized, or the file or the vectors are not as they should be,
-            or there is no room for an item's codes.
+            or there is no room for an item's codes; or another process writes into the run.
     """
+    with alone(folder, "genrec tokenize"):
+        return _append(config, folder, file, vectors)
+
+
+def _append(config: Config, folder: Path, file: Path, vectors: Path | None) -> Change:
     built_on = require(folder, config, *BUILT_ON)
     items, gone = current_items(folder, built_on)
     source = data_source(config.data)
@@ -148,8 +153,14 @@ def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:
     """Retires items, by id or title: they keep their codes, and are recommended no more.
 
     Raises:
-        UserError: the run is not tokenized, an item is unknown, or none would be left.
+        UserError: the run is not tokenized, an item is unknown, none would be left, or another
+            process writes into the run.
     """
+    with alone(folder, "genrec tokenize"):
+        return _remove(config, folder, names)
+
+
+def _remove(config: Config, folder: Path, names: Sequence[str]) -> Change:
     built_on = require(folder, config, *BUILT_ON)
     items, gone = current_items(folder, built_on)
     found = ItemNames(items.dataset.item_ids, items.dataset.titles).known(names)

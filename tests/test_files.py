@@ -1,8 +1,11 @@
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from genrec.files import read_json, replacing, sha256, write_json
+from genrec.files import read_json, replacing, sha256, sweep, write_json
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):
@@ -56,3 +59,64 @@ def test_sha256_of_a_file_is_the_standard_one_and_of_a_folder_sees_names_and_con
     changed = sha256(folder)
     (folder / "deep" / "x").rename(folder / "deep" / "y")
     assert len({before, changed, sha256(folder)}) == 3
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from genrec import files
+
+folder, fatal, whole = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "whole"
+if not whole:
+    files._exchange = lambda one, other: False
+done = 0
+
+def hook(event, arguments):
+    global done
+    if event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "open", "shutil.rmtree"):
+        done += str(folder) in str(arguments[0])
+        if done == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+with files.replacing(folder / "made") as temporary:
+    temporary.mkdir()
+    for name in ("a", "b"):
+        (temporary / name).write_text("new")
+"""
+
+
+@pytest.mark.parametrize("way", ["whole", "by two renames"])
+def test_a_kill_at_any_moment_leaves_a_whole_folder(tmp_path, way):
+    """`way`: whether the system can swap folders in one step."""
+    seen, fatal = set(), 0
+    while "ended" not in seen:
+        fatal += 1
+        folder = tmp_path / str(fatal)
+        (folder / "made").mkdir(parents=True)
+        for name in ("a", "b"):
+            (folder / "made" / name).write_text("old")
+        (folder / ".made.txt.12.tmp").write_text("another's")
+        command = [sys.executable, "-c", KILLED, str(folder), str(fatal), way]
+        status = subprocess.run(command, check=False).returncode
+        assert status in (0, -signal.SIGKILL)
+        if way == "whole":
+            assert (folder / "made").exists()
+        sweep(folder, "made")
+        assert {path.name for path in folder.iterdir()} == {"made", ".made.txt.12.tmp"}
+        texts = {path.name: path.read_text() for path in (folder / "made").iterdir()}
+        assert texts in ({"a": "old", "b": "old"}, {"a": "new", "b": "new"})
+        seen |= {texts["a"], "killed" if status else "ended"}
+    assert seen == {"old", "new", "killed", "ended"}
+    assert fatal > 8
+
+
+def test_a_link_stays_one_and_what_it_points_at_is_replaced(tmp_path):
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "now").symlink_to("v1")
+    with replacing(tmp_path / "now") as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("new")
+    assert (tmp_path / "now").is_symlink()
+    assert (tmp_path / "v1" / "new").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"v1", "now"}

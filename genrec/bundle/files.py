@@ -1,17 +1,21 @@
 """The files of a bundle: read whole and verified, written in one step."""
 
+import contextlib
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genrec.errors import UserError
-from genrec.files import replacing
+from genrec.files import replacing, sweep
+from genrec.lock import held
 
 FORMAT = "genrec bundle"
 SCHEMA = 2
+_TRIES = 5
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -21,6 +25,18 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         UserError: it is no bundle, a file is missing or damaged, or another genrec is needed.
     """
     manifest = read_manifest(folder)
+    for _ in range(_TRIES):
+        try:
+            return manifest, _contents(folder, manifest)
+        except UserError:
+            # It may have been replaced by another one meanwhile.
+            before, manifest = manifest, read_manifest(folder)
+            if manifest == before:
+                raise
+    return manifest, _contents(folder, manifest)
+
+
+def _contents(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     contents = {}
     for name, told in manifest["files"].items():
         path = folder / name
@@ -30,7 +46,25 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             raise UserError(f"{path} is missing: export the bundle again") from error
         if hashlib.sha256(contents[name]).hexdigest() != told["sha256"]:
             raise UserError(f"{path} is damaged or was changed: export the bundle again")
-    return manifest, contents
+    return contents
+
+
+@contextlib.contextmanager
+def changing(folder: str | Path, command: str) -> Iterator[None]:
+    """Has a bundle to itself, from reading it to writing another in its place.
+
+    Its lock lies beside it, for the folder is replaced. What a killed process left half written is
+    removed.
+
+    Raises:
+        UserError: another process is changing it, or it cannot be written.
+    """
+    place = Path(folder).resolve()
+    with held(place.parent / f".{place.name}.lock", Path(folder), command, "") as writable:
+        if not writable:
+            raise UserError(f"{folder} cannot be written: change the permissions of {place.parent}")
+        sweep(place.parent, re.escape(place.name))
+        yield
 
 
 def write_bundle(

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from genrec.bundle.bundle import Bundle, load_bundle
-from genrec.bundle.files import pack_names, write_bundle
+from genrec.bundle.files import changing, pack_names, write_bundle
 from genrec.core.changes import Change
 from genrec.core.collisions import SemanticIds, rank_in_group
 from genrec.core.spelling import spell
 from genrec.core.tensors import pack_tensors
 from genrec.errors import UserError
+
+_COMMAND = "genrec update"
 
 
 def add_items(
@@ -29,8 +31,15 @@ def add_items(
 
     Raises:
         UserError: the bundle takes none, or the arguments do not fit each other or the bundle, or
-            it has no room for so many or for some item's codes.
+            it has no room for so many or for some item's codes; or another process changes it.
     """
+    with changing(folder, _COMMAND):
+        return _add(folder, item_ids, titles, vectors)
+
+
+def _add(
+    folder: str | Path, item_ids: Sequence[str], titles: Sequence[str], vectors: np.ndarray
+) -> Change:
     bundle = load_bundle(folder)
     newcomers = bundle.newcomers
     vectors = np.asarray(vectors, np.float32)
@@ -97,21 +106,23 @@ def remove_items(folder: str | Path, names: Sequence[str]) -> Change:
     """Retires items, by id or title: they are recommended no more, but may stand in histories.
 
     Raises:
-        UserError: an item is unknown, or none would be left.
+        UserError: an item is unknown, none would be left, or another process changes the bundle.
     """
-    bundle = load_bundle(folder)
-    return _open(Path(folder), bundle, bundle.restricted(exclude=names).open_items)
+    with changing(folder, _COMMAND):
+        bundle = load_bundle(folder)
+        return _open(Path(folder), bundle, bundle.restricted(exclude=names).open_items)
 
 
 def allow_items(folder: str | Path, names: Sequence[str]) -> Change:
     """Lets no other items be recommended than these, by id or title; of all that it knows.
 
     Raises:
-        UserError: an item is unknown, or there is none.
+        UserError: an item is unknown, there is none, or another process changes the bundle.
     """
-    bundle = load_bundle(folder)
-    every = bundle.everything()
-    return _open(Path(folder), bundle, every.restricted(allow=names).open_items)
+    with changing(folder, _COMMAND):
+        bundle = load_bundle(folder)
+        every = bundle.everything()
+        return _open(Path(folder), bundle, every.restricted(allow=names).open_items)
 
 
 def _open(folder: Path, bundle: Bundle, opened: np.ndarray) -> Change:

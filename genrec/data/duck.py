@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import os
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -34,7 +35,8 @@ def in_process(spill: Path | None = None, memory_gib: float | None = None) -> It
         spill: an existing folder, for what has no room in memory; None for that of the system.
         memory_gib: how much memory it may take before that; None for most of what there is.
     """
-    with tempfile.TemporaryDirectory(prefix=".genrec-", dir=spill) as folder:
+    suffix = f".{os.getpid()}.tmp"  # as `replacing` names what a kill may leave
+    with tempfile.TemporaryDirectory(suffix, ".spill.", spill) as folder:
         config: dict[str, str | bool | int | float | list[str]] = {
             "temp_directory": folder,
             "autoinstall_known_extensions": "false",

@@ -37,7 +37,7 @@ def write_histories(
     """
     folder.mkdir()
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-    np.save(folder / "indptr.npy", indptr)
+    save_array(folder / "indptr.npy", indptr)
     total = int(indptr[-1])
     with _array(folder, "items", total) as items, _array(folder, "timestamps", total) as times:
         for some_items, some_times in events:
@@ -86,6 +86,15 @@ def _array(folder: Path, name: str, length: int) -> Iterator[BinaryIO]:
         header = {"descr": _TYPES[name].str, "fortran_order": False, "shape": (length,)}
         np.lib.format.write_array_header_1_0(stream, header)
         yield stream
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes a .npy file as np.save does, which on a full disk does not say that it is full."""
+    array = np.ascontiguousarray(array)
+    with path.open("wb") as stream:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(array.data)
 
 
 def open_array(path: Path, kind: np.dtype) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from genrec.core.histories import Histories, runs
-from genrec.data.flat import open_array
+from genrec.data.flat import open_array, save_array
 
 MIN_HISTORY = 3
 """Interactions that leave-one-out needs of a user: to train on, to validate with, to test with."""
@@ -67,7 +67,7 @@ def temporal(histories: Histories, validation_from: int, test_from: int) -> Spli
 def write_split(folder: Path, split: Split) -> None:
     """Writes training.npy, validation.npy and test.npy beside the histories."""
     for name, array in split._asdict().items():
-        np.save(folder / f"{name}.npy", array.astype("<i8"))
+        save_array(folder / f"{name}.npy", array.astype("<i8"))
 
 
 def open_split(folder: Path, histories: Histories) -> Split:

@@ -90,6 +90,7 @@ def _go_on(url: str, part: Path) -> None:
         size = answer.headers["Content-Length"]
         whole = None if size is None else start + int(size)
         if not start:
+            part.unlink(missing_ok=True)  # first, lest the new tag stand beside the old file
             # A weak tag does not say that the bytes are the same.
             tag = answer.headers["ETag"] or ""
             strong = tag if tag.startswith('"') else answer.headers["Last-Modified"] or ""

@@ -18,6 +18,7 @@ from genrec.datasets.movielens import movielens_1m, movielens_100k
 from genrec.datasets.official import File, Interaction, Item, Official
 from genrec.errors import UserError
 from genrec.files import read_json, replacing, sha256, write_json
+from genrec.lock import held
 
 _AT_ONCE = 1 << 17
 _MADE = ("interactions.parquet", "items.parquet")
@@ -94,9 +95,11 @@ def _source(official: Official, folder: Path, raw: Path | None) -> Source:
             _convert(official, paths, made, digests)
     elif known is None:
         fetched = folder / "official"
-        paths = [_fetch(file, fetched / file.name) for file in official.files]
-        _convert(official, paths, made, {path.name: sha256(path) for path in paths})
-        shutil.rmtree(fetched)
+        with held(folder / ".lock", folder, "genrec", ""):
+            if not record.exists():  # nor has another process fetched it meanwhile
+                paths = [_fetch(file, fetched / file.name) for file in official.files]
+                _convert(official, paths, made, {path.name: sha256(path) for path in paths})
+                shutil.rmtree(fetched)
     for name, digest in read_json(record)["converted"].items():
         check_sha256(made / name, digest, f"delete {made}, and run again")
     interactions, items = (made / name for name in _MADE)

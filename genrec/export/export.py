@@ -12,7 +12,7 @@ from flax import nnx
 from genrec.assembly import builder, catalogue_of, options
 from genrec.bundle import Bundle, load_bundle
 from genrec.bundle.bundle import state_of
-from genrec.bundle.files import pack_names, program_name, write_bundle
+from genrec.bundle.files import changing, pack_names, program_name, write_bundle
 from genrec.core.spelling import spell
 from genrec.core.tensors import pack_tensors
 from genrec.decoding.search import Structure, item_vectors
@@ -52,15 +52,29 @@ def export_bundle(
 
     Raises:
         UserError: the run draws lists at random or has a share for new items; `out` holds something
-            else; or a bundle to update is of another model, or has no room.
+            else; a bundle to update is of another model, or has no room; or another process changes
+            it.
     """
+    refuse_others(out, ours=(out / "manifest.json").is_file())
+    with changing(out, "genrec export"):
+        return _export(run, out, dtype, room=room, newcomers=newcomers, update=update)
+
+
+def _export(
+    run: LoadedRun,
+    out: Path,
+    dtype: Literal["float32", "bfloat16"] | None,
+    *,
+    room: float,
+    newcomers: bool,
+    update: bool,
+) -> dict[str, Any]:
     how = options(run.config)
     if how.temperature is not None or how.unseen_share:
         raise UserError(
             "a bundle takes the best items of all: leave out decoding.temperature and "
             "decoding.unseen_share"
         )
-    refuse_others(out, ours=(out / "manifest.json").is_file())
     model = run.config.model
     if dtype is not None:
         model = dataclasses.replace(model, dtype=dtype)

@@ -5,7 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tensorboardX
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import (  # pyright: ignore[reportAttributeAccessIssue]
+    Event,
+    SessionLog,
+)
+from tensorboardX.summary import scalar
 
 from genrec.files import replacing
 
@@ -27,12 +32,16 @@ class Log:
     def __init__(self, folder: Path, lines: int, step: int):
         path = folder / "metrics.jsonl"
         with replacing(path) as temporary:
-            kept = path.read_text().splitlines()[:lines] if lines else []
+            kept = path.read_text().splitlines()[:lines] if lines and path.exists() else []
             temporary.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a")
-        self._events = tensorboardX.SummaryWriter(
-            str(folder / "tensorboard"), purge_step=step + 1 if step else None
-        )
+        (folder / "tensorboard").mkdir(exist_ok=True)
+        # Not by SummaryWriter: a full disk, or a clock that is put back by weeks, ends its thread,
+        # and then the training would wait for it for ever. By step, as two may begin in a second.
+        self._events = EventsWriter(str(folder / "tensorboard/events"), f".{step}")
+        if step:
+            begun = SessionLog(status=SessionLog.START)  # hides what was written beyond it before
+            self._events.write_event(Event(step=step + 1, session_log=begun))
 
     def __enter__(self) -> "Log":
         return self
@@ -47,7 +56,8 @@ class Log:
         self._file.flush()
         for name, value in _scalars(line):
             if name != "step":
-                self._events.add_scalar(name, value, line["step"], time.time())
+                told = {"wall_time": time.time(), "step": line["step"]}
+                self._events.write_event(Event(**told, summary=scalar(name, value)))
         self._events.flush()
 
 
