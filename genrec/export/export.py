@@ -31,7 +31,7 @@ NAMED = (64, 512, 4096)
 
 def export_bundle(
     run: LoadedRun,
-    out: Path,
+    out: str | Path,
     *,
     dtype: Literal["float32", "bfloat16"] | None = None,
     room: float = 0.25,
@@ -54,7 +54,7 @@ def export_bundle(
         UserError: the run draws lists at random or has a share for new items; `out` holds something
             else; or a bundle to update is of another model, or has no room.
     """
-    how = options(run.config)
+    out, how = Path(out), options(run.config)
     if how.temperature is not None or how.unseen_share:
         raise UserError(
             "a bundle takes the best items of all: leave out decoding.temperature and "
