@@ -73,7 +73,8 @@ def test_it_runs_to_its_end(tour, tmp_path, monkeypatch):
     monkeypatch.setenv("TOUR_SETTINGS", SETTINGS)
     monkeypatch.setenv("TOUR_FOLDER", str(tmp_path / "tour"))
 
-    nbclient.NotebookClient(tour, timeout=600, resources={"metadata": {"path": TOUR.parent}}).execute()
+    place = {"metadata": {"path": str(TOUR.parent)}}
+    nbclient.NotebookClient(tour, timeout=600, resources=place).execute()
 
     outputs = [output for cell in code(tour) for output in cell.outputs]
     said = [output.text for output in outputs if output.get("name") == "stderr"]
