@@ -11,21 +11,45 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genrec.bundle import load_bundle
     from genrec.config import Config
+    from genrec.data import load_dataset
     from genrec.errors import UserError
+    from genrec.evaluation import results_table
+    from genrec.export import export_bundle
     from genrec.pipeline import run, run_stage
     from genrec.recommend import load_run
     from genrec.settings import load_config
+    from genrec.upkeep import append_items, remove_items, show_branches
 
-__all__ = ["Config", "UserError", "load_bundle", "load_config", "load_run", "run", "run_stage"]
+__all__ = [
+    "Config",
+    "UserError",
+    "append_items",
+    "export_bundle",
+    "load_bundle",
+    "load_config",
+    "load_dataset",
+    "load_run",
+    "remove_items",
+    "results_table",
+    "run",
+    "run_stage",
+    "show_branches",
+]
 
 _HOME = {
     "Config": "genrec.config",
     "UserError": "genrec.errors",
+    "append_items": "genrec.upkeep",
+    "export_bundle": "genrec.export",
     "load_bundle": "genrec.bundle",
     "load_config": "genrec.settings",
+    "load_dataset": "genrec.data",
     "load_run": "genrec.recommend",
+    "remove_items": "genrec.upkeep",
+    "results_table": "genrec.evaluation",
     "run": "genrec.pipeline",
     "run_stage": "genrec.pipeline",
+    "show_branches": "genrec.upkeep",
 }
 
 

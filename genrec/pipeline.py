@@ -218,10 +218,14 @@ def _inputs(name: str, config: Config, folder: Path) -> dict[str, str]:
 def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
     """The files of finished stages and their sha256.
 
+    Args:
+        config: as it was given to `run_stage`, or as config.yaml has it.
+
     Raises:
         UserError: one of them, or a stage that it builds on, is not done, or was done with other
             settings or from other files than those that are there.
     """
+    config = _with_absolute_paths(config)
     wanted = set(names)
     for name in reversed(STAGES):
         if name in wanted:

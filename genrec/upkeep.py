@@ -86,10 +86,13 @@ def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.nda
     return Items(dataset, ids, np.concatenate([items.content, content]), items.trained), gone
 
 
-def append_items(config: Config, folder: Path, file: Path, vectors: Path | None = None) -> Change:
-    """Gives codes to new items, without changing those of any other.
+def append_items(
+    config: Config, folder: str | Path, file: str | Path, vectors: str | Path | None = None
+) -> Change:
+    """Gives codes to new items of a run, without changing those of any other.
 
     Args:
+        config, folder: of the run.
         file: items, one on a row, with the columns that the run's items have.
         vectors: .npy file of their vectors, row by row, where the run's come from a file too.
 
@@ -97,6 +100,8 @@ def append_items(config: Config, folder: Path, file: Path, vectors: Path | None 
         UserError: the run is not tokenized, or the file or the vectors are not as they should be,
             or there is no room for an item's codes; or another process writes into the run.
     """
+    folder, file = Path(folder), Path(file)
+    vectors = None if vectors is None else Path(vectors)
     with alone(folder, "genrec tokenize"):
         return _append(config, folder, file, vectors)
 
@@ -149,13 +154,14 @@ def append_to_bundle(bundle: Path, file: Path, vectors: Path) -> Change:
     return add_items(bundle, table["item_id"].to_pylist(), table["title"].to_pylist(), found)
 
 
-def remove_items(config: Config, folder: Path, names: Sequence[str]) -> Change:
+def remove_items(config: Config, folder: str | Path, names: Sequence[str]) -> Change:
     """Retires items, by id or title: they keep their codes, and are recommended no more.
 
     Raises:
         UserError: the run is not tokenized, an item is unknown, none would be left, or another
             process writes into the run.
     """
+    folder = Path(folder)
     with alone(folder, "genrec tokenize"):
         return _remove(config, folder, names)
 
@@ -173,13 +179,14 @@ def _remove(config: Config, folder: Path, names: Sequence[str]) -> Change:
 
 
 def show_branches(
-    config: Config, folder: Path, prefix: Sequence[int] = ()
+    config: Config, folder: str | Path, prefix: Sequence[int] = ()
 ) -> tuple[list[Branch], list[str]]:
     """The branches of the tree of semantic IDs below a prefix, see `branches`, and all titles.
 
     Raises:
         UserError: the run is not tokenized, or the prefix leads nowhere.
     """
+    folder = Path(folder)
     built_on = require(folder, config, *BUILT_ON)
     items, gone = current_items(folder, built_on)
     dataset = items.dataset

@@ -130,6 +130,19 @@ def test_branches_know_what_came_and_what_went(run):
     assert [titles[item] for item in below if ids[item] == "n1"] == ["New film 1"]
 
 
+def test_settings_may_say_where_files_are_from_here(tiny_run, run, monkeypatch):
+    """As `run` takes them; what a run keeps of its settings has absolute paths."""
+    monkeypatch.chdir(tiny_run.parent)
+    config = config_of(run)
+    data = replace(config.data, interactions="log.csv", items="items.csv")
+    found, _ = genrec.show_branches(replace(config, data=data), str(run))
+    assert sum(len(branch.items) for branch in found) == ITEMS
+    assert genrec.append_items(replace(config, data=data), str(run), str(run.parent / "new.csv"))
+    other = replace(config, data=replace(data, interactions="items.csv"))
+    with pytest.raises(UserError, match="prepare was done with other settings"):
+        genrec.show_branches(other, run)
+
+
 def test_a_tokenizer_made_again_wants_its_items_again(run):
     config = config_of(run)
     append_items(config, run, run.parent / "new.csv")

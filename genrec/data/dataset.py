@@ -131,11 +131,12 @@ class Dataset:
         return HeldOut(users, self.histories.select(users).up_to(places), targets)
 
 
-def load_dataset(folder: Path) -> Dataset:
+def load_dataset(folder: str | Path) -> Dataset:
     """Opens the folder that `prepare` wrote; UserError when it is missing or contradicts itself.
 
     Every file is checked, but only the items are kept in memory.
     """
+    folder = Path(folder)
     items = _read_items(folder / "items.parquet")
     with _opened(folder / "sequences.parquet", SEQUENCES) as file:
         users = file.metadata.num_rows

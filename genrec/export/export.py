@@ -31,7 +31,7 @@ NAMED = (64, 512, 4096)
 
 def export_bundle(
     run: LoadedRun,
-    out: Path,
+    out: str | Path,
     *,
     dtype: Literal["float32", "bfloat16"] | None = None,
     room: float = 0.25,
@@ -55,6 +55,7 @@ def export_bundle(
             else; a bundle to update is of another model, or has no room; or another process changes
             it.
     """
+    out = Path(out)
     refuse_others(out, ours=(out / "manifest.json").is_file())
     with changing(out, "genrec export"):
         return _export(run, out, dtype, room=room, newcomers=newcomers, update=update)
