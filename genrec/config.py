@@ -155,7 +155,9 @@ class ModelConfig:
     d_model: int = 128
     """Width of every state."""
     encoder_layers: int = 2
+    """Layers that read the history."""
     decoder_layers: int = 1
+    """Layers that write the codes."""
     heads: int = 4
     """Attention heads."""
     head_dim: int | None = None
