@@ -12,6 +12,12 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+EXTENDED = {
+    "genrec run configs/quickstart.yaml --training.confidence-penalty 0.1 --out runs/penalised",
+    "genrec tokenize configs/quickstart.yaml --tokenizer.kind drawn --out runs/drawn",
+}
+"""Commands that there are only with the changes of docs/extend.md, where a test runs them."""
+
 _FENCE = re.compile(r"^( *)```(.*)$")
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _LINK = re.compile(r"\[[^\[\]]*\]\(([^()\s]+)\)")
@@ -43,12 +49,13 @@ class Block:
         if self.language not in ("", "sh"):
             return
         for line in self.text.replace("\\\n", " ").splitlines():
-            for part in re.split(r"&&", line):
+            if self.language != "sh" and not line.startswith(("genrec ", "python tools/")):
+                continue
+            for part in line.split("&&"):
                 words = shlex.split(part, comments=True)
                 while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                     words.pop(0)
-                known = self.language == "sh" or words[:1] in (["genrec"], ["python"])
-                if words and known and words[0] != "genrec:":
+                if words:
                     yield words
 
 
@@ -145,7 +152,11 @@ def run(
             text = text.replace(old, new)
         block = Block(block.where, block.language, text)
         try:
-            if block.language == "python" and not block.file and "sentence_transformers" not in text:
+            if (
+                block.language == "python"
+                and not block.file
+                and "sentence_transformers" not in text
+            ):
                 exec(compile(text, block.where, "exec"), names)
             for words in block.commands():
                 if quick(words):

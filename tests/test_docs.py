@@ -15,7 +15,7 @@ from typing import Any
 import docs_pages as pages
 import pytest
 import yaml
-from docs_pages import PAGES, ROOT, Block, name
+from docs_pages import EXTENDED, PAGES, ROOT, Block, name
 
 from genrec.commands import COMMANDS, OfRun
 from genrec.config import Config
@@ -48,6 +48,8 @@ def test_commands_are_understood(page, at_work):
     write_files(page, at_work)
     for block in pages.blocks(page):
         for words in block.commands():
+            if " ".join(words) in EXTENDED:
+                continue
             try:
                 check_command(words)
             except Exception as error:
@@ -65,6 +67,8 @@ def test_blocks_are_what_they_say(page, at_work):
 def test_names_in_the_text_exist(page):
     text = pages.prose(page)
     for span in pages.spans(text):
+        if span in complaints():
+            continue
         try:
             check_span(span)
         except Exception as error:
@@ -86,15 +90,19 @@ def test_links_lead_somewhere(page):
 
 def test_complaints_are_ones_that_genrec_makes():
     said = sources()
-    page = ROOT / "docs/your-data.md"
-    table = page.read_text(encoding="utf-8").split("| it says | what to do |")[1]
-    rows = [row for row in table.splitlines() if row.startswith("| `")]
-    assert len(rows) > 20
-    for row in rows:
-        for span in pages.spans(row.split("|")[1]):
-            pieces = [piece.strip(" ;:,()") for piece in span.split("…")]
-            for piece in filter(None, pieces):
-                assert any(piece in each for each in said), f"nothing in genrec says {piece!r}"
+    assert len(complaints()) > 20
+    for span in complaints():
+        for piece in (piece.strip(" ;:,()") for piece in span.split("…")):
+            assert any(piece in each for each in said), f"nothing in genrec says {piece!r}"
+
+
+@functools.cache
+def complaints() -> frozenset[str]:
+    """What the table of complaints quotes."""
+    text = (ROOT / "docs/your-data.md").read_text(encoding="utf-8")
+    table = text.split("| it says | what to do |")[1]
+    rows = (row.split("|")[1] for row in table.splitlines() if row.startswith("| `"))
+    return frozenset(span for row in rows for span in pages.spans(row))
 
 
 def write_files(page: Path, folder: Path) -> None:
@@ -238,7 +246,8 @@ def check_setting(span: str) -> None:
     assert found, "it is no setting"
     if found[1] not in _names(Config):
         raise AssertionError(f"there is no setting {found[1]}")
-    if found[2] and _names(Config)[found[1]] is not None:
+    placeholder = found[2] and re.fullmatch(r"[A-Z]+", found[2])
+    if found[2] and not placeholder and _names(Config)[found[1]] is not None:
         value = yaml.safe_load(found[2])
         if not isinstance(value, bool):
             parse(Config, [f"--{found[1]}={value}"])
@@ -319,5 +328,5 @@ def test_a_stale_command_is_found(at_work, words, complaint):
     ],
 )
 def test_a_stale_name_is_found(span):
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception, match=r".+"):
         check_span(span)

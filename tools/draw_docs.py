@@ -45,8 +45,12 @@ FILMS = {  # space, horror, action, animation, song, romance, comedy; the dense 
 }
 CODEBOOKS = (
     ((0.6, 0.3, 0.5, 0, 0, 0, 0), (0, 0, 0, 1, 0.4, 0, 0.1), (0, 0, 0, 0, 0, 1, 0.5)),
-    ((0.4, 0.7, -0.3, 0, 0, 0, -0.5), (-0.4, -0.3, 0.5, 0, -0.4, 0, 0), (0.4, -0.3, -0.2, 0, 0.6, 0, 0.4)),
-)  # fmt: skip
+    (
+        (0.4, 0.7, -0.3, 0, 0, 0, -0.5),
+        (-0.4, -0.3, 0.5, 0, -0.4, 0, 0),
+        (0.4, -0.3, -0.2, 0, 0.6, 0, 0.4),
+    ),
+)
 LENGTHS = (9, 3, 2, 5, 12, 2, 4, 3, 7, 2, 6, 3)
 ROW = 16
 BEAM = 2
@@ -143,7 +147,7 @@ def _places(example: Example) -> list[list[tuple[float, float]]]:
     found = [[(70.0 + _COLUMN * levels, _TOP + _LINE * row) for row in rows]]
     for level in range(levels - 1, -1, -1):
         begins = np.asarray(trie.children[level])
-        above = 1 if level == 0 else int(len({tuple(c[:level]) for c in example.ids.codes}))
+        above = 1 if level == 0 else len({tuple(c[:level]) for c in example.ids.codes})
         heights = [y for _, y in found[0]]
         middles = [
             (heights[begins[node]] + heights[begins[node + 1] - 1]) / 2 for node in range(above)
@@ -288,7 +292,7 @@ def packing(example: Example) -> str:
             kind = COLOURS[segment % 4] if segment >= 0 else "none"
             page.box(left + cell * slot, 30 + cell * row, cell - 3, cell - 3, kind, 2)
     page.text(left, 50 + cell * len(rows), "A colour is a history; the last item of each is only")
-    page.text(left, 68 + cell * len(rows), "a target, so one of n items fills n − 1 slots.")
+    page.text(left, 68 + cell * len(rows), "a target, so one of n items fills n - 1 slots.")
     return page.svg()
 
 
@@ -304,9 +308,7 @@ def attention(example: Example) -> str:
         d_ff=16,
         rngs=nnx.Rngs(0),
     )
-    encoded = model.encode(
-        example.batch.inputs, Catalogue(example.ids.codes), every_position=True
-    )
+    encoded = model.encode(example.batch.inputs, Catalogue(example.ids.codes), every_position=True)
     segments = np.asarray(example.batch.inputs.segments)
     row = int(np.argmax(segments.max(axis=1)))  # the one with most histories
     mask, of_slot = np.asarray(encoded.mask)[row], segments[row]

@@ -102,7 +102,9 @@ def _row(name: str, kind: Any, field: dataclasses.Field, help: str) -> str:
 
 
 def _table(rows: list[str]) -> str:
-    return "\n".join(["| setting | what it takes | default | |", "| --- | --- | --- | --- |", *rows, ""])
+    return "\n".join(
+        ["| setting | what it takes | default | |", "| --- | --- | --- | --- |", *rows, ""]
+    )
 
 
 def _kind(kind: Any) -> str:
