@@ -199,7 +199,7 @@ class TrainingConfig:
     """Folder of a trained run, or of a bundle, whose weights to begin with; its items, by id, begin
     with the vectors that they had. Without it, at random."""
     epochs: int = 24
-    """Times that every training target is met."""
+    """Times that all histories are trained on."""
     rows: int = 32
     """Rows in a step. causal: several users are packed into each. bidirectional: one prefix."""
     row_length: int = 64

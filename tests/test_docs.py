@@ -19,9 +19,10 @@ from docs_pages import EXTENDED, PAGES, ROOT, Block, name
 
 from genrec.commands import COMMANDS, OfRun
 from genrec.config import Config
+from genrec.errors import UserError
 from genrec.rules import check
 from genrec.serving.app import Lists, Recommend
-from genrec.settings import _names, file_arguments, load_config, over, parse
+from genrec.settings import file_arguments, load_config, over, parse
 
 ELSEWHERE = {"docs/command-line.md", "docs/reliability.md", "docs/tour.ipynb"}
 """Pages that are linked to and may not be there yet."""
@@ -223,15 +224,14 @@ def check_span(span: str) -> None:
         check_tool(span.split()[1:])
     elif span.startswith("genrec ") and not span.startswith("genrec --"):
         words = span.split()[1:]
-        known = _names(COMMANDS[words[0]])
         for word in words[1:]:
-            if word.startswith("--") and word != "--help":
-                flag = word[2:].split("=")[0].replace("-", "_")
-                assert re.sub(r"(^|\.)no_", r"\1", flag) in known, f"it has no flag {word}"
+            known = not word.startswith("--") or knows(COMMANDS[words[0]], word)
+            assert known, f"it has no flag {word}"
             check_path(word)
     elif span.startswith("--"):
         flag = span.split()[0].split("=")[0]
-        assert flag in flags(), f"no command and no tool has {flag}"
+        of_command = any(knows(kind, flag) for kind in COMMANDS.values())
+        assert of_command or flag in flags_of_tools(), f"no command and no tool has {flag}"
     elif re.match(rf"({'|'.join(SECTIONS)})\.[a-z_.]+", span):
         check_setting(span)
     elif re.fullmatch(r"genrec(\.\w+)+", span):
@@ -244,10 +244,8 @@ def check_setting(span: str) -> None:
     """A setting's name, and the value behind it if there is one."""
     found = re.fullmatch(r"([a-z_.]+)(?::? (.+))?", span)
     assert found, "it is no setting"
-    if found[1] not in _names(Config):
-        raise AssertionError(f"there is no setting {found[1]}")
-    placeholder = found[2] and re.fullmatch(r"[A-Z]+", found[2])
-    if found[2] and not placeholder and _names(Config)[found[1]] is not None:
+    assert knows(Config, f"--{found[1]}"), f"there is no setting {found[1]}"
+    if found[2] and not re.fullmatch(r"[A-Z]+", found[2]):
         value = yaml.safe_load(found[2])
         if not isinstance(value, bool):
             parse(Config, [f"--{found[1]}={value}"])
@@ -272,14 +270,23 @@ def check_path(word: str) -> None:
 
 
 @functools.cache
-def flags() -> frozenset[str]:
-    """Of all commands and of all tools, as they are written."""
-    found = {flag for kind in COMMANDS.values() for flag in _names(kind)}
-    found = {f"--{flag.replace('_', '-')}" for flag in found}
-    found |= {re.sub(r"--((?:\w+\.)?)", r"--\1no-", flag) for flag in found}
+def knows(command: type, flag: str) -> bool:
+    """Whether a command has a flag, whatever value that wants."""
+    try:
+        parse(command, [flag])
+    except UserError as error:
+        return not str(error).startswith("unknown setting")
+    except SystemExit:  # --help, which is printed
+        return True
+    return True
+
+
+@functools.cache
+def flags_of_tools() -> frozenset[str]:
+    found: set[str] = set()
     for path in (ROOT / "tools").glob("*.py"):
         found |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', path.read_text()))
-    return frozenset(found | {"--help", "--version"})
+    return frozenset(found)
 
 
 @functools.cache
