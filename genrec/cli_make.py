@@ -19,7 +19,7 @@ def make(given: OfRun, arguments: list[str]) -> None:
     file, folder = _places(given)
     (name,) = (name for name, kind in COMMANDS.items() if kind is type(given))
     config = given.config
-    if file is not None:
+    if file is not None and given.target is not None:
         config = parse(type(given), over(file_arguments(file), given.target, arguments)).config
 
     # This takes seconds, which help and a mistyped setting should not.

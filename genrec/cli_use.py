@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from genrec.core.answering import Requests
-    from genrec.recommend import Run
+    from genrec.recommend import LoadedRun
 
 AT_ONCE = 8192
 """Requests of a file that are read, answered and written together."""
@@ -78,7 +78,7 @@ def _check(command: Recommend) -> None:
             raise UserError(rule)
 
 
-def _answer(command: Recommend, run: "Run") -> dict[str, Any]:
+def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
     """Writes or shows all lists; returns them as a document, or the name of their file."""
     from genrec.decoding import ListsWriter
 
@@ -108,7 +108,7 @@ def _answer(command: Recommend, run: "Run") -> dict[str, Any]:
     return document | ({"invalid_share": invalid / max(total, 1)} if command.unconstrained else {})
 
 
-def _requests(command: Recommend, run: "Run") -> "tuple[int, Iterator[Requests]]":
+def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[Requests]]":
     """How many lists are wanted, and for whom, some at once."""
     from genrec.core.answering import Requests
     from genrec.requests import count_requests, read_requests
@@ -122,7 +122,7 @@ def _requests(command: Recommend, run: "Run") -> "tuple[int, Iterator[Requests]]
 
 
 def _show_lists(
-    run: "Run",
+    run: "LoadedRun",
     users: Sequence[str],
     items: "np.ndarray",
     scores: "np.ndarray",

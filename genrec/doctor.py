@@ -198,7 +198,7 @@ def _java() -> Iterator[Finding]:
 def _compilation_cache() -> Iterator[Finding]:
     import jax
 
-    folder = jax.config.jax_compilation_cache_dir
+    folder = getattr(jax.config, "jax_compilation_cache_dir", None)
     off = "off; JAX_COMPILATION_CACHE_DIR=DIR saves compiling the same again in the next process"
     yield Finding("compilation cache", "ok", folder or off)
 

@@ -76,9 +76,9 @@ def tell_compilations() -> None:
         return
     import jax
 
-    def tell(event: str, seconds: float, **about: Any) -> None:
-        if event.endswith("backend_compile_duration") and seconds >= _SLOW_COMPILATION:
+    def tell(event: str, duration_secs: float, **about: Any) -> None:
+        if event.endswith("backend_compile_duration") and duration_secs >= _SLOW_COMPILATION:
             what = about.get("fun_name", "a function")
-            logger.debug("compiled %s in %.1f s", what, seconds)
+            logger.debug("compiled %s in %.1f s", what, duration_secs)
 
     jax.monitoring.register_event_duration_secs_listener(tell)

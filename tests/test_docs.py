@@ -310,7 +310,7 @@ def sources() -> list[str]:
         ("genrec run configs/quickstrat.yaml", "there is no configs/quickstrat.yaml"),
         ("genrec recomend runs/quickstart", "recomend"),
         ("genrec recommend runs/quickstart --histroy a", "unknown setting"),
-        ("python tools/kill_training.py --kill 5 --nothing", "unrecognized arguments: --nothing"),
+        ("python tools/kill_stages.py --kills 5 --nothing", "unrecognized arguments: --nothing"),
         ("python tools/reproduce_all.py", "reproduce_all"),
         ("pip install 'genrec[server]'", "there is no extra server"),
         ("gnerec run", "gnerec is none of"),

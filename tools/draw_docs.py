@@ -143,7 +143,7 @@ def _places(example: Example) -> list[list[tuple[float, float]]]:
     """Where each node of each level stands: the leaves under each other, the others between."""
     trie, levels = example.trie, example.trie.levels
     count = len(example.titles)
-    rows = np.arange(count, dtype=float)
+    rows = np.arange(count, dtype=float).tolist()
     found = [[(70.0 + _COLUMN * levels, _TOP + _LINE * row) for row in rows]]
     for level in range(levels - 1, -1, -1):
         begins = np.asarray(trie.children[level])
