@@ -29,7 +29,7 @@ Help
 
 Examples
   genrec run configs/quickstart.yaml                     # MovieLens-100K
-  genrec evaluate runs/quickstart --decoding.beam 100    # a flag for any setting
+  genrec evaluate runs/quickstart --decoding.beam 100   # all settings are flags
   genrec recommend runs/quickstart --history "Star Wars (1977)" --k 5
 
 All that a command makes is in the folder of the run: runs/ and the name of the

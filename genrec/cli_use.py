@@ -17,7 +17,7 @@ from genrec.settings import file_arguments, over, parse
 if TYPE_CHECKING:
     import numpy as np
 
-    from genrec.core.answering import Requests
+    from genrec.core.answering import Known
     from genrec.recommend import LoadedRun
 
 AT_ONCE = 8192
@@ -108,7 +108,7 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
     return document | ({"invalid_share": invalid / max(total, 1)} if command.unconstrained else {})
 
 
-def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[Requests]]":
+def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[Known]]":
     """How many lists are wanted, and for whom, some at once."""
     from genrec.core.answering import Requests
     from genrec.requests import count_requests, read_requests
@@ -123,7 +123,7 @@ def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[Requ
 
 def _show_lists(
     run: "LoadedRun",
-    users: Sequence[str],
+    users: "Sequence[str] | np.ndarray",
     items: "np.ndarray",
     scores: "np.ndarray",
     codes: "np.ndarray | None",

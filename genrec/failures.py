@@ -51,7 +51,7 @@ def lacking(error: BaseException) -> str | None:
     for cause in _causes(error):
         number, said = getattr(cause, "errno", None), str(cause)
         where = _file_of(cause)
-        if number in _FULL or os.strerror(errno.ENOSPC) in said:
+        if number in _FULL or any(os.strerror(each) in said for each in _FULL):
             if not where:
                 _silence_stdout()  # it may be the output, which is flushed once more at the end
             return f"the disk is full{where}: free some space, or choose another place with --out"

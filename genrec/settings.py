@@ -187,7 +187,8 @@ def _refuse_unknown(command: type, arguments: Iterable[str]) -> None:
             if known[name] is bool and "=" in argument:
                 raise UserError(f"{name} is true or false: write --{name} or --{_negated(name)}")
             continue
-        raise UserError(f"unknown setting {given}; the nearest is {nearest(name, known)}")
+        near = f"; the nearest is {nearest(name, known)}" if known else ""
+        raise UserError(f"unknown setting {given}{near}")
 
 
 def _inside(known: dict[str, Any], section: str) -> str:

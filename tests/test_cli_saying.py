@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import jax
 import pyarrow.parquet as pq
 import pytest
 
@@ -142,6 +143,7 @@ def test_verbose_says_why_a_stage_is_done_or_skipped(command, run):
 
 
 def test_verbose_tells_what_is_compiled(command, tiny_run, monkeypatch):
+    jax.clear_caches()  # another test may have compiled the same
     monkeypatch.setattr("genrec.saying._SLOW_COMPILATION", 0.0)
     _, said = command("recommend", str(tiny_run), "--history", "i001", "-v", *ONE_SHAPE)
     assert any(re.search(r"compiled .+ in \d+\.\d s", line) for line in said)

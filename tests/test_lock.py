@@ -148,7 +148,7 @@ def test_where_nothing_can_be_written_nothing_is_locked(tmp_path, monkeypatch, c
 
 
 def test_a_full_disk_is_not_taken_for_a_lock(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
