@@ -269,11 +269,14 @@ def contents(life: Path) -> dict[str, Any]:
     Of the manifest, each stage's settings, seed, and the names of what it read and wrote; of
     metrics.jsonl, all but the speed; of a checkpoint, what it says of itself: settings, position,
     metrics and a checksum of every array (Orbax names its files at random). What is written for
-    TensorBoard and how fast decoding was are left out.
+    TensorBoard and how fast decoding was are left out, and the tokenizer's parameters, of which
+    its semantic IDs and its health are made.
     """
     found: dict[str, Any] = {}
     for name in _in_place(life, hidden=True):
         if name.name == "decoding_cost.json" or "tensorboard" in name.parts:
+            continue
+        if name.parts[1:3] == ("tokenizer", "parameters"):
             continue
         file, text = life / name, str(name)
         if name == Path("run/manifest.json"):

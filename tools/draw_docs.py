@@ -123,7 +123,7 @@ def steps(example: Example) -> str:
         page.labelled(8, 116 + 58 * number, 150, [title, example.spelt(title)])
         page.arrow(158, 140 + 58 * number, 206)
     page.labelled(210, 138, 150, ["encoder", "a vector for each item,", "states that look back"])
-    page.labelled(412, 146, 130, ["decoder", "one code after another"])
+    page.labelled(412, 146, 130, ["decoder", "one code at a time"])
     page.labelled(594, 146, 118, ["next codes", example.spelt("Aliens")], "chosen")
     page.arrow(360, 170, 408)
     page.arrow(542, 170, 590)
@@ -277,7 +277,7 @@ def packing(example: Example) -> str:
     cell, lengths = 18, [length - 1 for length in LENGTHS]
     longest = max(lengths)
     filled = sum(lengths) / (longest * len(lengths))
-    page.text(8, 18, f"Padded to the longest: {filled:.0%} of the slots filled", "strong")
+    page.text(8, 18, f"Padded to the longest: {filled:.0%} filled", "strong")
     for row, length in enumerate(lengths):
         for slot in range(longest):
             kind = COLOURS[row % 4] if slot < length else "none"
@@ -327,13 +327,14 @@ def attention(example: Example) -> str:
     x = left + cell * ROW + 24
     for number, words in enumerate(
         [
-            "One row of the packed batch: a colour is a history.",
-            "A position sees itself and what came before it",
-            "in the same history, never what comes after,",
-            "and nothing of the histories beside it.",
+            "One row of the packed batch; neighbours of",
+            "one colour are a history. A position sees",
+            "itself and what came before it there, never",
+            "what comes after, and nothing of the others.",
             "",
-            "So the state at every position may be asked for the",
-            "item that came next: one pass trains all of them.",
+            "So the state at every position may be asked",
+            "for the item that came next: one pass trains",
+            "all of them.",
         ]
     ):
         page.text(x, top + 14 + 20 * number, words)
