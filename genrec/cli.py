@@ -9,26 +9,19 @@ from genrec.cli_map import MAP
 
 def main() -> None:
     """The `genrec` command; its exit statuses are those of `genrec.failures.report`."""
-    arguments = sys.argv[1:]
-    if arguments[:1] in ([], ["--help"], ["-h"], ["help"]):
-        print(MAP)
-        return
-    if arguments[0] == "--version":
-        print(importlib.metadata.version("genrec"))
-        return
-
-    # These take a third of a second, which the map should not.
-    from genrec.failures import report
-    from genrec.saying import speak
-
-    status = 0
+    arguments, status = sys.argv[1:], 0
     try:
-        _dispatch(*arguments)
+        if arguments[:1] in ([], ["--help"], ["-h"], ["help"]):
+            print(MAP)  # at once: what the others need takes a third of a second to import
+        elif arguments[0] == "--version":
+            print(importlib.metadata.version("genrec"))
+        else:
+            _dispatch(*arguments)
         sys.stdout.flush()  # here, where a full disk is told in one line
     except (Exception, KeyboardInterrupt) as error:
+        from genrec.failures import report
+
         status = report(error, verbose=not {"--verbose", "-v"}.isdisjoint(arguments))
-    finally:
-        speak()  # as before, for who calls this from Python
     if status:
         sys.exit(status)
 
@@ -59,9 +52,12 @@ def _dispatch(name: str, *arguments: str) -> None:
     # Orbax warns of how it merges files, and logs pages about a failure that it also raises.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     speak()
-    if not {"-h", "--help"}.isdisjoint(arguments):
-        print(cli_help.about(COMMANDS[name]))
-    command = parse(COMMANDS[name], [*arguments], name)
-    if isinstance(command, Said):
-        speak(**command.how())
-    actions[name](command, [*arguments])
+    try:
+        if not {"-h", "--help"}.isdisjoint(arguments):
+            print(cli_help.about(COMMANDS[name]))
+        command = parse(COMMANDS[name], [*arguments], name)
+        if isinstance(command, Said):
+            speak(**command.how())
+        actions[name](command, [*arguments])
+    finally:
+        speak()  # as before, for who calls this from Python
