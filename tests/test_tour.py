@@ -55,6 +55,7 @@ def test_it_uses_the_public_interface_alone(tour):
     assert all(getattr(genrec, name) is not None for name in genrec.__all__)
 
 
+@pytest.mark.notebook
 def test_it_runs_to_its_end(tour, tmp_path, monkeypatch):
     """At small settings, those that the notebook itself names for a look around."""
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")  # or jupyter_core warns of what it will do
