@@ -93,6 +93,8 @@ def stand_ins(run: Path) -> dict[str, str]:
 
 
 def is_quick(words: list[str]) -> bool:
+    if words[0] != "genrec":
+        return False
     trains = words[1] == "run" and len(words) > 3
     other = {"--engine", "--distributed", "--plot"} & set(words)
     return tuple(words[1:3]) in QUICK and not trains and not other
