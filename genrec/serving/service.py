@@ -202,9 +202,13 @@ class Service:
 
 
 def _signature(folder: Path) -> tuple[int, int, int] | None:
-    """What differs where another manifest is put in its place; None where there is none."""
+    """What differs where another manifest is put in its place; None where there is none.
+
+    By the time of the inode's change, not the file's: a copy may keep the latter (``cp -p``,
+    ``rsync -t``) and be given the inode of the one that it replaces.
+    """
     try:
         status = (folder / "manifest.json").stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_ctime_ns, status.st_size
