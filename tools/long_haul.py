@@ -128,7 +128,7 @@ def asking(run: Path) -> Iterator[tuple[str, str]]:
     for number in itertools.count():
         body = json.dumps({"history": next(histories), "k": 10})
         if number % 10 == 3:
-            yield "refused", body[: number % len(body)]
+            yield "refused", body[: 1 + number % (len(body) - 1)]
         elif number % 10 == 7:
             yield "hung up", body
         else:
