@@ -38,6 +38,7 @@ from genrec.files import write_json
 CLIENT = Path(__file__).with_name("_bench_serving_client.py")
 SIDES = {"batching": [], "one at a time": ["--max-batch", "1"]}
 K = 10
+MEASURED = ("p50", "p99", "per_second", "requests", "client_cpu", "load")
 _DRAWN = 2000
 _SOAK = 8
 _LOOK = 5.0
@@ -97,28 +98,32 @@ def from_file(path: Path) -> list[list[str]]:
 
 
 @contextlib.contextmanager
-def server(bundle: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A server process and its port; it must stop without a mistake."""
+def server(
+    bundle: Path, *flags: str, log: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A server process and its port; it must stop without a mistake.
+
+    What it says goes to a file, for a pipe that nobody reads would stop it.
+    """
     command = [sys.executable, "-m", "genrec", "serve", str(bundle), "--port", "0"]
     environment = {**os.environ, "COLUMNS": "500", "JAX_COMPILATION_CACHE_DIR": ""}
-    process = subprocess.Popen(
-        [*command, "--no-access-log", *flags], stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stderr is not None
-    try:
-        said = ""
-        while "http://" not in said:
-            line = process.stderr.readline()
-            if not line:
-                raise SystemExit(f"the server does not start: {said}")
-            said += line
-        yield process, int(said.partition("http://")[2].split(":")[1].split()[0])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        rest = process.communicate()[1]
-        if process.returncode:
-            print(rest, file=sys.stderr)
-            raise SystemExit(f"the server ended with status {process.returncode}")
+    with tempfile.TemporaryDirectory(prefix="genrec-log-") as folder:
+        log = log or Path(folder) / "log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [*command, "--no-access-log", *flags], stderr=stderr, env=environment
+            )
+        try:
+            while "http://" not in log.read_text():
+                if process.poll() is not None:
+                    raise SystemExit(f"the server does not start: {log.read_text()}")
+                time.sleep(0.01)
+            yield process, int(log.read_text().partition("http://")[2].split(":")[1].split()[0])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            if process.wait():
+                print(log.read_text(), file=sys.stderr)
+                raise SystemExit(f"the server ended with status {process.returncode}")
 
 
 def asked(port: int, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
@@ -172,7 +177,11 @@ def cells(given: argparse.Namespace, requests: Path) -> list[dict[str, Any]]:
                     rounds.setdefault((side, clients), []).append(found)
     return [
         {"side": side, "clients": clients, "rounds": each}
-        | {name: statistics.median(found[name] for found in each) for name in each[0]}
+        | {
+            name: statistics.median(found[name] for found in each)
+            for name in each[0]
+            if name != "statuses"
+        }
         | {"failed": sum(found["failed"] for found in each)}
         for (side, clients), each in rounds.items()
     ]
@@ -191,6 +200,7 @@ def loaded(port: int, requests: Path, clients: int, seconds: float) -> dict[str,
         "per_second": len(latencies) / told["seconds"],
         "requests": len(latencies),
         "failed": sum(told["failed"].values()),
+        "statuses": told["failed"],
         "client_cpu": told["client_cpu"],
         "load": os.getloadavg()[0],
     }
