@@ -165,12 +165,15 @@ def _check_targets(histories: Histories, targets: np.ndarray, num_items: int) ->
         raise ValueError(f"{len(histories)} histories do not fit targets of shape {targets.shape}")
     if targets.min() < 0 or targets.max() >= num_items:
         raise ValueError(f"a target is outside the catalogue of {num_items} items")
-    if len(histories) >= _ENOUGH_USERS_FOR_A_PATTERN and histories.lengths.min() > 0:
-        # One user may consume an item twice in a row; when every user does, the histories were not
-        # cut, and the figures would measure how well a recommender repeats the last item.
-        last = histories.items[histories.stops - 1]
-        if (last == targets).all():
-            raise ValueError("every history ends with its own target: it was not held out")
+    # One user may consume an item twice in a row; when every user does whose items before were not
+    # that item alone, the histories were not cut, and the figures would measure how well a
+    # recommender repeats the last item.
+    long = histories.lengths >= 2
+    ends = histories.stops[long]
+    last = histories.items[ends - 1]
+    repeats = (last == targets[long])[last != histories.items[ends - 2]]
+    if len(repeats) >= _ENOUGH_USERS_FOR_A_PATTERN and repeats.all():
+        raise ValueError("every history ends with its own target: it was not held out")
 
 
 def _check_lists(
