@@ -36,7 +36,8 @@ def novelty(lists: np.ndarray, users_with: np.ndarray, num_users: int) -> float:
             item that nobody has be infinitely novel.
     """
     information = -np.log2((users_with + 1.0) / (num_users + 1.0))
-    return float(information[lists[lists >= 0]].mean())
+    named = information[lists[lists >= 0]]
+    return float(named.mean()) if len(named) else 0.0
 
 
 def diversity(lists: np.ndarray, vectors: np.ndarray) -> float:

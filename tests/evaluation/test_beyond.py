@@ -77,3 +77,13 @@ def test_miscalibration_is_the_divergence_from_the_history(rows, seed):
             expected.append(entropy(p, 0.99 * q + 0.01 * p))
     found = miscalibration(rows, Histories.of(histories), categories)
     assert found == pytest.approx(np.mean(expected) if expected else 0)
+
+
+def test_lists_without_items_are_0_in_all():
+    """As filtered ones are where the user has had the whole catalogue."""
+    lists, histories = np.full((2, 3), -1), Histories.of([[0], [0]])
+    assert coverage(lists, 1) == 0.0
+    assert gini(lists, 1) == 0.0
+    assert novelty(lists, np.array([2]), 2) == 0.0
+    assert diversity(lists, np.ones((1, 4))) == 0.0
+    assert miscalibration(lists, histories, ["a"]) == 0.0
