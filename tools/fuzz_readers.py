@@ -24,13 +24,14 @@ from pathlib import Path
 
 from _fuzz_files import READERS as FILES
 from _fuzz_run import use
+from _fuzz_runs import READERS as RUNS
 from _fuzzing import Found, Reader, fuzz, replay
 from rich.console import Console
 from rich.table import Table
 
 from genrec.files import write_json
 
-READERS: dict[str, Reader] = {reader.name: reader for reader in FILES}
+READERS: dict[str, Reader] = {reader.name: reader for reader in (*FILES, *RUNS)}
 
 
 def main() -> None:
