@@ -35,9 +35,14 @@ def load_config(path: str | Path, *overrides: str) -> Config:
     Raises:
         UserError: the file can't be read, or a setting is unknown or of the wrong type.
     """
-    return parse(
-        Config, [*file_arguments(Path(path)), *(part for each in overrides for part in _flag(each))]
-    )
+    given = (part for each in overrides for part in _flag(each))
+    return _config((*file_arguments(Path(path)), *given))
+
+
+@functools.lru_cache(64)
+def _config(arguments: tuple[str, ...]) -> Config:
+    """It takes a tenth of a second, and commands read the same file several times."""
+    return parse(Config, [*arguments])
 
 
 def dump_config(config: Config) -> str:
@@ -74,11 +79,11 @@ def file_arguments(path: Path, section: str | None = None) -> list[str]:
         raise UserError(f"{path} should hold settings by name, such as `model: {{d_model: 96}}`")
     try:
         arguments = list(_arguments(tree or {}))
-    except ValueError as error:
-        raise UserError(f"{path}: {reason(error)}") from error
+    except (UserError, ValueError) as error:
+        raise UserError(f"{path}: {reason(error)}") from None
     logger.debug("settings of %s: %s", path, " ".join(arguments) or "none")
     try:
-        parse(Config, arguments)
+        _config(tuple(arguments))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if section is not None:
@@ -178,8 +183,9 @@ def _arguments(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
         if not isinstance(key, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
             raise ValueError(f"{str(name)[:_LONGEST_NAME]!r} is no name of a setting")
         if isinstance(value, dict):
-            if known.get(name, "") is not None:  # is no section: neither is what it would lead to
-                _refuse_unknown(Config, [f"--{name}"])
+            if known.get(name, "") is not None:  # no section, so what is in it is not looked at
+                inner = "".join(f".{key}"[:_LONGEST_NAME] for key in list(value)[:1])
+                _refuse_unknown(Config, [f"--{name}{inner}"])
                 raise ValueError(f"{name} is one setting, but holds several by name")
             yield from _arguments(value, f"{name}.")
         elif isinstance(value, bool):

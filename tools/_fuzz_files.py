@@ -88,12 +88,15 @@ def _tables(ending: str, **more: Callable) -> Reader:
         source = Source(log, items, _COLUMNS, "{title}, {genre}")
         try:
             prepare(source, folder / "out", k_core=1, seed=0, min_rating=1.0, on_bad_rows="drop")
-            load_dataset(folder / "out")
-            read_new_items(items, _COLUMNS, "{title}, {genre}")
         finally:
             shutil.rmtree(folder / "out", ignore_errors=True)
 
     return Reader(f"tables {ending}", make, read, names, **more)
+
+
+def _new_items(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    _write_table(folder / "new.csv", _ITEMS)
 
 
 def _copied(*names: str) -> Callable[[Path], None]:
@@ -180,6 +183,12 @@ READERS = [
     _tables(".parquet"),
     _tables(".csv.gz", mutate=_packed),
     _tables(".jsonl.zst", mutate=_packed),
+    Reader(
+        "new items",
+        _new_items,
+        lambda folder: read_new_items(folder / "new.csv", _COLUMNS, "{title}, {genre}"),
+        ("new.csv",),
+    ),
     Reader(
         "settings",
         _copied("config.yaml"),

@@ -14,7 +14,7 @@ from _fuzz_run import finished_run
 from _fuzzing import Reader
 
 from genrec.assembly import catalogue_of
-from genrec.compare import difference, load_recommenders, to_json
+from genrec.compare import load_recommenders, to_json
 from genrec.evaluation import details_tables, results_table
 from genrec.files import read_json, sha256
 from genrec.manifest import outdated, read_manifest
@@ -84,8 +84,7 @@ def _shown(folder: Path) -> object:
 
 
 def _compared(folder: Path) -> object:
-    found = load_recommenders([finished_run(), folder], "filtered")
-    return [difference(found[0], each, "recall@10") for each in found], to_json(found, "filtered")
+    return to_json(load_recommenders([finished_run(), folder], "filtered"), "filtered")
 
 
 def _comparison(folder: Path) -> str:
