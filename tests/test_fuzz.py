@@ -44,10 +44,10 @@ def test_every_reader_reads_or_refuses_what_is_damaged(part, tiny_run, tmp_path)
     list_names = f"import {part}; print(*(each.name for each in {part}.READERS), sep='\\n')"
     names = python("-c", list_names).splitlines()
     found = tmp_path / "found.json"
-    flags = ["--inputs", "40", "--run", str(tiny_run), "--json", str(found)]
+    flags = ["--inputs", "15", "--run", str(tiny_run), "--json", str(found)]
     python(TOOLS / "fuzz_readers.py", "--readers", *names, *flags)
     for name, told in json.loads(found.read_text()).items():
-        assert told["inputs"] == told["read"] + told["refused"] == 40, name
+        assert told["inputs"] == told["read"] + told["refused"] == 15, name
 
 
 MISBEHAVING = """
