@@ -181,7 +181,7 @@ def _arguments(tree: dict[Any, Any], prefix: str = "") -> Iterator[str]:
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if not isinstance(key, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
-            raise ValueError(f"{str(name)[:_LONGEST_NAME]!r} is no name of a setting")
+            raise ValueError(f"{str(name)[:60]!r} is no name of a setting")
         if isinstance(value, dict):
             if known.get(name, "") is not None:  # no section, so what is in it is not looked at
                 inner = "".join(f".{key}"[:_LONGEST_NAME] for key in list(value)[:1])
