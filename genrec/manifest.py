@@ -23,7 +23,7 @@ from genrec.errors import UserError, reason
 from genrec.files import read_json, sha256, write_json
 
 SCHEMA = 1
-_ANY = re.compile(r".+")
+_ANY = re.compile(r"(?s).+")
 _STAGES = {
     _ANY: {
         "config": {_ANY: {}},

@@ -52,7 +52,7 @@ def _alike(value: Any, form: Any) -> bool:
     if form is None:
         return value is None
     if form is str:
-        return isinstance(value, str) and len(value) <= _LONGEST and value.isprintable()
+        return isinstance(value, str) and len(value) <= _LONGEST
     if form is float:
         return type(value) in (int, float) and abs(value) <= _LARGEST
     if form is int:

@@ -8,7 +8,7 @@ from genrec.core.expected import expect
 from genrec.errors import blaming
 from genrec.files import parse_json, read_json
 
-_ANY = re.compile(r".{1,500}")
+_ANY = re.compile(r"(?s).{1,500}")
 _MEASURE = re.compile(r"[a-z_]{1,30}@[1-9][0-9]{0,8}")
 _FIGURES = {_MEASURE: float}
 _PART = {"users": int, "repeat_targets?": int, "unfiltered": _FIGURES, "filtered": _FIGURES}
