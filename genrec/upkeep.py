@@ -9,6 +9,7 @@ have gone, and the sha256 of all that it builds on.
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from genrec.bundle import add_items
 from genrec.bundle.files import read_manifest
 from genrec.config import Columns, Config
 from genrec.core.changes import Change
+from genrec.core.expected import expect
 from genrec.core.names import ItemNames
 from genrec.data import Dataset, read_new_items
 from genrec.embedding import embed_file, embed_tfidf
-from genrec.errors import UserError
-from genrec.files import replacing
+from genrec.errors import UserError, blaming
+from genrec.files import parse_json, replacing
 from genrec.pipeline import alone, require
 from genrec.tokenizer import (
     Branch,
@@ -43,6 +45,7 @@ FEWEST_TO_JUDGE = 200
 BUILT_ON = ("prepare", "embed", "tokenize")
 _FILE = "catalogue.parquet"
 _STATE = b"genrec"
+_ANY = re.compile(r"(?s).+")
 
 
 def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.ndarray]:
@@ -60,9 +63,10 @@ def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.nda
     items, path = items_of(folder), folder / _FILE
     if not path.exists():
         return items, np.zeros(0, np.int64)
-    try:
+    with blaming(path):
         table = pq.read_table(path)
-        state = json.loads((table.schema.metadata or {})[_STATE])
+        state = parse_json((table.schema.metadata or {})[_STATE])
+        expect(state, {"inputs": {_ANY: str}, "gone": [object]})
         came = table["item"].combine_chunks().flatten()
         dataset = _with_items(items.dataset, pa.table(came, names=items.dataset.items.schema.names))
         # Reshaped, lest no item at all came.
@@ -71,13 +75,19 @@ def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.nda
         content = content.reshape(-1, items.content.shape[1])
         if not len(codes) == len(content) == table.num_rows:
             raise ValueError("its columns do not fit each other")
+        if not np.isfinite(content).all():
+            raise ValueError("a vector is not finite")
+        if (codes < 0).any() or (codes >= np.array(items.ids.codebook_sizes)).any():
+            raise ValueError("a code is out of range")
+        if any(dataset.items[name].null_count for name in ("item_id", "text", "title")):
+            raise ValueError("an item has no id, text or title")
+        if not np.array_equal(dataset.items["item"].to_numpy(), np.arange(dataset.num_items)):
+            raise ValueError("its items are not numbered on from those of the dataset")
+        if len(set(dataset.item_ids)) < dataset.num_items:
+            raise ValueError("an item is there twice")
         place = {item_id: item for item, item_id in enumerate(dataset.item_ids)}
         gone = np.array([place[item_id] for item_id in state["gone"]], np.int64)
-        inputs = state["inputs"]
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read: {reason}") from error
-    if not inputs.items() <= built_on.items():
+    if not state["inputs"].items() <= built_on.items():
         raise UserError(
             f"{path} belongs to other items or codes than this run has now: delete it, then add "
             f"the items again (genrec tokenize {folder} --append FILE)"
