@@ -22,6 +22,7 @@ from orbax.checkpoint import v1 as ocp
 
 from genrec.checkpoints.about import (
     Damaged,
+    check_about,
     check_files,
     differences,
     plain,
@@ -207,12 +208,14 @@ class Checkpoints:
         """What a checkpoint says of itself, in this version's schema."""
         with self._reading(step):
             about = read_about(self._place(step))
-        if about["schema"] != SCHEMA:
+        if about.get("schema") != SCHEMA:
             raise UserError(
-                f"{self._place(step)} has format {about['schema']}, "
+                f"{self._place(step)} has format {str(about.get('schema'))[:20]}, "
                 f"but this version of genrec reads {SCHEMA}: "
                 "choose another folder with --out, or delete its checkpoints"
             )
+        with self._reading(step):
+            check_about(about)
         return about
 
     @contextlib.contextmanager

@@ -207,10 +207,16 @@ def test_every_changed_byte_is_noticed(pair, tmp_path):
     [
         ({"schema": 99}, "was made by a newer genrec"),
         ({"format": "other"}, "it is not that of a bundle"),
-        ({"more": {"../secret": {"sha256": "x"}}}, "names a file outside of the bundle"),
-        ({"more": {"/etc/passwd": {"sha256": "x"}}}, "names a file outside of the bundle"),
-        ({"more": {"gone.bin": {"sha256": "x"}}}, r"gone.bin is missing"),
-        ({"files": {}}, r"lists no content.faiss"),
+        (
+            {"more": {"../secret": {"sha256": "x", "bytes": 1}}},
+            "names a file outside of the bundle",
+        ),
+        (
+            {"more": {"/etc/passwd": {"sha256": "x", "bytes": 1}}},
+            "names a file outside of the bundle",
+        ),
+        ({"more": {"gone.bin": {"sha256": "x", "bytes": 1}}}, r"gone.bin is missing"),
+        ({"files": {}}, r"lists no content.safetensors"),
     ],
 )
 def test_bundles_that_are_not_read(pair, tmp_path, how, complaint):
