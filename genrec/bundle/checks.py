@@ -13,6 +13,7 @@ import numpy as np
 MOST_ROOM = 64
 """Items that may come later, for each that there is."""
 _MOST_LEVELS = 64
+_LONGEST_NAME = 200
 _MOST = 1 << 20
 _CODE_TYPES = ("|u1", "<u2", "<u4", "<i4")
 
@@ -21,8 +22,10 @@ def check_manifest(manifest: Mapping[str, Any]) -> None:
     """Raises ValueError, KeyError or TypeError unless all is there that a reader asks for."""
     for name, told in manifest["files"].items():
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
-            raise ValueError(f"it names a file outside of the bundle: {name!r}")
+        if path.is_absolute() or ".." in path.parts or "\\" in name:
+            raise ValueError(f"it names a file outside of the bundle: {name!r:.100}")
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise ValueError(f"it names a file {name!r:.100}")
         _whole(told["bytes"], f"the size of {name}", 0, 1 << 62)
         _text(told["sha256"], f"the checksum of {name}")
     _text(manifest["checksum"], "checksum")
@@ -46,22 +49,25 @@ def check_manifest(manifest: Mapping[str, Any]) -> None:
     for size, kind in codes:
         _whole(size, "shapes.codes", 1, most)
         if kind not in _CODE_TYPES:
-            raise ValueError(f"codes cannot be of type {kind!r}")
+            raise ValueError(f"codes cannot be of type {kind!r:.40}")
     if (newcomers := manifest["newcomers"]) is not None:
         _check_newcomers(newcomers)
 
 
 def _check_newcomers(told: Mapping[str, Any]) -> None:
-    if not isinstance(told["files"], list) or not all(type(n) is str for n in told["files"]):
-        raise ValueError("the files for new items must be named in a list")
+    if not isinstance(told["files"], list) or not all(
+        type(name) is str and name.isprintable() and len(name) <= _LONGEST_NAME
+        for name in told["files"]
+    ):
+        raise ValueError("it does not name the files for new items")
     _whole(told["width"], "width", 1, _MOST)
     if not 0 < len(_wholes(told["codebook_sizes"], "codebook_sizes", 1, _MOST)) <= _MOST_LEVELS:
         raise ValueError("it says nothing sensible of the codebooks")
     weight = told["cooccurrence"]
     if type(weight) not in (int, float) or not 0 <= weight < 1e9:
-        raise ValueError(f"cooccurrence cannot be {weight!r}")
+        raise ValueError(f"cooccurrence cannot be {weight!r:.40}")
     if told["collisions"] not in ("code", "reassign", "none"):
-        raise ValueError(f"collisions cannot be {told['collisions']!r}")
+        raise ValueError(f"collisions cannot be {told['collisions']!r:.40}")
 
 
 def check_items(
@@ -148,17 +154,17 @@ def _ascending(items: np.ndarray, count: int) -> bool:
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{what} cannot be {str(value)[:40]}")
+        raise ValueError(f"{what} cannot be {str(value)[:40]!r}")
     return value
 
 
 def _whole(value: Any, what: str, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{what} cannot be {str(value)[:40]}")
+        raise ValueError(f"{what} cannot be {str(value)[:40]!r}")
     return value
 
 
 def _wholes(values: Any, what: str, least: int, most: int) -> list[int]:
     if not isinstance(values, list):
-        raise ValueError(f"{what} cannot be {str(values)[:40]}")
+        raise ValueError(f"{what} cannot be {str(values)[:40]!r}")
     return [_whole(value, what, least, most) for value in values]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec.bundle.checks import check_manifest
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 from genrec.files import replacing, sweep
 from genrec.lock import held
 
@@ -137,8 +137,7 @@ def unpack_names(contents: bytes) -> tuple[list[str], list[str]]:
         TypeError,
         RecursionError,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"items.json.gz cannot be read: {reason}") from error
+        raise UserError(f"items.json.gz cannot be read: {reason(error)}") from error
 
 
 def _most_names(contents: bytes) -> int:
@@ -175,8 +174,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if schema == SCHEMA:
             check_manifest(manifest)
     except (OSError, ValueError, RecursionError, *_UNFIT) as error:
-        reason = f"it has no {error}" if type(error) is KeyError else str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a bundle's manifest: {reason}") from error
+        lack = "it has no " if type(error) is KeyError else ""
+        raise UserError(
+            f"{path} cannot be read as a bundle's manifest: {lack}{reason(error)}"
+        ) from error
     if schema != SCHEMA:
         if isinstance(schema, int) and schema > SCHEMA:
             raise UserError(f"{folder} was made by a newer genrec, which is needed to read it")

@@ -29,7 +29,7 @@ from genrec.bundle.indexes import load_index, pack_index
 from genrec.bundle.programs import load_program
 from genrec.core.collisions import SemanticIds, semantic_ids_of
 from genrec.core.described import NEIGHBOURS, Standard, beside, directions, lent, standardised
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 STORED = "SQ8"
 """Faiss index-factory string of both indexes."""
@@ -63,8 +63,10 @@ class Newcomers:
         try:
             check_tokenizer(told, tensors, count)
         except (ValueError, KeyError) as error:
-            reason = f"there is no {error}" if isinstance(error, KeyError) else error
-            raise UserError(f"tokenizer.safetensors does not fit the bundle: {reason}") from error
+            lack = "there is no " if isinstance(error, KeyError) else ""
+            raise UserError(
+                f"tokenizer.safetensors does not fit the bundle: {lack}{reason(error)}"
+            ) from error
 
     @functools.cached_property
     def index(self) -> faiss.Index:

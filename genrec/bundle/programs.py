@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax import export
 
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 
 def load_program(contents: Mapping[str, bytes], name: str, *arguments: Any) -> Callable[..., Any]:
@@ -26,6 +26,5 @@ def load_program(contents: Mapping[str, bytes], name: str, *arguments: Any) -> C
         program = export.deserialize(bytearray(contents[name])).call
         jax.eval_shape(program, *arguments)
     except Exception as error:  # of many kinds, for the format has no checks of its own
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise UserError(f"{name} cannot be used here: {reason}") from error
+        raise UserError(f"{name} cannot be used here: {reason(error)}") from error
     return program

@@ -71,7 +71,7 @@ def check_about(about: Mapping[str, Any]) -> None:
     for name, digest in files.items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\0" in name or not isinstance(digest, str):
-            raise Damaged(f"{NAME} names a file outside of the folder: {name!r}")
+            raise Damaged(f"{NAME} names a file outside of the folder: {name!r:.100}")
     if about["metrics"] is not None:
         score = about["metrics"].get("ndcg@10") if isinstance(about["metrics"], dict) else None
         if not isinstance(score, float | int) or not 0 <= score <= 1:
@@ -102,8 +102,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], most: int = 5) 
     """What differs between two mappings of JSON values, in one line; empty if nothing does."""
     old, new = ({name: _text(value) for name, value in each.items()} for each in (then, now))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    absent = "absent"
     lines = [
-        f"{name} was {_short(old.get(name, 'absent'))}, now {_short(new.get(name, 'absent'))}"
+        f"{_short(name)} was {_short(old.get(name, absent))}, now {_short(new.get(name, absent))}"
         for name in names[:most]
     ]
     if len(names) > most:

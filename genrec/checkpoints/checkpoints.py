@@ -30,7 +30,7 @@ from genrec.checkpoints.about import (
     write_about,
 )
 from genrec.checkpoints.checksum import checksums, kinds
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 SCHEMA = 1
 """Of what is stored."""
@@ -210,7 +210,7 @@ class Checkpoints:
             about = read_about(self._place(step))
         if about.get("schema") != SCHEMA:
             raise UserError(
-                f"{self._place(step)} has format {str(about.get('schema'))[:20]}, "
+                f"{self._place(step)} has format {about.get('schema')!r:.20}, "
                 f"but this version of genrec reads {SCHEMA}: "
                 "choose another folder with --out, or delete its checkpoints"
             )
@@ -228,8 +228,8 @@ class Checkpoints:
             if not place.is_dir():
                 message = f"{self._folder} holds no checkpoint {step}: run the command again"
             elif isinstance(error, Damaged):
-                message = f"{place} is damaged ({error}): delete that folder, and the same command "
-                message += self._goes_on(without=step)
+                message = f"{place} is damaged ({reason(error)}): delete that folder, and the same "
+                message += f"command {self._goes_on(without=step)}"
             else:  # Its files are whole, so the advice must not be to delete them.
                 message = f"{place} cannot be read: {_reason(error)}"
             raise UserError(message) from error
@@ -323,4 +323,4 @@ def _reason(error: BaseException) -> str:
         return os.strerror(code)
     while (root := error.__cause__ or error.__context__) is not None:
         error = root
-    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+    return reason(error)

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 from genrec.files import replacing
 
 _TYPES = {
@@ -97,8 +97,7 @@ def parse_tensors(contents: bytes, path: Path) -> dict[str, np.ndarray]:
             raise ValueError("there is more in it than the header says")
         return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read: {reason}") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def _whole(numbers: Any) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ from genrec.datasets.official import (
     read_objects,
     whole,
 )
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 _SHARED = (
     *("Automotive", "Books", "CDs_and_Vinyl", "Cell_Phones_and_Accessories"),
@@ -140,7 +140,7 @@ def _ratings(paths: Sequence[Path]) -> Iterator[Interaction]:
             ids = identifier(row[who]), identifier(row[what])
             yield *ids, float(row[liked]), whole(int(row[when]))
     except (ValueError, IndexError, csv.Error) as error:
-        raise UserError(f"{path}: row {place:,} is not as it should be: {error}") from error
+        raise UserError(f"{path}: row {place:,} is not as it should be: {reason(error)}") from error
 
 
 def _items_2014(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _WRONG = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
@@ -49,5 +49,4 @@ def as_expected(archive: Path) -> Iterator[None]:
 
 
 def _unreadable(archive: Path, error: Exception) -> UserError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UserError(f"{archive} is not the archive that it should be: {reason}")
+    return UserError(f"{archive} is not the archive that it should be: {reason(error)}")

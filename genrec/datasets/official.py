@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from genrec.data import Published
 from genrec.datasets.download import MB
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 from genrec.progress import progress
 
 Interaction = tuple[str | None, str | None, float | None, int | None]
@@ -98,9 +98,9 @@ def read_lines(path: Path, longest: int = _LONGEST["json"]) -> Iterator[tuple[in
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: row {number} is not UTF-8 ({error.reason})") from error
         except (EOFError, OSError, zlib.error) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"{path} is cut off or damaged after row {number:,} ({reason}); bring it again"
+                f"{path} is cut off or damaged after row {number:,} ({reason(error)}); "
+                "bring it again"
             ) from error
 
 
@@ -138,7 +138,9 @@ def read_objects(
         try:
             made = convert(found)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise UserError(f"{path}: row {number:,} is not as it should be: {error}") from error
+            raise UserError(
+                f"{path}: row {number:,} is not as it should be: {reason(error)}"
+            ) from error
         yield made
 
 
@@ -162,14 +164,14 @@ def whole(value: Any) -> int | None:
     if value is None:
         return None
     if type(value) not in (int, float) or value != value // 1 or not -(1 << 63) <= value < 1 << 63:
-        raise ValueError(f"{str(value)[:40]} is no time")
+        raise ValueError(f"{str(value)[:40]!r} is no time")
     return int(value)
 
 
 def number(value: Any) -> float | None:
     """A rating; None where there is none. ValueError for anything but a number."""
     if value is not None and type(value) not in (int, float):
-        raise ValueError(f"{str(value)[:40]} is no rating")
+        raise ValueError(f"{str(value)[:40]!r} is no rating")
     return None if value is None else float(value)
 
 

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 from orbax.checkpoint import v1 as ocp
 
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 from genrec.files import read_json, write_json
 from genrec.tokenizer.rqvae import RqVae, quantize
 from genrec.tokenizer.vectors import in_chunks
@@ -157,8 +157,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             raise ValueError("its parameters do not have the shapes in tokenizer.json")
         arrays = ocp.load(parameters, abstract)
     except Exception as error:  # Orbax and TensorStore have many kinds
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise UserError(f"the tokenizer in {folder} cannot be read: {reason}") from error
+        raise UserError(f"the tokenizer in {folder} cannot be read: {reason(error)}") from error
     return Tokenizer(arrays["params"], np.asarray(arrays["mean"]), scale, hidden, latent_dim, sizes)
 
 

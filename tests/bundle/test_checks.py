@@ -4,6 +4,7 @@ import copy
 import gzip
 import json
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ NEWCOMERS = {
     "cooccurrence": 1.0,
     "collisions": "code",
 }
-MANIFEST = {
+MANIFEST: dict[str, Any] = {
     "format": "genrec bundle",
     "schema": 3,
     "checksum": "x",
@@ -60,7 +61,7 @@ UNFIT = (ValueError, KeyError, TypeError, AttributeError)
 """Those that `read_manifest` turns into one line."""
 
 
-def places(tree, before=()):
+def places(tree: Any, before: tuple[Any, ...] = ()):
     """The path of everything in a tree."""
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in pairs:
@@ -69,7 +70,7 @@ def places(tree, before=()):
             yield from places(value, (*before, key))
 
 
-def at(tree, path):
+def at(tree: Any, path: tuple[Any, ...]) -> Any:
     for key in path:
         tree = tree[key]
     return tree
@@ -110,7 +111,11 @@ def test_no_value_of_the_manifest_can_be_anything(value):
 
 def test_nothing_of_the_manifest_can_be_missing():
     for path in places(MANIFEST):
-        if path[0] in ("format", "schema") or isinstance(path[-1], int) or "a.bin" in path[-1]:
+        if (
+            path[0] in ("format", "schema")
+            or isinstance(path[-1], int)
+            or path[-1] == "programs/a.bin"
+        ):
             continue
         manifest = copy.deepcopy(MANIFEST)
         del at(manifest, path[:-1])[path[-1]]
