@@ -45,6 +45,8 @@ def _dispatch(name: str, *arguments: str) -> None:
         "doctor": cli_help.doctor,
         "completion": cli_help.completion,
     }
+    if name.startswith("-"):
+        raise UserError(f"flags follow the command, as in genrec run CONFIG {name}")
     if name not in COMMANDS:
         raise UserError(
             f"unknown command {name}; the nearest is {nearest(name, COMMANDS)}; see genrec --help"

@@ -107,3 +107,8 @@ def test_every_setting_has_a_help():
 def test_a_mistyped_command_is_told_the_nearest(command):
     _, (line,) = command("recomend", status=2)
     assert line == ("genrec: unknown command recomend; the nearest is recommend; see genrec --help")
+
+
+def test_a_flag_before_the_command_is_told_where_it_belongs(command):
+    _, said = command("--quiet", "run", status=2)
+    assert said[-1] == "genrec: flags follow the command, as in genrec run CONFIG --quiet"

@@ -1,7 +1,7 @@
 """Finding the items that people name, by id or by title."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from genrec.errors import UserError
 
@@ -81,3 +81,12 @@ def nearest(name: str, among: Iterable[str], count: int = 1, cutoff: float = 0.0
         folded.setdefault(other.casefold(), other)
     matches = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)
     return [folded[match] for match in matches]
+
+
+def instead_of(name: str, there: Collection[str], verb: str) -> str:
+    """What there is instead of a name that is not there: "the nearest is 'a'; it has: a, b".
+
+    A nearest one is told only if it is like the name. `verb` is "it has", or "there are".
+    """
+    alike = nearest(name, there, cutoff=0.5)
+    return "".join(f"the nearest is {other!r}; " for other in alike) + f"{verb}: {', '.join(there)}"

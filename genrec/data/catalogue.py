@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
-from genrec.core.names import nearest
+from genrec.core.names import instead_of
 from genrec.data.duck import in_process
 from genrec.data.engine import EMPTY, Bad, Engine
 from genrec.data.text import fill_template, template_fields
@@ -159,6 +159,6 @@ def _check_template(template: str, names: dict[str, str], complaint: str) -> Non
     for name in template_fields(template):
         if name not in names:
             raise UserError(
-                f"data.text names the column {name!r}, but {complaint}; the nearest is "
-                f"{nearest(name, names)[0]!r}; there are: {', '.join(names)}"
+                f"data.text names the column {name!r}, but {complaint}; "
+                f"{instead_of(name, names, 'there are')}"
             )

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrec.core.histories import Histories, runs
-from genrec.core.names import nearest
+from genrec.core.names import instead_of
 from genrec.data.flat import open_histories, read_run
 from genrec.data.prepare import SEQUENCES
 from genrec.data.splits import Split, open_split
@@ -111,8 +111,8 @@ class Dataset:
         names = self.items.column_names
         if column is not None and column not in names:
             raise UserError(
-                f"the items have no column {column!r} (data.columns.category); the nearest is "
-                f"{nearest(column, names)[0]!r}; they have: {', '.join(names)}"
+                f"the items have no column {column!r} (data.columns.category); "
+                f"{instead_of(column, names, 'they have')}"
             )
         usual = next((name for name in _CATEGORIES if name in names), None)
         column = column or usual

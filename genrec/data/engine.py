@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from genrec.core.names import nearest
+from genrec.core.names import instead_of
 from genrec.data.locations import Files
 from genrec.errors import UserError
 
@@ -60,8 +60,7 @@ class Table:
 
     def suggest(self, name: str) -> str:
         """The columns there are, the nearest to `name` first in the sentence."""
-        there = ", ".join(self.columns)
-        return f"the nearest is {nearest(name, self.columns)[0]!r}; it has: {there}"
+        return instead_of(name, self.columns, "it has")
 
 
 @runtime_checkable

@@ -213,6 +213,7 @@ def prepare(
             "k_core": k_core,
             "k_core_rounds": rounds,
             "users_too_short": before - left.users,
+            "tied_ends": 0 if columns.position else _tied_ends(histories),
             **_description(db, events),
             "items_without_text": catalogue["text"].to_pylist().count(""),
             "history_length": _quantiles(histories.lengths),
@@ -245,6 +246,14 @@ def _parts(split: Split, histories: Histories) -> dict[str, int]:
         "validation_users": int((split.validation >= 0).sum()),
         "test_users": int((split.test >= 0).sum()),
     }
+
+
+def _tied_ends(histories: Histories) -> int:
+    """Users whose last two interactions are of one time, so that the file says which is last."""
+    times, long = histories.timestamps, histories.lengths >= 2
+    assert times is not None, "a dataset has them"
+    last = histories.stops[long] - 1
+    return int((times[last] == times[last - 1]).sum())
 
 
 def _nothing_left(path: str | Path, steps: list[Step]) -> str:

@@ -54,8 +54,9 @@ def counts_table(counts: dict[str, Any]) -> Table:
         "item_rows_dropped": "rows of the items file had no id, or one that had a row already",
         "users_too_short": "users had too few interactions for the split",
         "repeated_pairs": "interactions are of a user and an item that had met before",
+        "tied_ends": "users have two last interactions of one time, in the order of the file",
     }
-    told = [f"{counts[name]:,} {what}" for name, what in notes.items() if counts[name]]
+    told = [f"{counts[name]:,} {what}" for name, what in notes.items() if counts.get(name)]
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

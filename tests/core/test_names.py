@@ -1,6 +1,6 @@
 import pytest
 
-from genrec.core.names import ItemNames
+from genrec.core.names import ItemNames, instead_of
 from genrec.errors import UserError
 
 
@@ -49,3 +49,14 @@ def test_of_many_titles_that_contain_a_name_the_three_shortest_are_brought():
 
 def test_a_name_like_no_title_says_so():
     assert str(FILMS.unknown("qqqqqq")).endswith("title 'qqqqqq'; nor one like it")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("titel", "the nearest is 'title'; it has: asin, title, brand"),
+        ("user_id", "it has: asin, title, brand"),
+    ],
+)
+def test_only_a_name_that_is_alike_is_called_the_nearest(name, told):
+    assert instead_of(name, ["asin", "title", "brand"], "it has") == told

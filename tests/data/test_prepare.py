@@ -146,6 +146,16 @@ def test_short_users_are_left_out_and_counted(tmp_path):
     assert counts["items"] == 3
 
 
+@pytest.mark.parametrize(("position", "tied"), [(None, 1), ("place", 0)])
+def test_users_whose_last_two_interactions_are_of_one_time_are_counted(tmp_path, position, tied):
+    """Two of one time in the middle do not matter, nor any where a position tells their order."""
+    times = {"end": (1, 2, 2), "middle": (1, 1, 2), "none": (1, 2, 3)}
+    rows = [(user, n, each[n], n) for user, each in times.items() for n in range(3)]
+    path = write_csv(tmp_path / "i.csv", [*HEADER[:3], "place"], rows)
+    source = Source(path, columns=Columns(position=position))
+    assert prepare(source, tmp_path / "out", k_core=1, seed=0)["tied_ends"] == tied
+
+
 def test_ties_keep_the_order_of_the_file(tmp_path):
     order = np.random.default_rng(0).permutation(500)
     rows = [("u", f"i{n}", 5) for n in order]
