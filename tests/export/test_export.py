@@ -281,7 +281,8 @@ def test_the_command(command, tiny_run, tmp_path):
     ("arguments", "complaint"),
     [
         (["{tmp}"], "is not a run: make one with `genrec run CONFIG`"),
-        (["{run}", "--room", "-1"], "--room must not be below 0"),
+        (["{run}", "--room", "-1"], "--room must lie between 0 and 64"),
+        (["{run}", "--room", "inf"], "--room must lie between 0 and 64"),
         (["{run}", "--dtype", "int8"], "dtype"),
     ],
 )
