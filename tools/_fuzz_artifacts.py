@@ -31,9 +31,11 @@ from genrec.checkpoints import Checkpoints
 from genrec.core.tensors import pack_tensors, read_tensors, write_tensors
 from genrec.datasets import known_source
 from genrec.datasets.movielens import from_official, from_wheel
+from genrec.failures import hush
 from genrec.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from genrec.tokenizer.rqvae import RqVae
 
+hush()  # as commands do
 STATE = {"params": {"kernel": np.ones((3, 2), np.float32)}}
 ITEMS, LEVELS, WIDTH = 12, 3, 4
 _BROKEN = (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
