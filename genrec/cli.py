@@ -1,7 +1,6 @@
 """The command: has the arguments parsed and the work done, and says what went wrong."""
 
 import importlib.metadata
-import logging
 import sys
 
 from genrec.cli_map import MAP
@@ -30,6 +29,7 @@ def _dispatch(name: str, *arguments: str) -> None:
     from genrec import cli_deploy, cli_help, cli_make, cli_use
     from genrec.commands import COMMANDS, Said
     from genrec.errors import UserError
+    from genrec.failures import hush
     from genrec.saying import speak
     from genrec.settings import nearest, parse
 
@@ -51,8 +51,7 @@ def _dispatch(name: str, *arguments: str) -> None:
         raise UserError(
             f"unknown command {name}; the nearest is {nearest(name, COMMANDS)}; see genrec --help"
         )
-    # Orbax warns of how it merges files, and logs pages about a failure that it also raises.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    hush()
     speak()
     try:
         if not {"-h", "--help"}.isdisjoint(arguments):

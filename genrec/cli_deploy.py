@@ -17,13 +17,13 @@ def export(command: Export, arguments: list[str]) -> None:
         _refuse_of_bundle(command.format, arguments)
     settings = file_arguments(command.run / "config.yaml", "decoding")
     command = parse(Export, over(settings, command.run, arguments), "export")
-    if command.room < 0:
-        raise UserError("--room must not be below 0")
-
+    from genrec.bundle.checks import MOST_ROOM
     from genrec.export import export_bundle, export_huggingface, export_parameters
     from genrec.recommend import load_run
     from genrec.requests import read_names
 
+    if not 0 <= command.room <= MOST_ROOM:
+        raise UserError(f"--room must lie between 0 and {MOST_ROOM}")
     saying.tell_compilations()
     run = load_run(command.run, command.decoding)
     if command.format != "bundle":

@@ -80,6 +80,11 @@ def begin_from(
             )
         begun[name] = weights[name].astype(np.float32)
     if OWN in begun and vectors is not None:
+        if vectors.shape[1:] != begun[OWN].shape[1:]:
+            raise UserError(
+                f"{source} has item vectors of width {vectors.shape[1]}, but the settings make it "
+                f"{begun[OWN].shape[1]}: begin from a model of the same size"
+            )
         begun[OWN] = np.zeros_like(begun[OWN])
         known = catalogue._replace(seen=None)
         without = item_vectors(

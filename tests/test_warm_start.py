@@ -8,7 +8,10 @@ import pytest
 
 import genrec
 from genrec.assembly import builder, catalogue_of
+from genrec.bundle import load_bundle
+from genrec.bundle.files import write_bundle
 from genrec.core.inputs import Catalogue
+from genrec.core.tensors import pack_tensors
 from genrec.decoding.search import item_vectors
 from genrec.errors import UserError
 from genrec.export import export_bundle
@@ -75,6 +78,16 @@ def test_another_size_is_refused(source, tiny_run):
 
     with pytest.raises(UserError, match=r"begin from a model of the same size"):
         begin_from(source, build, catalogue, run.item_ids, seed=0)
+
+
+@pytest.mark.parametrize("source", ["bundle"], indirect=True)
+def test_vectors_of_another_width_are_refused(source, tiny_run, tmp_path):
+    bundle = load_bundle(source)
+    tables = bundle.tables | {"vectors": bundle.tables["vectors"][:, :3]}
+    contents = dict(bundle.contents) | {"items.safetensors": pack_tensors(tables)}
+    write_bundle(tmp_path / "bundle", bundle.manifest, contents)
+    with pytest.raises(UserError, match=r"item vectors of width 3, .* a model of the same size"):
+        begun(tmp_path / "bundle", tiny_run)
 
 
 def test_what_the_other_has_not_begins_at_random_and_is_named(source, tiny_run, caplog):

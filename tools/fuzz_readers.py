@@ -22,6 +22,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from _fuzz_artifacts import READERS as ARTIFACTS
 from _fuzz_files import READERS as FILES
 from _fuzz_run import use
 from _fuzz_runs import READERS as RUNS
@@ -31,7 +32,7 @@ from rich.table import Table
 
 from genrec.files import write_json
 
-READERS: dict[str, Reader] = {reader.name: reader for reader in (*FILES, *RUNS)}
+READERS: dict[str, Reader] = {reader.name: reader for reader in (*FILES, *RUNS, *ARTIFACTS)}
 
 
 def main() -> None:

@@ -23,15 +23,16 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export
 
+from genrec.bundle.checks import check_items
 from genrec.bundle.files import program_name, read_bundle, unpack_names
+from genrec.bundle.programs import load_program
 from genrec.core.answering import Answering, named_lists
 from genrec.core.batches import batches, filter_table, no_lists
 from genrec.core.histories import Histories
 from genrec.core.spelling import RARELY, Shapes, Spelling, means_below, nodes_in, spell
 from genrec.core.tensors import parse_tensors
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 if TYPE_CHECKING:
     from genrec.bundle.newcomers import Newcomers
@@ -41,7 +42,8 @@ def load_bundle(folder: str | Path) -> "Bundle":
     """A bundle, ready to recommend as the run that it was made from.
 
     Raises:
-        UserError: it is no bundle, a file is missing or damaged, or another genrec is needed.
+        UserError: it is no bundle, a file is missing or damaged, its parts do not fit each other,
+            or another genrec is needed.
     """
     return Bundle(*read_bundle(Path(folder)))
 
@@ -55,6 +57,9 @@ class Bundle(Answering):
         tables: what items.safetensors holds.
         weights: the model's parameters, by name.
         shapes: how large a catalogue the programs are for.
+
+    Raises:
+        UserError: the files are not as they should be, or do not fit each other.
     """
 
     def __init__(self, manifest: Mapping[str, Any], contents: Mapping[str, bytes]):
@@ -69,7 +74,15 @@ class Bundle(Answering):
         told = self._answers["shapes"]
         codes = tuple((size, kind) for size, kind in told["codes"])
         self.shapes = Shapes(codes, told["items"], tuple(told["fan_out"]))
-        self._whole = spell(self.tables["codes"], None, self.shapes)
+        try:
+            names = self._item_ids, self._its_titles
+            check_items(self._answers, manifest["items"], self.tables, weights, *names)
+            self._whole = spell(self.tables["codes"], None, self.shapes)
+        except (ValueError, KeyError) as error:
+            lack = "there is no " if isinstance(error, KeyError) else ""
+            raise UserError(
+                f"the bundle's files do not fit each other: {lack}{reason(error)}"
+            ) from error
         self._its_open = self.tables["open"]
 
     @property
@@ -122,7 +135,8 @@ class Bundle(Answering):
                 "this bundle knows nothing of its items' content: export it with --newcomers"
             )
         tensors = self._tensors("tokenizer.safetensors")
-        return Newcomers(self.manifest["newcomers"], tensors, self.contents)
+        count = len(self.item_ids)
+        return Newcomers(self.manifest["newcomers"], tensors, self.contents, count)
 
     def similar(
         self, items: Sequence[str], k: int = 10
@@ -194,19 +208,20 @@ class Bundle(Answering):
                 "items": read.items,
                 "segments": read.segments,
                 "gaps": np.zeros_like(read.items) if read.gaps is None else read.gaps,
+                "named": self._padded(named),
                 "allow": allows,
             }
             if read.users is not None:
                 request["users"] = read.users
-            program, request["named"] = self._program(named, read.users is not None)
+            program = self._program(request)
             best, score = program(self.state, request)
             width = min(k, best.shape[1])
             items[rows, :width] = np.asarray(best)[: len(rows), :width]
             scores[rows, :width] = np.asarray(score)[: len(rows), :width]
         return items, scores
 
-    def _program(self, named: np.ndarray, users: bool) -> tuple[Any, np.ndarray]:
-        """What answers requests that name so many items, and these padded to what it takes."""
+    def _padded(self, named: np.ndarray) -> np.ndarray:
+        """What requests name, as wide as a program takes it."""
         most = named.shape[1]
         width = next((width for width in self._answers["named"] if width >= most), None)
         if width is None:
@@ -216,11 +231,15 @@ class Bundle(Answering):
             )
         padded = np.full((len(named), width), -1, np.int32)
         padded[:, :most] = named
-        name = program_name(width, users)
+        return padded
+
+    def _program(self, request: Mapping[str, np.ndarray]) -> Any:
+        """What answers such requests."""
+        name = program_name(request["named"].shape[1], "users" in request)
         if name not in self._compiled:
-            exported = export.deserialize(bytearray(self.contents[name]))
-            self._compiled[name] = jax.jit(exported.call)
-        return self._compiled[name], padded
+            program = load_program(self.contents, name, self.state, request)
+            self._compiled[name] = jax.jit(program)
+        return self._compiled[name]
 
 
 def state_of(

@@ -3,19 +3,26 @@
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import re
+import stat
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genrec.errors import UserError
+from genrec.bundle.checks import check_manifest
+from genrec.errors import UserError, reason
 from genrec.files import replacing, sweep
 from genrec.lock import held
 
 FORMAT = "genrec bundle"
-SCHEMA = 2
+SCHEMA = 3
 _TRIES = 5
+_MOST_MANIFEST = 100_000_000
+_UNFIT = (KeyError, TypeError, AttributeError)
+"""What becomes of a manifest that has something else where a mapping or a list should be."""
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -41,12 +48,21 @@ def _contents(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     for name, told in manifest["files"].items():
         path = folder / name
         try:
-            contents[name] = path.read_bytes()
+            size = _size(path)
+            contents[name] = path.read_bytes() if size == told["bytes"] else b""
         except OSError as error:
             raise UserError(f"{path} is missing: export the bundle again") from error
-        if hashlib.sha256(contents[name]).hexdigest() != told["sha256"]:
+        if size != told["bytes"] or hashlib.sha256(contents[name]).hexdigest() != told["sha256"]:
             raise UserError(f"{path} is damaged or was changed: export the bundle again")
     return contents
+
+
+def _size(path: Path) -> int:
+    """Of a file that has one: a pipe or a device would be read without end."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"{path.name} is no file")
+    return found.st_size
 
 
 @contextlib.contextmanager
@@ -89,14 +105,44 @@ def write_bundle(
 def pack_names(item_ids: Sequence[str], titles: Sequence[str]) -> bytes:
     """What items.json.gz holds."""
     names = {"item_id": list(item_ids), "title": list(titles)}
-    text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
-    return gzip.compress(text.encode(), mtime=0)
+    text = json.dumps(names, ensure_ascii=False, separators=(",", ":")).encode()
+    packed = gzip.compress(text, mtime=0)
+    return packed if len(text) <= _most_names(packed) else gzip.compress(text, 0, mtime=0)
 
 
 def unpack_names(contents: bytes) -> tuple[list[str], list[str]]:
-    """Ids and titles."""
-    names = json.loads(gzip.decompress(contents))
-    return names["item_id"], names["title"]
+    """Ids and titles.
+
+    Raises:
+        UserError: it holds something else, or far more than its size lets expect.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(contents)) as packed:
+            text = packed.read(_most_names(contents) + 1)
+        if len(text) > _most_names(contents):
+            raise ValueError("there is too much in it")
+        names = json.loads(text)
+        ids, titles = names["item_id"], names["title"]
+        for each in (ids, titles):
+            if not isinstance(each, list) or not all(type(name) is str for name in each):
+                raise ValueError("it does not hold lists of text")
+            "".join(each).encode()  # half a character would be refused wherever it is printed
+        return ids, titles
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as error:
+        raise UserError(f"items.json.gz cannot be read: {reason(error)}") from error
+
+
+def _most_names(contents: bytes) -> int:
+    """How long the text of names may be. Names rarely have less than a tenth of it when packed."""
+    return 100 * len(contents) + 1_000_000
 
 
 def program_name(named: int, users: bool) -> str:
@@ -116,27 +162,32 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a bundle; UserError when it is none, damaged, or of another genrec."""
     path = folder / "manifest.json"
     try:
+        if _size(path) > _MOST_MANIFEST:
+            raise ValueError("it is too large")
         text = path.read_bytes().decode()
         manifest = json.loads(text)
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise ValueError("it is not that of a bundle")
         if manifest_text(manifest) != text:
             raise ValueError("it is damaged or was changed")
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a bundle's manifest: {reason}") from error
-    if manifest["schema"] > SCHEMA:
-        raise UserError(f"{folder} was made by a newer genrec, which is needed to read it")
-    if manifest["schema"] < SCHEMA:
+        schema = manifest["schema"]
+        if schema == SCHEMA:
+            check_manifest(manifest)
+    except (OSError, ValueError, RecursionError, *_UNFIT) as error:
+        lack = "it has no " if type(error) is KeyError else ""
+        raise UserError(
+            f"{path} cannot be read as a bundle's manifest: {lack}{reason(error)}"
+        ) from error
+    if schema != SCHEMA:
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise UserError(f"{folder} was made by a newer genrec, which is needed to read it")
         raise UserError(f"{folder} was made by an older genrec: export the bundle again")
     needed = {"weights.safetensors", "items.safetensors", "items.json.gz"}
     answers = manifest["answers"]
     for users in (False, True)[: 1 + answers["users"]]:
         needed |= {program_name(named, users) for named in answers["named"]}
-    needed |= set(manifest["newcomers"]["files"]) if manifest["newcomers"] else set()
+    if told := manifest["newcomers"]:
+        needed |= {"tokenizer.safetensors", "content.safetensors", *told["files"]}
     if missing := needed - manifest["files"].keys():
         raise UserError(f"{path} lists no {min(missing)}: export the bundle again")
-    for name in manifest["files"]:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise UserError(f"{path} names a file outside of the bundle: {name!r}")
     return manifest

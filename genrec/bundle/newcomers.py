@@ -3,16 +3,16 @@
 The files, all of them or none:
     tokenizer.safetensors: the tokenizer's parameters without its decoder (tokenizer.…), and what
         brings content (and what items are consumed with) to its input: means, norms, scale;
-    content.faiss: the direction of every item's content, see `genrec.core.described`;
-    consumed.faiss: what the items that lend are consumed with, if the tokenizer knows of it;
+    content.safetensors: the direction of every item's content, see `genrec.core.described`;
+    consumed.safetensors: what the items that lend are consumed with, if the tokenizer knows of it;
     programs/encode.bin: parameters, input of the tokenizer (n, D) → codes (n, L);
     programs/distances.bin: parameters, input, codes → how far each is from every code of the last
         level; where items of the same codes are moved (tokenizer.collisions reassign);
     programs/describe.bin: weights, codes (n, L), content (n, E) → the model's vectors (n, D), if it
         has such.
 
-The indexes keep eight bits of every number, so a new item may now and then get another code than
-`genrec tokenize --append` would give it.
+The middle two are Faiss indexes, see `genrec.bundle.indexes`. They keep eight bits of every number,
+so a new item may now and then get another code than `genrec tokenize --append` would give it.
 """
 
 import functools
@@ -23,10 +23,13 @@ import faiss
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export
 
+from genrec.bundle.checks import check_tokenizer
+from genrec.bundle.indexes import load_index, pack_index
+from genrec.bundle.programs import load_program
 from genrec.core.collisions import SemanticIds, semantic_ids_of
 from genrec.core.described import NEIGHBOURS, Standard, beside, directions, lent, standardised
+from genrec.errors import UserError, reason
 
 STORED = "SQ8"
 """Faiss index-factory string of both indexes."""
@@ -40,6 +43,10 @@ class Newcomers:
             codebook_sizes, and reads_content, whether the model does.
         tensors: those of tokenizer.safetensors.
         contents: of every file of the bundle.
+        count: how many items it has.
+
+    Raises:
+        UserError: the tensors are not those of a tokenizer of these sizes.
     """
 
     def __init__(
@@ -47,15 +54,24 @@ class Newcomers:
         told: Mapping[str, Any],
         tensors: Mapping[str, np.ndarray],
         contents: Mapping[str, bytes],
+        count: int,
     ):
         self._told, self._tensors, self._contents = told, tensors, contents
+        self._count = count
         self.width: int = told["width"]
         self.sizes = tuple(told["codebook_sizes"])
+        try:
+            check_tokenizer(told, tensors, count)
+        except (ValueError, KeyError) as error:
+            lack = "there is no " if isinstance(error, KeyError) else ""
+            raise UserError(
+                f"tokenizer.safetensors does not fit the bundle: {lack}{reason(error)}"
+            ) from error
 
     @functools.cached_property
     def index(self) -> faiss.Index:
         """The directions of all items, by inner product."""
-        return _index(self._contents["content.faiss"])
+        return load_index(self._contents, "content.safetensors", self.width, self._count)
 
     def similar(
         self, towards: np.ndarray, k: int, among: np.ndarray
@@ -82,14 +98,13 @@ class Newcomers:
             UserError: there is no room left to tell some items apart.
         """
         inputs = self._inputs(content)
-        fresh = np.asarray(self._program("encode")(self._parameters, inputs))
+        fresh = np.asarray(self._run("encode", self._parameters, inputs))
         before, levels = len(given.codes), fresh.shape[1]
 
         def distances(items: np.ndarray) -> np.ndarray:
             rows = items - before
-            return np.asarray(
-                self._program("distances")(self._parameters, inputs[rows], fresh[rows])
-            )
+            given = self._parameters, inputs[rows], fresh[rows]
+            return np.asarray(self._run("distances", *given))
 
         codes = np.concatenate([given.codes[:, :levels], fresh])
         sizes, collisions = self.sizes[:levels], self._told["collisions"]
@@ -100,13 +115,13 @@ class Newcomers:
     ) -> np.ndarray:
         """(n, D): what the model makes of new items, from their codes (n, L) and content (n, E)."""
         read = self.towards(content) * np.float32(self.width**0.5)
-        return np.asarray(self._program("describe")(dict(weights), codes, read))
+        return np.asarray(self._run("describe", dict(weights), codes, read))
 
     def with_content(self, content: np.ndarray) -> bytes:
-        """content.faiss with new items' content vectors (n, E) behind those there."""
-        index = _index(self._contents["content.faiss"])
+        """content.safetensors with new items' content vectors (n, E) behind those there."""
+        index = load_index(self._contents, "content.safetensors", self.width, self._count)
         index.add(self.towards(content))  # pyright: ignore[reportCallIssue]
-        return faiss.serialize_index(index).tobytes()
+        return pack_index(index)
 
     def _inputs(self, content: np.ndarray) -> np.ndarray:
         """float32 (n, D), scaled: what the tokenizer's network is given."""
@@ -117,8 +132,9 @@ class Newcomers:
             near, _ = self.similar(
                 self.towards(content), min(NEIGHBOURS, len(lenders)), among=lenders
             )
-            consumed = _index(self._contents["consumed.faiss"])
-            consumed = consumed.reconstruct_n(0, consumed.ntotal)  # pyright: ignore[reportCallIssue]
+            other_width = len(known["consumed.mean"])
+            index = load_index(self._contents, "consumed.safetensors", other_width, len(lenders))
+            consumed = index.reconstruct_n(0, len(lenders))  # pyright: ignore[reportCallIssue]
             other = lent(consumed[np.searchsorted(lenders, near)])
             vectors = beside(
                 standardised(content, self._standard("content")),
@@ -137,9 +153,5 @@ class Newcomers:
             name: jnp.asarray(value) for name, value in tensors if name.startswith("tokenizer.")
         }
 
-    def _program(self, name: str) -> Any:
-        return export.deserialize(bytearray(self._contents[f"programs/{name}.bin"])).call
-
-
-def _index(contents: bytes) -> faiss.Index:
-    return faiss.deserialize_index(np.frombuffer(contents, np.uint8))
+    def _run(self, name: str, *arguments: Any) -> Any:
+        return load_program(self._contents, f"programs/{name}.bin", *arguments)(*arguments)

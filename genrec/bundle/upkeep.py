@@ -92,7 +92,7 @@ def _add(
         tables |= {name: np.concatenate([tables[name], rows]) for name, rows in more.items()}
         _check_room(folder, bundle, tables["codes"])
         contents = {
-            "content.faiss": newcomers.with_content(content),
+            "content.safetensors": newcomers.with_content(content),
             "items.json.gz": pack_names(
                 [*bundle.item_ids, *(item_ids[row] for row in fresh)],
                 [*bundle.titles.values(), *(titles[row] for row in fresh)],

@@ -5,8 +5,9 @@ Nothing else tells: neither Orbax's files nor the values in them carry a checksu
 
 import hashlib
 import json
+import stat
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from genrec.files import read_json, sha256, write_json
@@ -48,11 +49,33 @@ def read_about(folder: Path) -> dict[str, Any]:
         digest = about.pop("sha256")
     except FileNotFoundError as error:
         raise Damaged(f"{NAME} is missing") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{NAME} is garbled") from error
     if digest != _digest(about):
         raise Damaged(f"{NAME} is not what was written")
     return about
+
+
+def check_about(about: Mapping[str, Any]) -> None:
+    """Whether it says all that a reader asks for, each thing of the right kind.
+
+    Raises:
+        Damaged: it does not.
+    """
+    names = ("identity", "position", "arrays", "files")
+    if not all(isinstance(about.get(name), dict) for name in names) or "metrics" not in about:
+        raise Damaged(f"{NAME} lacks something")
+    arrays, files = about["arrays"].values(), about["files"]
+    if not all(isinstance(each, str) and len(each.split()) == 2 for each in arrays):
+        raise Damaged(f"{NAME} has no checksum of an array")
+    for name, digest in files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\0" in name or not isinstance(digest, str):
+            raise Damaged(f"{NAME} names a file outside of the folder: {name!r:.100}")
+    if about["metrics"] is not None:
+        score = about["metrics"].get("ndcg@10") if isinstance(about["metrics"], dict) else None
+        if not isinstance(score, float | int) or not 0 <= score <= 1:
+            raise Damaged(f"{NAME} has no metrics of a validation")
 
 
 def check_files(folder: Path, files: Mapping[str, str], parts: Collection[str]) -> None:
@@ -65,8 +88,10 @@ def check_files(folder: Path, files: Mapping[str, str], parts: Collection[str]) 
     for name, digest in files.items():
         if "/" in name and name.split("/")[0] not in parts:
             continue
+        path = folder / name
         try:
-            found = sha256(folder / name)
+            # A pipe, for one, would be read without end.
+            found = sha256(path) if stat.S_ISREG(path.stat().st_mode) else None
         except (FileNotFoundError, NotADirectoryError) as error:
             raise Damaged(f"{name} is missing") from error
         if found != digest:
@@ -77,8 +102,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], most: int = 5) 
     """What differs between two mappings of JSON values, in one line; empty if nothing does."""
     old, new = ({name: _text(value) for name, value in each.items()} for each in (then, now))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    absent = "absent"
     lines = [
-        f"{name} was {_short(old.get(name, 'absent'))}, now {_short(new.get(name, 'absent'))}"
+        f"{_short(name)} was {_short(old.get(name, absent))}, now {_short(new.get(name, absent))}"
         for name in names[:most]
     ]
     if len(names) > most:

@@ -22,6 +22,7 @@ from orbax.checkpoint import v1 as ocp
 
 from genrec.checkpoints.about import (
     Damaged,
+    check_about,
     check_files,
     differences,
     plain,
@@ -29,7 +30,7 @@ from genrec.checkpoints.about import (
     write_about,
 )
 from genrec.checkpoints.checksum import checksums, kinds
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 SCHEMA = 1
 """Of what is stored."""
@@ -207,12 +208,14 @@ class Checkpoints:
         """What a checkpoint says of itself, in this version's schema."""
         with self._reading(step):
             about = read_about(self._place(step))
-        if about["schema"] != SCHEMA:
+        if about.get("schema") != SCHEMA:
             raise UserError(
-                f"{self._place(step)} has format {about['schema']}, "
+                f"{self._place(step)} has format {about.get('schema')!r:.20}, "
                 f"but this version of genrec reads {SCHEMA}: "
                 "choose another folder with --out, or delete its checkpoints"
             )
+        with self._reading(step):
+            check_about(about)
         return about
 
     @contextlib.contextmanager
@@ -225,8 +228,8 @@ class Checkpoints:
             if not place.is_dir():
                 message = f"{self._folder} holds no checkpoint {step}: run the command again"
             elif isinstance(error, Damaged):
-                message = f"{place} is damaged ({error}): delete that folder, and the same command "
-                message += self._goes_on(without=step)
+                message = f"{place} is damaged ({reason(error)}): delete that folder, and the same "
+                message += f"command {self._goes_on(without=step)}"
             else:  # Its files are whole, so the advice must not be to delete them.
                 message = f"{place} cannot be read: {_reason(error)}"
             raise UserError(message) from error
@@ -320,4 +323,4 @@ def _reason(error: BaseException) -> str:
         return os.strerror(code)
     while (root := error.__cause__ or error.__context__) is not None:
         error = root
-    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+    return reason(error)

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from genrec.errors import UserError
 
+_NAMED_AT_MOST = 20
+
 
 class ItemNames:
     """The names of a catalogue's items.
@@ -35,9 +37,11 @@ class ItemNames:
             if name in self._by_id:
                 found.append(self._by_id[name])
             elif len(titled) > 1:
-                ids = ", ".join(self._ids[item] for item in titled)
+                ids = ", ".join(self._ids[item] for item in titled[:_NAMED_AT_MOST])
+                more = len(titled) - _NAMED_AT_MOST
                 raise UserError(
                     f"{len(titled)} items are called {name!r}; say which by its id: {ids}"
+                    + (f" and {more:,} more" if more > 0 else "")
                 )
             else:
                 found.append(titled[0] if titled else -1)

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 from genrec.files import replacing
 
 _TYPES = {
@@ -27,6 +27,7 @@ _TYPES = {
 }
 _NAMES = {kind: name for name, kind in _TYPES.items()}
 _LONGEST_HEADER = 100_000_000
+_MOST_AXES, _MOST = 32, 1 << 48
 
 
 def pack_tensors(
@@ -80,16 +81,27 @@ def parse_tensors(contents: bytes, path: Path) -> dict[str, np.ndarray]:
         header.pop("__metadata__", None)
         found, place = {}, 0
         for name, told in header.items():
-            kind, shape = _TYPES[told["dtype"]], tuple(told["shape"])
-            begin, end = told["data_offsets"]
+            kind, shape = _TYPES[told["dtype"]], _whole(told["shape"])
+            begin, end = _whole(told["data_offsets"])
+            # Before anything is made: NumPy has no arrays of more, of no elements either.
+            if len(shape) > _MOST_AXES or math.prod(max(size, 1) for size in shape) > _MOST:
+                raise ValueError(f"{name} has an impossible shape")
             if begin != place or end - begin != kind.itemsize * math.prod(shape):
                 raise ValueError(f"{name} is not where the header says")
             start = 8 + length + begin
-            found[name] = np.frombuffer(contents, kind, math.prod(shape), start).reshape(shape)
-            place = end
+            array = np.frombuffer(contents, kind, math.prod(shape), start).reshape(shape)
+            if kind.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
+                raise ValueError(f"{name} has flags other than 0 and 1")
+            found[name], place = array, end
         if 8 + length + place != len(contents):
             raise ValueError("there is more in it than the header says")
         return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read: {reason}") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def _whole(numbers: Any) -> tuple[int, ...]:
+    """Sizes or places: text times a large number would be a large text, and -1 anything at all."""
+    if not isinstance(numbers, list) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError("its header has something else in place of whole numbers")
+    return tuple(numbers)

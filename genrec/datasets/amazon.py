@@ -27,12 +27,15 @@ from genrec.datasets.official import (
     Interaction,
     Item,
     Official,
+    identifier,
     listed,
+    number,
     plain,
     read_lines,
     read_objects,
+    whole,
 )
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 _SHARED = (
     *("Automotive", "Books", "CDs_and_Vinyl", "Cell_Phones_and_Accessories"),
@@ -118,22 +121,26 @@ def amazon_2023(category: str) -> Official:
 
 
 def _reviews(paths: Sequence[Path]) -> Iterator[Interaction]:
-    for row in read_objects(paths[0], "json"):
-        user, item = row.get("reviewerID"), row.get("asin")
-        yield user, item, row.get("overall"), row.get("unixReviewTime")
+    return read_objects(paths[0], "json", _review)
+
+
+def _review(row: dict[str, Any]) -> Interaction:
+    who, what = identifier(row.get("reviewerID")), identifier(row.get("asin"))
+    return who, what, number(row.get("overall")), whole(row.get("unixReviewTime"))
 
 
 def _ratings(paths: Sequence[Path]) -> Iterator[Interaction]:
-    path, number = paths[0], 1
+    path, place = paths[0], 1
     rows = csv.reader(line for _, line in read_lines(path))
-    header = next(rows, [])
     wanted = ("user_id", "parent_asin", "rating", "timestamp")
     try:
+        header = next(rows, [])
         who, what, liked, when = map(header.index, wanted)
-        for number, row in enumerate(rows, 2):  # noqa: B007
-            yield row[who], row[what], float(row[liked]), int(row[when])
-    except (ValueError, IndexError) as error:
-        raise UserError(f"{path}: row {number:,} is not as it should be: {error}") from error
+        for place, row in enumerate(rows, 2):  # noqa: B007
+            ids = identifier(row[who]), identifier(row[what])
+            yield *ids, float(row[liked]), whole(int(row[when]))
+    except (ValueError, IndexError, csv.Error) as error:
+        raise UserError(f"{path}: row {place:,} is not as it should be: {reason(error)}") from error
 
 
 def _items_2014(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
@@ -144,21 +151,21 @@ def _items_2014(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
         found = _ASIN.findall(line)
         return not found or not met.isdisjoint(found)
 
-    for row in read_objects(paths[1], "python", wanted):
-        yield _item(row, "asin", "brand", "categories")
+    make = partial(_item, item_id="asin", brand="brand", categories="categories")
+    return read_objects(paths[1], "python", make, wanted)
 
 
 def _items(
     paths: Sequence[Path], met: Set[str], *, item_id: str, brand: str, categories: str
 ) -> Iterator[Item]:
-    for row in read_objects(paths[1], "json"):
-        yield _item(row, item_id, brand, categories)
+    make = partial(_item, item_id=item_id, brand=brand, categories=categories)
+    return read_objects(paths[1], "json", make)
 
 
 def _item(row: dict[str, Any], item_id: str, brand: str, categories: str) -> Item:
     title = html.unescape(plain(row.get("title")))
     return {
-        "item_id": row.get(item_id),
+        "item_id": identifier(row.get(item_id)),
         # Some pages were collected with a script in the title's place.
         "title": "" if "getTime" in title else title,
         "brand": html.unescape(plain(row.get(brand))),

@@ -1,8 +1,7 @@
 """From the name of a known data set to the files that `prepare` reads."""
 
-import itertools
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from genrec.errors import UserError
 from genrec.files import read_json, replacing, sha256, write_json
 from genrec.lock import held
 
-_AT_ONCE = 1 << 17
+_AT_ONCE, _HEAVY = 1 << 17, 1 << 28
 _MADE = ("interactions.parquet", "items.parquet")
 
 
@@ -87,7 +86,7 @@ def _official(name: str) -> Official:
 
 def _source(official: Official, folder: Path, raw: Path | None) -> Source:
     made, record = folder / "converted", folder / "converted" / "record.json"
-    known = read_json(record) if record.exists() else None
+    known = _record(record)
     if raw is not None:
         paths = [_by_hand(raw, file) for file in official.files]
         digests = {path.name: sha256(path) for path in paths}
@@ -100,8 +99,10 @@ def _source(official: Official, folder: Path, raw: Path | None) -> Source:
                 paths = [_fetch(file, fetched / file.name) for file in official.files]
                 _convert(official, paths, made, {path.name: sha256(path) for path in paths})
                 shutil.rmtree(fetched)
-    for name, digest in read_json(record)["converted"].items():
-        check_sha256(made / name, digest, f"delete {made}, and run again")
+    known = _record(record)
+    assert known is not None, "it has just been written"
+    for name in _MADE:
+        check_sha256(made / name, known["converted"][name], f"delete {made}, and run again")
     interactions, items = (made / name for name in _MADE)
     return Source(
         interactions,
@@ -111,6 +112,20 @@ def _source(official: Official, folder: Path, raw: Path | None) -> Source:
         official.timestamp_unit,
         published=official.published,
     )
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """What says of which official files the converted ones are made; None if there are none."""
+    if not path.exists():
+        return None
+    try:
+        record = read_json(path)
+        digests = [record["converted"][name] for name in _MADE]
+        if isinstance(record["official"], dict) and all(isinstance(each, str) for each in digests):
+            return record
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise UserError(f"{path} is damaged: delete {path.parent}, and run again")
 
 
 def _by_hand(raw: Path, file: File) -> Path:
@@ -125,6 +140,8 @@ def _by_hand(raw: Path, file: File) -> Path:
 
 
 def _fetch(file: File, path: Path) -> Path:
+    if path.exists() and file.sha256 is not None:
+        check_sha256(path, file.sha256)
     if not path.exists():
         try:
             fetch_https(file.url, path, file.sha256)
@@ -176,13 +193,31 @@ def _write_items(
                 yield row
 
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
-        for some in _batches(first_rows()):
+        for some in _batches(first_rows(), _length):
             file.write_table(pa.Table.from_pylist(some, schema=schema))
         rest: list[dict[str, Any]] = [{"item_id": item} for item in sorted(left)]
         file.write_table(pa.Table.from_pylist(rest, schema=schema))
 
 
-def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    rows = iter(rows)
-    while some := list(itertools.islice(rows, _AT_ONCE)):
+def _batches(
+    rows: Iterable[Any], weigh: Callable[[Any], int] = lambda row: 0
+) -> Iterator[list[Any]]:
+    """Up to so many rows at a time, or fewer that weigh much."""
+    some, weight = [], 0
+    for row in rows:
+        some.append(row)
+        weight += weigh(row)
+        if len(some) == _AT_ONCE or weight >= _HEAVY:
+            yield some
+            some, weight = [], 0
+    if some:
         yield some
+
+
+def _length(item: Item) -> int:
+    """Of its texts."""
+    return sum(
+        len(each) if isinstance(each, str) else sum(map(len, each))
+        for each in item.values()
+        if each
+    )

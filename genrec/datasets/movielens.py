@@ -10,7 +10,6 @@ import hashlib
 import io
 import re
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
@@ -18,13 +17,14 @@ import pyarrow as pa
 
 from genrec.config import Columns
 from genrec.data import Published, Source
+from genrec.datasets.archives import as_expected, read_member
 from genrec.datasets.download import (
     UnavailableError,
     check_sha256,
     fetch_https,
     fetch_wheel,
 )
-from genrec.datasets.official import File, Interaction, Item, Official
+from genrec.datasets.official import File, Interaction, Item, Official, whole
 from genrec.errors import UserError
 from genrec.files import replacing
 
@@ -54,6 +54,8 @@ _GENRES = [
 ]
 
 _Files = dict[str, bytes]
+_MOST = 100_000_000
+"""Bytes of a file in an archive; the largest has a fourth of it."""
 
 
 def movielens_100k(cache: Path, raw: Path | None = None) -> Source:
@@ -96,20 +98,21 @@ def movielens_1m() -> Official:
 
 
 def _ratings_1m(paths: Sequence[Path]) -> Iterator[Interaction]:
-    for user, item, rating, timestamp in _cells_1m(paths[0], "ratings.dat", "ascii"):
-        yield user, item, float(rating), int(timestamp)
+    with as_expected(paths[0]):
+        for user, item, rating, timestamp in _cells_1m(paths[0], "ratings.dat", "ascii"):
+            yield user, item, float(rating), whole(int(timestamp))
 
 
 def _films_1m(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
-    for item, title, genres in _cells_1m(paths[0], "movies.dat", "latin-1"):
-        year = _year(title)
-        yield {"item_id": item, "title": title, "year": year, "genres": genres.split("|")}
+    with as_expected(paths[0]):
+        for item, title, genres in _cells_1m(paths[0], "movies.dat", "latin-1"):
+            year = _year(title)
+            yield {"item_id": item, "title": title, "year": year, "genres": genres.split("|")}
 
 
 def _cells_1m(archive: Path, name: str, encoding: str) -> Iterator[list[str]]:
-    with zipfile.ZipFile(archive) as members, members.open(f"ml-1m/{name}") as lines:
-        for line in lines:
-            yield line.decode(encoding).rstrip("\r\n").split("::")
+    for line in io.BytesIO(read_member(archive, f"ml-1m/{name}", _MOST)):
+        yield line.decode(encoding).rstrip("\r\n").split("::")
 
 
 def _make(folder: Path, raw: Path | None) -> None:
@@ -144,34 +147,33 @@ def _make(folder: Path, raw: Path | None) -> None:
 
 
 def from_official(archive: Path) -> _Files:
-    """The two files from the original archive, ml-100k.zip."""
-    with zipfile.ZipFile(archive) as members:
-        data = members.read("ml-100k/u.data").decode("ascii")
-        item = members.read("ml-100k/u.item").decode("latin-1")
-    interactions = [line.split("\t") for line in data.split("\n") if line]
-    items = []
-    for line in item.split("\n"):
-        if line.strip():
-            item_id, title, _date, _video_date, _url, *flags = line.split("|")
-            genres = [g for g, flag in zip(_GENRES, flags, strict=True) if int(flag)]
-            items.append((item_id, title, genres))
-    return _canonical(interactions, items)
+    """The two files from the original archive, ml-100k.zip; UserError where it is another one."""
+    data, item = (read_member(archive, f"ml-100k/{name}", _MOST) for name in ("u.data", "u.item"))
+    with as_expected(archive):
+        interactions = [line.split("\t") for line in data.decode("ascii").split("\n") if line]
+        items = []
+        for line in item.decode("latin-1").split("\n"):
+            if line.strip():
+                item_id, title, _date, _video_date, _url, *flags = line.split("|")
+                genres = [g for g, flag in zip(_GENRES, flags, strict=True) if int(flag)]
+                items.append((item_id, title, genres))
+        return _canonical(interactions, items)
 
 
 def from_wheel(wheel: Path) -> _Files:
     """The two files from the wheel, a zip archive of which only the two data files are read."""
-    with zipfile.ZipFile(wheel) as members:
-        data = members.read(f"{_WHEEL_FOLDER}/ml-100k.inter").decode("ascii")
-        item = members.read(f"{_WHEEL_FOLDER}/ml-100k.item").decode("utf-8")
-    interactions = [line.split("\t") for line in data.split("\n")[1:] if line]
-    items = []
-    for line in item.split("\n")[1:]:
-        if line:
-            item_id, title, year, genres = line.split("\t")
-            # The one film without a title or a year is spelt "unkonwn" there.
-            title = "unknown" if title == "unkonwn" else f"{title} ({year})"
-            items.append((item_id, title, genres.split(" ")))
-    return _canonical(interactions, items)
+    names = [f"{_WHEEL_FOLDER}/ml-100k.{kind}" for kind in ("inter", "item")]
+    data, item = (read_member(wheel, name, _MOST) for name in names)
+    with as_expected(wheel):
+        interactions = [line.split("\t") for line in data.decode("ascii").split("\n")[1:] if line]
+        items = []
+        for line in item.decode("utf-8").split("\n")[1:]:
+            if line:
+                item_id, title, year, genres = line.split("\t")
+                # The one film without a title or a year is spelt "unkonwn" there.
+                title = "unknown" if title == "unkonwn" else f"{title} ({year})"
+                items.append((item_id, title, genres.split(" ")))
+        return _canonical(interactions, items)
 
 
 def _canonical(

@@ -13,7 +13,16 @@ from typing import Any
 import pyarrow as pa
 
 from genrec.data import Published
-from genrec.datasets.official import File, Interaction, Item, Official, listed, plain, read_objects
+from genrec.datasets.official import (
+    File,
+    Interaction,
+    Item,
+    Official,
+    identifier,
+    listed,
+    plain,
+    read_objects,
+)
 
 _ADDRESS = "https://cseweb.ucsd.edu/~wckang"
 
@@ -40,8 +49,12 @@ def steam() -> Official:
 
 
 def _reviews(paths: Sequence[Path]) -> Iterator[Interaction]:
-    for row in read_objects(paths[0], "python"):
-        yield row.get("username"), row.get("product_id"), None, _seconds(row.get("date"))
+    return read_objects(paths[0], "python", _review)
+
+
+def _review(row: dict[str, Any]) -> Interaction:
+    who, what = identifier(row.get("username")), identifier(row.get("product_id"))
+    return who, what, None, _seconds(row.get("date"))
 
 
 def _seconds(date: Any) -> int | None:
@@ -54,12 +67,15 @@ def _seconds(date: Any) -> int | None:
 
 
 def _games(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
-    for row in read_objects(paths[1], "python"):
-        yield {
-            "item_id": row.get("id"),
-            "title": html.unescape(plain(row.get("app_name") or row.get("title"))),
-            "genres": listed(row.get("genres")),
-            "tags": listed(row.get("tags")),
-            "developer": plain(row.get("developer")),
-            "publisher": plain(row.get("publisher")),
-        }
+    return read_objects(paths[1], "python", _game)
+
+
+def _game(row: dict[str, Any]) -> Item:
+    return {
+        "item_id": identifier(row.get("id")),
+        "title": html.unescape(plain(row.get("app_name") or row.get("title"))),
+        "genres": listed(row.get("genres")),
+        "tags": listed(row.get("tags")),
+        "developer": plain(row.get("developer")),
+        "publisher": plain(row.get("publisher")),
+    }

@@ -12,6 +12,7 @@ from flax import nnx
 from jax import export
 
 from genrec.assembly import cooccurrence_of
+from genrec.bundle.indexes import pack_index
 from genrec.bundle.newcomers import STORED
 from genrec.core.described import directions, standard_of
 from genrec.core.inputs import Catalogue
@@ -50,7 +51,7 @@ def newcomers_of(
     every = {f"tokenizer.{name}": value for name, value in flat(tokenizer.params).items()}
     decoder = {name: value.shape for name, value in every.items() if ".decoder." in name}
     parameters = {name: value for name, value in every.items() if name not in decoder}
-    files = {"content.faiss": _index(directions(content, standard.mean))}
+    files = {"content.safetensors": _index(directions(content, standard.mean))}
     if config.tokenizer.cooccurrence:
         consumed, all_consumed = cooccurrence_of(config, items.dataset, content, trained)
         lenders = np.flatnonzero(consumed.any(axis=1))
@@ -60,7 +61,7 @@ def newcomers_of(
             "consumed.norm": np.array(standard.norm, np.float32),
             "lenders": lenders.astype(np.int32),
         }
-        files["consumed.faiss"] = _index(consumed[lenders])
+        files["consumed.safetensors"] = _index(consumed[lenders])
     files["tokenizer.safetensors"] = pack_tensors(tensors | parameters)
 
     structure = structure_of(tokenizer)
@@ -111,7 +112,7 @@ def _index(vectors: np.ndarray) -> bytes:
     vectors = np.ascontiguousarray(vectors, np.float32)
     index.train(vectors)  # pyright: ignore[reportCallIssue]
     index.add(vectors)  # pyright: ignore[reportCallIssue]
-    return faiss.serialize_index(index).tobytes()
+    return pack_index(index)
 
 
 def _exported(function: Any, parameters: Mapping[str, np.ndarray], *shapes: Any) -> bytes:

@@ -122,6 +122,6 @@ def _is_ours(folder: Path) -> bool:
     """Whether it is a folder that may be replaced."""
     try:
         told: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(told, dict) and told.get("format") == FORMAT

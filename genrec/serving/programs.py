@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax import export
 
 from genrec.bundle import Bundle
 from genrec.bundle.files import program_name
+from genrec.bundle.programs import load_program
 
 _SLOTS = 16
 """Histories up to so long are not laid out as wide as the longest; then four times, and so on."""
@@ -65,7 +65,7 @@ class Programs:
         self._bundle, self._max_rows = bundle, max_rows
         self._compiled: dict[tuple[str, int, int], Program] = {}
         self._before = {} if before is None else dict(before._compiled)
-        self._read: dict[str, export.Exported] = {}
+        self._read: dict[str, Program] = {}
         self.seconds: dict[Shape, float] = {}
         # A CPU runs such a program at a fourth of the speed, but has it in half the time.
         cpu = jax.default_backend() == "cpu"
@@ -143,15 +143,16 @@ class Programs:
         key = self._key(shape)
         program = self._before.get(key)
         if program is None:
-            function = jax.jit(self._exported(shape.kind).call)
+            function = jax.jit(self._loaded(shape))
             lowered = function.lower(self._bundle.state, blank(shape))
             program = lowered.compile(compiler_options=options)
         self._compiled[key] = program
 
-    def _exported(self, kind: Kind) -> export.Exported:
-        name = program_name(kind.named, kind.users)
+    def _loaded(self, shape: Shape) -> Program:
+        name = program_name(shape.kind.named, shape.kind.users)
         if name not in self._read:
-            self._read[name] = export.deserialize(bytearray(self._bundle.contents[name]))
+            bundle = self._bundle
+            self._read[name] = load_program(bundle.contents, name, bundle.state, blank(shape))
         return self._read[name]
 
     def _measure(self, shapes: list[Shape]) -> None:

@@ -1,7 +1,7 @@
 """The fitted tokenizer: vectors to codes and back, in bounded memory; kept in a folder."""
 
 import functools
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 from orbax.checkpoint import v1 as ocp
 
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 from genrec.files import read_json, write_json
 from genrec.tokenizer.rqvae import RqVae, quantize
 from genrec.tokenizer.vectors import in_chunks
+
+_MOST_LAYERS, _WIDEST = 64, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise UserError(f"{folder} holds no tokenizer: run `genrec tokenize` first")
     try:
         shapes = read_json(folder / "tokenizer.json")
-        sizes, hidden = tuple(shapes["codebook_sizes"]), shapes["hidden"]
-        hidden = None if hidden is None else tuple(hidden)
-        dim, latent_dim, scale = shapes["dim"], shapes["latent_dim"], float(shapes["scale"])
+        sizes = _widths(shapes["codebook_sizes"])
+        hidden = None if shapes["hidden"] is None else _widths(shapes["hidden"])
+        dim, latent_dim = _widths([shapes["dim"], shapes["latent_dim"]])
+        scale = float(shapes["scale"])
+        if not sizes or not 0 < scale < math.inf:
+            raise ValueError("tokenizer.json has no levels, or a scale that is not above 0")
         module = jax.eval_shape(lambda: RqVae(dim, latent_dim, hidden, sizes, rngs=nnx.Rngs(0)))
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = jax.tree.map(
@@ -151,9 +156,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         if _shapes(ocp.metadata(parameters).metadata) != _shapes(abstract):
             raise ValueError("its parameters do not have the shapes in tokenizer.json")
         arrays = ocp.load(parameters, abstract)
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the tokenizer in {folder} cannot be read: {reason}") from error
+    except Exception as error:  # Orbax and TensorStore have many kinds
+        raise UserError(f"the tokenizer in {folder} cannot be read: {reason(error)}") from error
     return Tokenizer(arrays["params"], np.asarray(arrays["mean"]), scale, hidden, latent_dim, sizes)
 
 
@@ -183,6 +187,15 @@ def _decode(graph: Any, params: Any, codes: Int[Array, "B L"]) -> Float[Array, "
     levels = enumerate(list(model.codebooks)[: codes.shape[1]])
     chosen = [codebook[...][codes[:, level]] for level, codebook in levels]
     return model.decode(sum(chosen[1:], start=chosen[0]))
+
+
+def _widths(values: Any) -> tuple[int, ...]:
+    """Widths of layers, or sizes of codebooks: so many that a module can be made of them."""
+    if not isinstance(values, list) or len(values) > _MOST_LAYERS:
+        raise ValueError("tokenizer.json does not list widths")
+    if not all(type(value) is int and 0 < value <= _WIDEST for value in values):
+        raise ValueError("tokenizer.json has an impossible width")
+    return tuple(values)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import re
@@ -277,6 +278,56 @@ def test_garbage_in_the_folder_is_reported_or_ignored(two, tmp_path, text):
         checkpoints.save(50, make_state(5), POSITION, None)
     # What no training has made is not deleted.
     assert names(folder) == {"20", "30", "40", "50", "notes", "007", "-1", "1.5"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": None},
+        {"schema": [1]},
+        {"identity": []},
+        {"position": 5},
+        {"arrays": None},
+        {"arrays": {"step": 5}},
+        {"arrays": {"step": ""}},
+        {"files": ["x"]},
+        {"files": {"x": 5}},
+        {"files": {"../20/about.json": "x"}},
+        {"files": {"/dev/zero": "x"}},
+        {"files": {"params/../../x": "x"}},
+        {"metrics": {}},
+        {"metrics": "good"},
+        {"metrics": {"ndcg@10": "0.5"}},
+        {"metrics": {"ndcg@10": 1e300}},
+        {},
+    ],
+)
+def test_what_somebody_wrote_into_about_json_is_not_believed(two, tmp_path, change):
+    """With a checksum that is right: who can write the file can write that too."""
+    folder = shutil.copytree(two, tmp_path / "copy")
+    about = read_about(folder / "20") | change
+    if not change:
+        del about["metrics"], about["files"]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    (folder / "20/about.json").write_text(json.dumps(about | {"sha256": digest}))
+    with Checkpoints(folder) as checkpoints:
+        with pytest.raises(UserError, match=r"20 (is damaged|has format)"):
+            _ = checkpoints.best
+        with pytest.raises(UserError, match=r"20 (is damaged|has format)"):
+            checkpoints.restore(20, shapes(make_state()))
+        assert checkpoints.restore(10, shapes(make_state()))[1] == POSITION
+
+
+def test_a_pipe_in_a_files_place_is_not_waited_for(two, tmp_path):
+    folder = shutil.copytree(two, tmp_path / "copy")
+    name = next(name for name in read_about(folder / "20")["files"] if name.startswith("params/"))
+    (folder / "20" / name).unlink()
+    os.mkfifo(folder / "20" / name)
+    with (
+        Checkpoints(folder, IDENTITY) as checkpoints,
+        pytest.raises(UserError, match=r"20 is damaged \(.* is not what was written\)"),
+    ):
+        checkpoints.restore(20, shapes(make_state()))
 
 
 def test_what_a_kill_leaves_is_cleaned_by_a_training_and_not_by_a_reader(two, tmp_path):

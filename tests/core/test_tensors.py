@@ -85,3 +85,23 @@ def test_files_that_are_not_as_they_should_be(tmp_path, contents):
     (tmp_path / "x").write_bytes(contents)
     with pytest.raises(UserError, match="x cannot be read"):
         read_tensors(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        (told(shape=("x", 1 << 30)), bytes(4)),  # a text of a gigabyte
+        (told(shape=([0], 1 << 30)), bytes(4)),
+        (told(shape=(0, 1 << 70), offsets=(0, 0)), b""),
+        (told(shape=(0,) * 65, offsets=(0, 0)), b""),
+        (told(shape=(True,)), bytes(4)),
+        (told(shape=(-1,), offsets=(0, -4)), b""),
+        (told(offsets=(0.0, 4.0)), bytes(4)),
+        (told(dtype="BOOL", offsets=(0, 1)), b"\x02"),
+        (told(shape=(1,), offsets=(0, 4)) | {"b": told()["a"]}, bytes(4)),  # both in one place
+    ],
+)
+def test_headers_that_ask_for_the_impossible(tmp_path, header, data):
+    (tmp_path / "x").write_bytes(made(header, data))
+    with pytest.raises(UserError, match="x cannot be read"):
+        read_tensors(tmp_path / "x")

@@ -333,7 +333,7 @@ def test_a_file_that_is_cut_off_is_refused_and_nothing_is_kept(tmp_path, beauty)
 def test_a_python_literal_is_data_and_never_run(tmp_path, monkeypatch, line):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "meta.json").write_text("{'asin': 'B1'}\n" + line + "\n", encoding="utf-8")
-    found = read_objects(tmp_path / "meta.json", "python")
+    found = read_objects(tmp_path / "meta.json", "python", dict)
     assert next(found) == {"asin": "B1"}
     if line:
         with pytest.raises(UserError, match=r"meta.json: row 2 is no python object"):
@@ -343,6 +343,89 @@ def test_a_python_literal_is_data_and_never_run(tmp_path, monkeypatch, line):
     assert [path.name for path in tmp_path.iterdir()] == ["meta.json"]
 
 
+@pytest.mark.parametrize(
+    ("syntax", "line"),
+    [
+        ("json", "[" * 100_000),
+        ("json", '{"a": ' + "9" * 5000 + "}"),
+        ("python", "{[]: 1}"),
+        ("python", "1" + "+1" * 100_000),
+        ("python", "-" * 100_000 + "1"),
+        ("python", "'a'" + "()" * 100_000),
+    ],
+)
+def test_lines_that_are_no_objects(tmp_path, syntax, line):
+    (tmp_path / "x.json").write_text(line)
+    with pytest.raises(UserError, match=rf"x.json: row 1 is no {syntax} object"):
+        list(read_objects(tmp_path / "x.json", syntax, dict))
+
+
+@pytest.mark.parametrize(("syntax", "most"), [("json", 1 << 24), ("python", 1 << 20)])
+def test_a_small_file_that_unpacks_to_an_endless_line(tmp_path, syntax, most):
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b"{}\n" + b" " * (most + 1)))
+    rows = read_objects(tmp_path / "x.gz", syntax, dict)
+    assert next(rows) == {}
+    with pytest.raises(UserError, match=rf"x.gz: row 2 has more than {most:,} bytes"):
+        next(rows)
+
+
+REVIEW = {"reviewerID": "U1", "asin": "P1", "overall": 5.0, "unixReviewTime": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reviewerID": 5},
+        {"reviewerID": ["U1"]},
+        {"asin": {"a": 1}},
+        {"asin": "\ud800"},
+        {"asin": "a" * 1001},
+        {"overall": "five"},
+        {"overall": True},
+        {"overall": 10**400},
+        {"unixReviewTime": "1"},
+        {"unixReviewTime": 1 << 63},
+        {"unixReviewTime": 1.5},
+        {"unixReviewTime": float("inf")},
+    ],
+)
+def test_reviews_of_another_form_are_refused_by_row(tmp_path, change):
+    lines = [json.dumps(REVIEW), json.dumps(REVIEW | change)]
+    packed(tmp_path, "Software_5.json.gz", lines)
+    packed(tmp_path, "meta_Software.json.gz", ["{}"])
+    with pytest.raises(UserError, match=r"Software_5.json.gz: row 2 is not as it should be: "):
+        known_source("amazon-2018/Software", raw=tmp_path, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache/amazon-2018/Software/converted").exists()
+
+
+def test_half_a_character_in_a_title_becomes_a_question_mark(tmp_path):
+    packed(tmp_path, "Software_5.json.gz", [json.dumps(REVIEW)])
+    item = {"asin": "P1", "title": "Cut \ud83d", "category": ["É"], "description": [["\udc00"]]}
+    packed(tmp_path, "meta_Software.json.gz", [json.dumps(item)])
+    source = known_source("amazon-2018/Software", raw=tmp_path, cache=tmp_path / "cache")
+    row = pq.read_table(source.items).to_pylist()[0]
+    assert (row["title"], row["categories"], row["description"]) == ("Cut ?", ["É"], "?")
+
+
+def test_an_item_nested_too_deeply_is_refused(tmp_path):
+    packed(tmp_path, "Software_5.json.gz", [json.dumps(REVIEW)])
+    deep = '{"asin": "P1", "category": ' + "[" * 900 + "]" * 900 + "}"
+    packed(tmp_path, "meta_Software.json.gz", [deep])
+    with pytest.raises(UserError, match=r"meta_Software.json.gz: row 1 is n"):
+        known_source("amazon-2018/Software", raw=tmp_path, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "{}", '{"official": {}, "converted": {"../x": "1"}}', "[" * 100_000],
+)
+def test_a_damaged_record_of_the_cache_is_told(tmp_path, publisher, text):
+    known_source("amazon-2014/Beauty", cache=tmp_path)
+    (tmp_path / "amazon-2014/Beauty/converted/record.json").write_text(text)
+    with pytest.raises(UserError, match=r"record.json is damaged: delete .*converted, and run"):
+        known_source("amazon-2014/Beauty", cache=tmp_path)
+
+
 def test_text_that_is_not_utf8_is_refused(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"a\nb\n" + b"\xff\n")
     with pytest.raises(UserError, match="row 3 is not UTF-8"):
@@ -350,7 +433,14 @@ def test_text_that_is_not_utf8_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "complaint"), [("U1,P1,five,1", "row 2"), ("U1,P1", "row 2"), (None, "row 1")]
+    ("line", "complaint"),
+    [
+        ("U1,P1,five,1", "row 2"),
+        ("U1,P1", "row 2"),
+        ("U1,P1,5,9223372036854775808", "row 2"),
+        (f"{'U' * 200_000},P1,5,1", "row 1"),
+        (None, "row 1"),
+    ],
 )
 def test_ratings_that_are_not_as_they_should_be(tmp_path, line, complaint):
     header = "user_id,parent_asin,rating,timestamp" if line else "user,item"

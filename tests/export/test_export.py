@@ -207,10 +207,16 @@ def test_every_changed_byte_is_noticed(pair, tmp_path):
     [
         ({"schema": 99}, "was made by a newer genrec"),
         ({"format": "other"}, "it is not that of a bundle"),
-        ({"more": {"../secret": {"sha256": "x"}}}, "names a file outside of the bundle"),
-        ({"more": {"/etc/passwd": {"sha256": "x"}}}, "names a file outside of the bundle"),
-        ({"more": {"gone.bin": {"sha256": "x"}}}, r"gone.bin is missing"),
-        ({"files": {}}, r"lists no content.faiss"),
+        (
+            {"more": {"../secret": {"sha256": "x", "bytes": 1}}},
+            "names a file outside of the bundle",
+        ),
+        (
+            {"more": {"/etc/passwd": {"sha256": "x", "bytes": 1}}},
+            "names a file outside of the bundle",
+        ),
+        ({"more": {"gone.bin": {"sha256": "x", "bytes": 1}}}, r"gone.bin is missing"),
+        ({"files": {}}, r"lists no content.safetensors"),
     ],
 )
 def test_bundles_that_are_not_read(pair, tmp_path, how, complaint):
@@ -275,7 +281,8 @@ def test_the_command(command, tiny_run, tmp_path):
     ("arguments", "complaint"),
     [
         (["{tmp}"], "is not a run: make one with `genrec run CONFIG`"),
-        (["{run}", "--room", "-1"], "--room must not be below 0"),
+        (["{run}", "--room", "-1"], "--room must lie between 0 and 64"),
+        (["{run}", "--room", "inf"], "--room must lie between 0 and 64"),
         (["{run}", "--dtype", "int8"], "dtype"),
     ],
 )

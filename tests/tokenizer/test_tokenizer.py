@@ -143,6 +143,15 @@ def truncate(folder):
         (lambda folder: edit(folder, codebook_sizes=[6, 8, 8]), "do not have the shapes"),
         (lambda folder: truncate(folder), "cannot be read"),
         (lambda folder: edit(folder, codebook_sizes="many"), "cannot be read"),
+        (lambda folder: edit(folder, codebook_sizes=[]), "cannot be read"),
+        (lambda folder: edit(folder, codebook_sizes=[6, -8]), "an impossible width"),
+        (lambda folder: edit(folder, codebook_sizes=[1 << 62]), "an impossible width"),
+        (lambda folder: edit(folder, hidden=[1] * 100_000), "does not list widths"),
+        (lambda folder: edit(folder, dim=7.0), "an impossible width"),
+        (lambda folder: edit(folder, scale=0), "a scale that is not above 0"),
+        (lambda folder: edit(folder, scale=float("nan")), "a scale that is not above 0"),
+        (lambda folder: edit(folder, scale=None), "cannot be read"),
+        (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "cannot be read"),
     ],
 )
 def test_a_damaged_folder_is_refused(tmp_path, tokenizer, damage, message):

@@ -1,0 +1,170 @@
+"""Whether what a bundle says of itself, and its tables, make sense: before anyone relies on them.
+
+Checksums tell what was damaged; this is for what was written so. Sizes are bounded by what is
+there: a small bundle cannot ask for much memory.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+MOST_ROOM = 64
+"""Items that may come later, for each that there is."""
+_MOST_LEVELS = 64
+_LONGEST_NAME = 200
+_MOST = 1 << 20
+_CODE_TYPES = ("|u1", "<u2", "<u4", "<i4")
+
+
+def check_manifest(manifest: Mapping[str, Any]) -> None:
+    """Raises ValueError, KeyError or TypeError unless all is there that a reader asks for."""
+    for name, told in manifest["files"].items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name:
+            raise ValueError(f"it names a file outside of the bundle: {name!r:.100}")
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise ValueError(f"it names a file {name!r:.100}")
+        _whole(told["bytes"], f"the size of {name}", 0, 1 << 62)
+        _text(told["sha256"], f"the checksum of {name}")
+    _text(manifest["checksum"], "checksum")
+    _whole(manifest["items"], "items", 1, 1 << 31)
+    _whole(manifest["added"], "added", 0, 1 << 31)
+    answers = manifest["answers"]
+    for name in ("beam", "batch_size", "max_history"):
+        _whole(answers[name], name, 1, _MOST)
+    _text(answers["unknown_items"], "unknown_items")
+    if not all(type(answers[name]) is bool for name in ("users", "look_ahead")):
+        raise ValueError("users and look_ahead must be true or false")
+    named = _wholes(answers["named"], "named", 1, _MOST)
+    if not named or sorted(set(named)) != named:
+        raise ValueError("the numbers of items that may be named must ascend")
+    shapes = answers["shapes"]
+    items, codes = manifest["items"], shapes["codes"]
+    most = 2 * (MOST_ROOM + 1) * items + 1000  # lengths are rounded up
+    _whole(shapes["items"], "shapes.items", items, most)
+    if not 0 < len(codes) == len(_wholes(shapes["fan_out"], "fan_out", 1, 1 << 31)) <= _MOST_LEVELS:
+        raise ValueError("it says nothing sensible of the levels of the codes")
+    for size, kind in codes:
+        _whole(size, "shapes.codes", 1, most)
+        if kind not in _CODE_TYPES:
+            raise ValueError(f"codes cannot be of type {kind!r:.40}")
+    if (newcomers := manifest["newcomers"]) is not None:
+        _check_newcomers(newcomers)
+
+
+def _check_newcomers(told: Mapping[str, Any]) -> None:
+    if not isinstance(told["files"], list) or not all(
+        type(name) is str and name.isprintable() and len(name) <= _LONGEST_NAME
+        for name in told["files"]
+    ):
+        raise ValueError("it does not name the files for new items")
+    _whole(told["width"], "width", 1, _MOST)
+    if not 0 < len(_wholes(told["codebook_sizes"], "codebook_sizes", 1, _MOST)) <= _MOST_LEVELS:
+        raise ValueError("it says nothing sensible of the codebooks")
+    weight = told["cooccurrence"]
+    if type(weight) not in (int, float) or not 0 <= weight < 1e9:
+        raise ValueError(f"cooccurrence cannot be {weight!r:.40}")
+    if told["collisions"] not in ("code", "reassign", "none"):
+        raise ValueError(f"collisions cannot be {told['collisions']!r:.40}")
+
+
+def check_items(
+    answers: Mapping[str, Any],
+    count: int,
+    tables: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray],
+    item_ids: Sequence[str],
+    titles: Sequence[str],
+) -> None:
+    """Raises ValueError or KeyError unless the tables fit each other, the names and the manifest.
+
+    What is not finite would not be noticed: a list would just hold some items twice.
+
+    Args:
+        answers: those of the manifest, checked.
+        count: how many items it says that there are.
+        tables: the arrays of items.safetensors.
+        weights: those of weights.safetensors.
+    """
+    levels = len(answers["shapes"]["codes"])
+    expected = {
+        "codes": (np.int32, (count, levels)),
+        "counts": (np.int64, (count,)),
+        "seen": (np.bool_, (count,)),
+        "open": (np.int32, (tables["open"].size,)),
+    }
+    for name, (kind, shape) in expected.items():
+        if tables[name].dtype != kind or tables[name].shape != shape:
+            raise ValueError(f"{name} is {tables[name].dtype}{list(tables[name].shape)}")
+    if (vectors := tables.get("vectors")) is not None and (
+        vectors.ndim != 2 or len(vectors) != count or vectors.dtype.kind not in "fV"
+    ):
+        raise ValueError(f"vectors is {vectors.dtype}{list(vectors.shape)}")
+    if not _ascending(tables["open"], count):
+        raise ValueError("open does not name items in ascending order")
+    if tables["codes"].min() < 0 or tables["counts"].min() < 0:
+        raise ValueError("a code or a count is below 0")
+    for level, code in enumerate(tables["codes"].max(axis=0).tolist()):
+        known = weights.get(f"codes.{level}.embedding")
+        if known is not None and known.shape and code >= len(known):
+            raise ValueError(f"there is a code {code} at level {level}, and {len(known)} of them")
+    learned = dict(weights) if vectors is None else {**weights, "vectors": vectors}
+    for name, values in learned.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} has numbers that are not finite")
+    if not len(item_ids) == len(titles) == count:
+        raise ValueError(f"{len(item_ids)} ids and {len(titles)} titles are not for {count} items")
+    if len(set(item_ids)) < count:
+        raise ValueError("two items have the same id")
+
+
+def check_tokenizer(told: Mapping[str, Any], tensors: Mapping[str, np.ndarray], count: int) -> None:
+    """Raises ValueError or KeyError unless the tensors are those that new items need.
+
+    Args:
+        told: what the manifest says of new items, checked.
+        tensors: the arrays of tokenizer.safetensors.
+        count: how many items there are.
+    """
+    parts = ("content", "consumed") if told["cooccurrence"] else ("content",)
+    for name in (*(f"{part}.norm" for part in parts), "input.scale"):
+        if not 0 < _floats(tensors, name, 0) < np.inf:
+            raise ValueError(f"{name} is not above 0")
+    widths = [len(_floats(tensors, f"{part}.mean", 1)) for part in parts]
+    if widths[0] != told["width"] or len(_floats(tensors, "input.mean", 1)) != sum(widths):
+        raise ValueError("the means have other widths than the content")
+    if told["cooccurrence"]:
+        lenders = tensors["lenders"]
+        if lenders.dtype != np.int32 or lenders.ndim != 1 or not _ascending(lenders, count):
+            raise ValueError("lenders does not name items in ascending order")
+
+
+def _floats(tensors: Mapping[str, np.ndarray], name: str, axes: int) -> np.ndarray:
+    if tensors[name].dtype != np.float32 or tensors[name].ndim != axes:
+        raise ValueError(f"{name} is {tensors[name].dtype}{list(tensors[name].shape)}")
+    return tensors[name]
+
+
+def _ascending(items: np.ndarray, count: int) -> bool:
+    """Whether some of so many items are named, each once, in order."""
+    return bool(len(items) and items[0] >= 0 and (np.diff(items) > 0).all() and items[-1] < count)
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} cannot be {str(value)[:40]!r}")
+    return value
+
+
+def _whole(value: Any, what: str, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{what} cannot be {str(value)[:40]!r}")
+    return value
+
+
+def _wholes(values: Any, what: str, least: int, most: int) -> list[int]:
+    if not isinstance(values, list):
+        raise ValueError(f"{what} cannot be {str(values)[:40]!r}")
+    return [_whole(value, what, least, most) for value in values]

@@ -1,0 +1,58 @@
+"""A Faiss index as plain arrays: what Faiss itself writes, it also reads without a check, so that
+bytes of another's making could have it crash, take all memory, or never end.
+
+An index by inner product that keeps its vectors as they are ("Flat") or eight bits of every number
+("SQ8"). The file holds codes uint8 (n, bytes of a vector) and, of the latter, trained float32
+(2 E,): the least value of each of the E entries, then their spans.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from genrec.core.tensors import pack_tensors, parse_tensors
+from genrec.errors import UserError
+
+
+def pack_index(index: faiss.Index) -> bytes:
+    """What a file holds for an index that Faiss made of "Flat" or "SQ8"."""
+    codes = faiss.vector_to_array(index.codes)  # pyright: ignore[reportAttributeAccessIssue]
+    tensors = {"codes": codes.reshape(index.ntotal, -1)}
+    if isinstance(index, faiss.IndexScalarQuantizer):
+        tensors["trained"] = faiss.vector_to_array(index.sq.trained)
+    return pack_tensors(tensors)
+
+
+def load_index(contents: Mapping[str, bytes], name: str, width: int, count: int) -> faiss.Index:
+    """The index of a file, to search and to add to.
+
+    Args:
+        contents: of every file of the bundle.
+        width: E, of its vectors.
+        count: n, how many there must be.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    if name not in contents:
+        raise UserError(f"the bundle has no {name}: export it again")
+    tensors = parse_tensors(contents[name], Path(name))
+    codes, trained = tensors.get("codes"), tensors.get("trained")
+    sizes = width if trained is not None else width * np.dtype(np.float32).itemsize
+    fits = codes is not None and codes.dtype == np.uint8 and codes.shape == (count, sizes)
+    if trained is not None:
+        fits &= trained.dtype == np.float32 and trained.shape == (2 * width,)
+        fits = fits and bool(np.isfinite(trained).all())
+    if not fits:
+        raise UserError(f"{name} does not hold {count:,} vectors of width {width}")
+    if trained is None:
+        index = faiss.IndexFlatIP(width)
+    else:
+        kind = faiss.ScalarQuantizer.QT_8bit
+        index = faiss.IndexScalarQuantizer(width, kind, faiss.METRIC_INNER_PRODUCT)
+        faiss.copy_array_to_vector(np.ascontiguousarray(trained), index.sq.trained)
+        index.is_trained = True
+    index.add_sa_codes(np.ascontiguousarray(codes))  # pyright: ignore[reportCallIssue]
+    return index
