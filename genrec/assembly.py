@@ -16,7 +16,7 @@ from genrec.core.inputs import Catalogue
 from genrec.data import Dataset, Source, load_dataset
 from genrec.datasets import known_source
 from genrec.decoding import Options, Recommender, Resolver, order_within
-from genrec.embedding import embed_cooccurrence, fuse, lend
+from genrec.embedding import embed_cooccurrence, fuse, lend, load_vectors
 from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.model import EncoderDecoder
@@ -221,8 +221,14 @@ def cooccurrence_of(
 def items_of(folder: Path) -> Items:
     """The items of a run as they were when it was trained."""
     dataset = load_dataset(folder / "dataset")
-    ids = load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet")
-    content = np.load(folder / "embeddings.npy", mmap_mode="r")
+    path = folder / "tokenizer" / "semantic_ids.parquet"
+    ids = load_semantic_ids(path)
+    if len(ids.codes) != dataset.num_items:
+        raise UserError(
+            f"{path} has {len(ids.codes):,} items, but the dataset {dataset.num_items:,}: run "
+            "genrec tokenize again"
+        )
+    content = load_vectors(folder / "embeddings.npy", dataset.num_items)
     return Items(dataset, ids, content, dataset.num_items)
 
 

@@ -9,7 +9,6 @@ from genrec import saying
 from genrec.commands import COMMANDS, OfRun, Report, Tokenize, Train
 from genrec.config import Config
 from genrec.errors import UserError
-from genrec.files import read_json
 from genrec.printing import branch_table, change_lines, print_examples, stage_line
 from genrec.settings import file_arguments, over, parse
 
@@ -51,19 +50,20 @@ def _results(name: str, folder: Path) -> dict[str, Any]:
     from genrec.data import counts_table, steps_table
     from genrec.evaluation import details_tables, results_table
     from genrec.examples import examples
+    from genrec.report.files import read_figures
     from genrec.tokenizer import health_table
 
     if name == "prepare":
-        counts = read_json(folder / "dataset" / "counts.json")
+        counts = read_figures(folder, "dataset/counts.json")
         saying.show(steps_table(counts), counts_table(counts), wrap=True)
         return {"counts": counts}
     if name == "tokenize":
-        health = read_json(folder / "tokenizer" / "health.json")
+        health = read_figures(folder, "tokenizer/health.json")
         saying.show(health_table(health))
         return {"health": health}
     if name not in ("run", "evaluate"):
         return {}
-    metrics = read_json(folder / "metrics.json")
+    metrics = read_figures(folder, "metrics.json")
     saying.show(results_table(metrics, "test"), wrap=True)
     if name == "evaluate":
         saying.show(*details_tables(metrics, "test"), wrap=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from genrec.config import Config
 from genrec.data import load_dataset
+from genrec.decoding import read_lists
 from genrec.errors import UserError
 from genrec.evaluation import per_user
 from genrec.pipeline import config_of, require
@@ -197,7 +197,7 @@ def _figures(
     test = dataset.held_out("test")
     targets = np.array(dataset.item_ids, object)[test.targets]
     suffix = "_filtered" if protocol == "filtered" else ""
-    lists = pq.read_table(folder / f"recommendations{suffix}.parquet")
+    lists = read_lists(folder / f"recommendations{suffix}.parquet")
     users = lists["user_id"].to_numpy()
     if not np.array_equal(users, dataset.user_ids[test.users]):
         raise UserError(f"the lists of {folder} are not of its test users: evaluate it again")

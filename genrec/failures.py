@@ -12,6 +12,8 @@ from genrec.errors import UserError
 
 TRACEBACK = "GENREC_TRACEBACK"
 """Environment variable: if it is 1, a traceback is printed like --verbose would."""
+_LONGEST = 1500
+"""Characters of a complaint that are shown."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNFIT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 """What is wrong with a path that was named, if it is neither missing nor forbidden."""
@@ -105,4 +107,7 @@ def _silence_stdout() -> None:
 
 
 def _print(line: str) -> None:
-    print(f"genrec: {line}", file=sys.stderr)
+    """One line that a terminal takes as it is: what a file says may stand in it."""
+    shown = " ".join(line[:_LONGEST].split())
+    shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in shown)
+    print(f"genrec: {shown}{' …' * (len(line) > _LONGEST)}", file=sys.stderr)

@@ -11,16 +11,32 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from genrec.config import HOW, Config
-from genrec.errors import UserError
+from genrec.core.expected import expect
+from genrec.errors import UserError, reason
 from genrec.files import read_json, sha256, write_json
 
 SCHEMA = 1
+_ANY = re.compile(r".+")
+_STAGES = {
+    _ANY: {
+        "config": {_ANY: {}},
+        "seed": int,
+        "inputs": {_ANY: str},
+        "outputs": {_ANY: str},
+        "finished": str,
+        "seconds": float,
+        "summary": str,
+        "git_commit": (str, None),
+        "versions": {_ANY: str},
+    }
+}
 _PACKAGES = ("genrec", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "faiss-cpu")
 
 
@@ -35,12 +51,24 @@ def read_manifest(run: Path) -> dict[str, Any]:
         return {}
     try:
         manifest = read_json(path)
-        schema, stages = manifest["schema"], manifest["stages"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a manifest of genrec: {error}") from error
-    if schema != SCHEMA:
-        raise UserError(f"{path} has schema {schema}, this genrec reads {SCHEMA}")
-    return stages
+        expect(manifest, {"schema": int, "stages": {}})
+        if manifest["schema"] == SCHEMA:
+            expect(manifest["stages"], _STAGES)
+            _refuse_outside(manifest["stages"])
+    except ValueError as error:
+        raise UserError(f"{path} is not a manifest of genrec: {reason(error)}") from error
+    if manifest["schema"] != SCHEMA:
+        raise UserError(f"{path} has schema {manifest['schema']}, this genrec reads {SCHEMA}")
+    return manifest["stages"]
+
+
+def _refuse_outside(stages: dict[str, Any]) -> None:
+    """Raises ValueError if a stage is said to have written outside of the run."""
+    for entry in stages.values():
+        for name in entry["outputs"]:
+            path = PurePath(name)
+            if path.is_absolute() or ".." in path.parts or not path.parts:
+                raise ValueError(f"it names a file outside of the run: {name!r}")
 
 
 def fingerprint(identity: dict[str, Any]) -> str:

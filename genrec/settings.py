@@ -20,10 +20,12 @@ from typing import Annotated, Any
 import yaml
 
 from genrec.config import Config
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 logger = logging.getLogger(__name__)
 
+_LARGEST_FILE = 1 << 18
+_LONGEST_NAME = 200
 _HELP = frozenset({"-h", "--help"})
 
 
@@ -33,9 +35,14 @@ def load_config(path: str | Path, *overrides: str) -> Config:
     Raises:
         UserError: the file can't be read, or a setting is unknown or of the wrong type.
     """
-    return parse(
-        Config, [*file_arguments(Path(path)), *(part for each in overrides for part in _flag(each))]
-    )
+    given = (part for each in overrides for part in _flag(each))
+    return _config((*file_arguments(Path(path)), *given))
+
+
+@functools.lru_cache(64)
+def _config(arguments: tuple[str, ...]) -> Config:
+    """It takes a tenth of a second, and commands read the same file several times."""
+    return parse(Config, [*arguments])
 
 
 def dump_config(config: Config) -> str:
@@ -67,18 +74,16 @@ def file_arguments(path: Path, section: str | None = None) -> list[str]:
     Raises:
         UserError: the file can't be read, or a setting is unknown or of the wrong type.
     """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} can't be read: {' '.join(str(error).split())}") from error
+    tree = _read_yaml(path)
     if not isinstance(tree, dict | None):
         raise UserError(f"{path} should hold settings by name, such as `model: {{d_model: 96}}`")
-    arguments = list(_arguments(tree or {}))
+    try:
+        arguments = list(_arguments(tree or {}))
+    except (UserError, ValueError) as error:
+        raise UserError(f"{path}: {reason(error)}") from None
     logger.debug("settings of %s: %s", path, " ".join(arguments) or "none")
     try:
-        parse(Config, arguments)
+        _config(tuple(arguments))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if section is not None:
@@ -148,16 +153,50 @@ def flags(command: type, prefix: str = "") -> dict[str, Any]:
     return names
 
 
+def _read_yaml(path: Path) -> Any:
+    """What a file holds; it may be a tree in which branches are the same many times over."""
+    try:
+        with path.open("rb") as stream:
+            contents = stream.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {reason(error)}") from error
+    if len(contents) > _LARGEST_FILE:
+        raise UserError(
+            f"{path} is larger than {_LARGEST_FILE // 1024} KiB: no file of settings is"
+        )
+    try:
+        return yaml.safe_load(contents.decode())
+    except RecursionError as error:
+        raise UserError(f"{path} can't be read: it is nested too deeply") from error
+    except Exception as error:  # what its parsers of numbers, dates and so on raise comes through
+        said = " ".join(str(error).split())[:400]
+        raise UserError(f"{path} can't be read: {said or type(error).__name__}") from error
+
+
 def _arguments(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The arguments that a tree says; ValueError where it is of another form than settings."""
+    known = flags(Config)
     for key, value in tree.items():
         name = f"{prefix}{key}"
+        if not isinstance(key, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise ValueError(f"{str(name)[:_LONGEST_NAME]!r} is no name of a setting")
         if isinstance(value, dict):
+            if known.get(name, "") is not None:  # no section, so what is in it is not looked at
+                inner = "".join(f".{key}"[:_LONGEST_NAME] for key in list(value)[:1])
+                _refuse_unknown(Config, [f"--{name}{inner}"])
+                raise ValueError(f"{name} is one setting, but holds several by name")
             yield from _arguments(value, f"{name}.")
         elif isinstance(value, bool):
             yield f"--{name}" if value else f"--{prefix}no-{key}"
         elif isinstance(value, list):
+            if any(isinstance(each, dict | list | tuple | set) for each in value):
+                raise ValueError(f"{name} should be a plain list")
             yield from (f"--{name}", *map(str, value))
         else:
+            if isinstance(value, bytes | set | tuple):
+                raise ValueError(f"{name} is a {type(value).__name__}, which no setting is")
             yield f"--{name}={value}"
 
 

@@ -24,7 +24,7 @@ from genrec.config import Config
 from genrec.data import load_dataset, prepare
 from genrec.data.flat import save_array
 from genrec.decoding import ListsWriter
-from genrec.embedding import embed_file, embed_tfidf
+from genrec.embedding import embed_file, embed_tfidf, load_vectors
 from genrec.evaluation import (
     decoding_cost,
     details,
@@ -33,9 +33,10 @@ from genrec.evaluation import (
     item_knn,
     most_popular,
 )
-from genrec.files import discard, read_json, replacing, write_json
+from genrec.files import discard, replacing, write_json
 from genrec.manifest import fingerprint
 from genrec.report import write_report
+from genrec.report.files import read_figures
 from genrec.tokenizer import (
     after_collisions,
     health,
@@ -90,7 +91,7 @@ def make_embeddings(task: Task) -> str:
     """Writes embeddings.npy."""
     dataset, settings = load_dataset(task.folder / "dataset"), task.config.embedding
     if settings.path is not None:
-        counts = read_json(task.folder / "dataset" / "counts.json")
+        counts = read_figures(task.folder, "dataset/counts.json")
         rows = dataset.items["row"].to_numpy()
         vectors = embed_file(Path(settings.path), rows, counts["item_rows_read"])
     else:
@@ -104,7 +105,7 @@ def make_semantic_ids(task: Task) -> str:
     """Writes tokenizer/."""
     config, folder, settings = task.config, task.folder, task.config.tokenizer
     dataset = load_dataset(folder / "dataset")
-    content = np.load(folder / "embeddings.npy", mmap_mode="r")
+    content = load_vectors(folder / "embeddings.npy", dataset.num_items)
     vectors = tokenized_vectors(config, dataset, content)
     with _unfinished(task, ".tokenizer") as place, Checkpoints(place, task.identity) as kept:
         tokenizer, history = fit_tokenizer(vectors, settings, seed=config.seed, checkpoints=kept)

@@ -17,7 +17,7 @@ from genrec.data.flat import open_histories, read_run
 from genrec.data.prepare import SEQUENCES
 from genrec.data.splits import Split, open_split
 from genrec.data.text import as_text
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 
 _ITEM_COLUMNS = {
     "item": pa.int32(),
@@ -165,13 +165,15 @@ def _opened(path: Path, columns: dict[str, pa.DataType]) -> Iterator[pq.ParquetF
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             for name, kind in columns.items():
-                if name not in schema.names or not _same(schema.field(name).type, kind):
+                place = schema.get_field_index(name)  # -1 too where there are several
+                if place < 0 or not _same(schema.field(place).type, kind):
                     what = f"{path.name} has no column {name} of type {kind}"
                     raise _inconsistent(path.parent, what)
             yield file
-    except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read ({reason}); run genrec prepare again") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({reason(error)}); run genrec prepare again"
+        ) from error
 
 
 def _read_items(path: Path) -> pa.Table:

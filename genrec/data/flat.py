@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from genrec.core.histories import Histories, hash_user_ids
-from genrec.errors import UserError
+from genrec.core.npy import open_npy
+from genrec.errors import UserError, reason
 
 _TYPES = {
     "indptr": np.dtype("<i8"),
@@ -71,7 +72,9 @@ def read_run(path: Path, start: int | np.integer, stop: int | np.integer) -> np.
 
     What is read through a memory map stays in memory until something else needs the room.
     """
-    mapped = np.lib.format.open_memmap(path, mode="r")
+    mapped = open_npy(path)
+    if not isinstance(mapped, np.memmap):
+        return mapped
     offset = mapped.offset + start * mapped.itemsize
     return np.fromfile(path, mapped.dtype, stop - start, offset=offset)
 
@@ -102,10 +105,11 @@ def open_array(path: Path, kind: np.dtype) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"{path} does not exist; run genrec prepare again")
     try:
-        mapped = np.lib.format.open_memmap(path, mode="r")
+        mapped = open_npy(path)
     except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read ({reason}); run genrec prepare again") from error
+        raise UserError(
+            f"{path} cannot be read ({reason(error)}); run genrec prepare again"
+        ) from error
     if mapped.dtype != kind or mapped.ndim != 1:
         raise UserError(f"{path} is not a flat array of {kind}; run genrec prepare again")
     # The same memory as a plain array, which is ten times as quick to slice.

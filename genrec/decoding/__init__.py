@@ -2,7 +2,7 @@
 
 from genrec.decoding.beam import Sampling, beam_search, unconstrained_beam_search
 from genrec.decoding.filters import Filters
-from genrec.decoding.lists import ListsWriter
+from genrec.decoding.lists import ListsWriter, read_lists
 from genrec.decoding.recommender import Options, Recommender
 from genrec.decoding.resolver import Resolver, order_within
 
@@ -15,5 +15,6 @@ __all__ = [
     "Sampling",
     "beam_search",
     "order_within",
+    "read_lists",
     "unconstrained_beam_search",
 ]

@@ -9,7 +9,39 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genrec.errors import blaming
 from genrec.files import replacing
+
+_COLUMNS = {
+    "user_id": pa.string(),
+    "item_id": pa.list_(pa.string()),
+    "score": pa.list_(pa.float32()),
+}
+
+
+def read_lists(path: Path) -> pa.Table:
+    """The lists that an evaluation wrote: user_id, item_id (list) and score (list), without gaps.
+
+    Raises:
+        UserError: the file is missing or unreadable, or holds something else.
+    """
+    with blaming(path, "; run genrec evaluate again"), pq.ParquetFile(path) as file:
+        for name, kind in _COLUMNS.items():
+            place = file.schema_arrow.get_field_index(name)
+            if place < 0 or not file.schema_arrow.field(place).type.equals(kind):
+                raise ValueError(f"it has no column {name} of type {kind}")
+        table = file.read(columns=list(_COLUMNS)).combine_chunks()
+        if not table.num_rows:
+            raise ValueError("it has no rows")
+        columns = {name: table[name].combine_chunks() for name in _COLUMNS}
+        inner = [column.flatten() for name, column in columns.items() if name != "user_id"]
+        if any(column.null_count for column in (*columns.values(), *inner)):
+            raise ValueError("it has gaps")
+        if not columns["item_id"].value_lengths().equals(columns["score"].value_lengths()):
+            raise ValueError("not every item has a score")
+        if not np.isfinite(inner[1].to_numpy()).all():
+            raise ValueError("a score is not finite")
+    return table
 
 
 class ListsWriter:
@@ -27,11 +59,7 @@ class ListsWriter:
         self._path, self._codes = path, codes
         self._item_ids = pa.array(item_ids, pa.string())
         self._open = contextlib.ExitStack()
-        fields = {
-            "user_id": pa.string(),
-            "item_id": pa.list_(pa.string()),
-            "score": pa.list_(pa.float32()),
-        }
+        fields = dict(_COLUMNS)
         if codes is not None:
             fields["codes"] = pa.list_(pa.list_(pa.int32()))
         self._schema = pa.schema(fields)

@@ -1,10 +1,13 @@
-"""Item vectors that someone else computed, from a NumPy file."""
+"""Item vectors from NumPy files: those that someone else computed, and those of a run."""
 
 from pathlib import Path
 
 import numpy as np
 
-from genrec.errors import UserError
+from genrec.core.npy import open_npy
+from genrec.errors import UserError, blaming, reason
+
+_CHECKED_AT_ONCE = 1 << 14
 
 
 def embed_file(path: Path, rows: np.ndarray, num_source_rows: int) -> np.ndarray:
@@ -25,12 +28,14 @@ def embed_file(path: Path, rows: np.ndarray, num_source_rows: int) -> np.ndarray
     if not path.exists():
         raise UserError(f"{path} does not exist: embedding.path must name a .npy file")
     try:
-        # Mapped, so that only the chosen rows are read; pickles could run code.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path} holds several arrays (.npz): save the vectors alone with np.save")
+        with path.open("rb") as stream:
+            if stream.read(2) == b"PK":
+                raise UserError(
+                    f"{path} holds several arrays (.npz): save the vectors alone with np.save"
+                )
+        array = open_npy(path)  # mapped, so that only the chosen rows are read
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a .npy file of numbers: {reason(error)}") from error
     if array.ndim != 2 or not array.shape[1]:
         raise UserError(f"{path} has shape {array.shape}: it must be (items, width)")
     if not np.issubdtype(array.dtype, np.floating):
@@ -47,4 +52,22 @@ def embed_file(path: Path, rows: np.ndarray, num_source_rows: int) -> np.ndarray
             f"{path}: {int((~finite).sum()):,} vectors are not finite, the first in row "
             f"{int(rows[int((~finite).argmax())])}"
         )
+    return vectors
+
+
+def load_vectors(path: Path, num_items: int) -> np.ndarray:
+    """The vectors that a run keeps of its items: float32 (N, E), memory-mapped.
+
+    Raises:
+        UserError: they are not there, or not one finite vector for each item.
+    """
+    with blaming(path, "; run genrec embed again"):
+        vectors = open_npy(path)
+        if vectors.dtype != np.float32 or vectors.ndim != 2 or not vectors.shape[1]:
+            raise ValueError(f"it holds {vectors.dtype} of shape {vectors.shape}, not vectors")
+        if len(vectors) != num_items:
+            raise ValueError(f"it has {len(vectors):,} vectors for {num_items:,} items")
+        for first in range(0, num_items, _CHECKED_AT_ONCE):
+            if not np.isfinite(vectors[first : first + _CHECKED_AT_ONCE]).all():
+                raise ValueError("a vector is not finite")
     return vectors

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from genrec.data import load_dataset
+from genrec.decoding.lists import read_lists
+from genrec.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,14 @@ def draw_examples(folder: Path, *, seed: int, count: int, k: int, recent: int) -
     """
     dataset = load_dataset(folder / "dataset")
     test = dataset.held_out("test")
-    lists = pq.read_table(folder / "recommendations_filtered.parquet")
+    path = folder / "recommendations_filtered.parquet"
+    lists = read_lists(path)
     titles, ids = dataset.titles, dataset.item_ids
     title_of = dict(zip(ids, titles, strict=True))
+    if lists.num_rows != len(test.targets) or not title_of.keys() >= set(
+        lists["item_id"].combine_chunks().flatten().unique().to_pylist()
+    ):
+        raise UserError(f"{path} is not of this run's users and items: run genrec evaluate again")
     generator = np.random.default_rng(seed)
     users = generator.choice(len(test.targets), min(count, len(test.targets)), replace=False)
     shown = []

@@ -11,11 +11,12 @@ from typing import Any
 from genrec.compare import METRICS, Compared, Protocol, difference, load_recommenders, verdict
 from genrec.config import Config
 from genrec.evaluation.details import BEYOND
-from genrec.files import read_json, replacing
+from genrec.files import replacing
 from genrec.manifest import read_manifest
 from genrec.pipeline import config_of
-from genrec.report import curves, figures
+from genrec.report import figures
 from genrec.report.charts import Chart, Series, line_chart
+from genrec.report.files import of_run, read_figures, read_lines
 from genrec.report.page import render
 from genrec.report.provenance import changed_settings, took
 
@@ -82,14 +83,17 @@ def sections(folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> _Run:
-    cost = folder / "decoding_cost.json"
+    metrics = read_figures(folder, "metrics.json")
+    with of_run(folder, "metrics.json"):
+        figures.segments(metrics)
+    there = (folder / "decoding_cost.json").exists()
     return _Run(
         folder,
         config_of(folder),
-        read_json(folder / "metrics.json"),
+        metrics,
         read_manifest(folder),
-        read_json(cost) if cost.exists() else None,
-        curves.read_lines(folder),
+        read_figures(folder, "decoding_cost.json") if there else None,
+        read_lines(folder),
     )
 
 

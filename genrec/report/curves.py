@@ -1,8 +1,6 @@
 """How the training went: the lines of metrics.jsonl, and the tokenizer's own history, as charts."""
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from genrec.config import Config
@@ -14,14 +12,6 @@ _PER_STEP = {
     "learning_rate": ("Learning rate", ".2e"),
     "gradient_norm": ("Gradient norm", ".3f"),
 }
-
-
-def read_lines(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; [] where there is none."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def training_charts(lines: Iterable[dict[str, Any]], config: Config) -> list[Chart]:

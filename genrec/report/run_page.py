@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from genrec.config import Config
 from genrec.data import load_dataset
+from genrec.embedding import load_vectors
 from genrec.evaluation.examples import draw_examples
 from genrec.evaluation.published import benchmark_of
-from genrec.files import read_json, replacing
+from genrec.files import replacing
 from genrec.manifest import read_manifest
 from genrec.report import codes, curves, figures, provenance
+from genrec.report.files import of_run, read_figures, read_lines
 from genrec.report.item_map import item_map
 from genrec.report.page import render
 from genrec.report.tree import tree
@@ -39,32 +39,42 @@ def write_report(folder: Path, config: Config, out: Path) -> int:
 
 def sections(folder: Path, config: Config) -> dict[str, Any]:
     """What the template shows, by name; None for what this run has not."""
-    metrics = read_json(folder / "metrics.json")
-    counts = read_json(folder / "dataset" / "counts.json")
-    decoding = folder / "decoding_cost.json"
-    search = read_json(decoding) if decoding.exists() else None
-    manifest, lines = read_manifest(folder), curves.read_lines(folder)
+    metrics = read_figures(folder, "metrics.json")
+    counts = read_figures(folder, "dataset/counts.json")
+    there = (folder / "decoding_cost.json").exists()
+    search = read_figures(folder, "decoding_cost.json") if there else None
+    manifest, lines = read_manifest(folder), read_lines(folder)
     dataset, name = load_dataset(folder / "dataset"), folder.resolve().name
     labels, seed = dataset.labels, config.seed
     ids = load_semantic_ids(folder / "tokenizer" / "semantic_ids.parquet").codes
-    health = read_json(folder / "tokenizer" / "health.json") if config.model.codes else None
-    vectors = np.load(folder / "embeddings.npy", mmap_mode="r")
+    health = read_figures(folder, "tokenizer/health.json") if config.model.codes else None
+    vectors = load_vectors(folder / "embeddings.npy", dataset.num_items)
     first = ids[:, 0] if config.model.codes else None
+    with of_run(folder, "metrics.json"):
+        measured = {
+            "headline": figures.headline(metrics, search),
+            "results": figures.recommenders(metrics, benchmark_of(counts), "genrec"),
+            "all_figures": figures.all_figures(metrics),
+            "segments": figures.segments(metrics),
+            "beyond": figures.beyond(metrics),
+        }
+    with of_run(folder, "tokenizer/health.json"):
+        tokenized = {
+            "tokenizer_charts": curves.tokenizer_charts(health.get("training", []))
+            if health
+            else [],
+            "use": None if health is None else codes.codebook_use(health, ids),
+            "collisions": None if health is None else codes.collisions(health, ids, labels),
+        }
     return {
         "name": name,
         "data": config.data.dataset,
         "counts": counts,
         "seed": seed,
-        "headline": figures.headline(metrics, search),
-        "results": figures.recommenders(metrics, benchmark_of(counts), "genrec"),
-        "all_figures": figures.all_figures(metrics),
-        "segments": figures.segments(metrics),
-        "beyond": figures.beyond(metrics),
+        **measured,
+        **tokenized,
         "charts": curves.training_charts(lines, config),
-        "tokenizer_charts": curves.tokenizer_charts(health.get("training", []) if health else []),
         "tree": None if health is None else tree(ids, labels, seed=seed),
-        "use": None if health is None else codes.codebook_use(health, ids),
-        "collisions": None if health is None else codes.collisions(health, ids, labels),
         "map": item_map(vectors, first, labels, seed=seed),
         "users": draw_examples(folder, seed=seed, count=_USERS, k=_LIST, recent=_RECENT),
         "cost": provenance.cost(manifest, lines, search),

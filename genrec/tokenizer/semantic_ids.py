@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrec.core.collisions import SemanticIds, rank_in_group
-from genrec.errors import UserError
-from genrec.files import replacing
+from genrec.errors import UserError, reason
+from genrec.files import parse_json, replacing
 
 _SIZES_KEY = b"codebook_sizes"
 _UNIQUE_KEY = b"unique"
@@ -45,16 +45,15 @@ def load_semantic_ids(path: Path) -> SemanticIds:
     try:
         table = pq.read_table(path, columns=["item", "codes"])
         metadata = table.schema.metadata or {}
-        sizes = tuple(int(size) for size in json.loads(metadata[_SIZES_KEY]))
-        unique = bool(json.loads(metadata.get(_UNIQUE_KEY, b"true")))
+        sizes = tuple(int(size) for size in parse_json(metadata[_SIZES_KEY]))
+        unique = bool(parse_json(metadata.get(_UNIQUE_KEY, b"true")))
         items = table["item"].combine_chunks().cast(pa.int32()).to_numpy(zero_copy_only=False)
         lists = table["codes"].combine_chunks().cast(pa.list_(pa.int32()))
         # `flatten` drops null lists, so the lengths show them as well as lists of a wrong length.
         lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         flat = lists.flatten()
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} does not hold semantic IDs: {reason}") from error
+        raise UserError(f"{path} does not hold semantic IDs: {reason(error)}") from error
     if not sizes or min(sizes) < 1:
         raise UserError(f"{path}: codebook sizes {sizes} are not positive numbers")
     if not np.array_equal(items, np.arange(len(items))):

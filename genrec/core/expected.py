@@ -1,0 +1,64 @@
+"""Whether what a JSON file holds has the form that its reader relies on."""
+
+import re
+from typing import Any
+
+_LARGEST = 1e15
+"""A number may be as large; genrec writes none that comes near."""
+_LONGEST = 10_000
+"""Characters of a text, likewise."""
+
+
+def expect(value: Any, form: Any, where: str = "") -> None:
+    """Raises ValueError, which says where, unless a value of JSON has a form.
+
+    A form is `int`, `float` (any number), `str` or `bool`; None; `object` for anything; a tuple of
+    forms, one of which it must have; a list with the form of all elements; or a dict: of names,
+    each with its form (with "?" behind a name that may be missing), or with a pattern as its only
+    key, which all names must match. There may be names that the form does not mention.
+    """
+    if isinstance(form, tuple):
+        kinds = [each for each in form if _alike(value, each)]
+        if not kinds:
+            raise ValueError(f"{where or 'it'} is {_shown(value)}")
+        expect(value, kinds[0], where)
+    elif not _alike(value, form):
+        raise ValueError(f"{where or 'it'} is {_shown(value)}")
+    elif isinstance(form, list):
+        for place, element in enumerate(value):
+            expect(element, form[0], f"{where}[{place}]")
+    elif isinstance(form, dict):
+        _expect_names(value, form, where)
+
+
+def _expect_names(value: dict[str, Any], form: dict[Any, Any], where: str) -> None:
+    for name, inner in form.items():
+        if isinstance(name, re.Pattern):
+            for key, element in value.items():
+                if not name.fullmatch(key):
+                    raise ValueError(f"{where or 'it'} has the name {_shown(key)}")
+                expect(element, inner, f"{where}.{key}"[-80:].lstrip("."))
+        elif name.removesuffix("?") in value:
+            key = name.removesuffix("?")
+            expect(value[key], inner, f"{where}.{key}".lstrip("."))
+        elif not name.endswith("?"):
+            raise ValueError(f"{where or 'it'} has no {name}")
+
+
+def _alike(value: Any, form: Any) -> bool:
+    """Whether it is of the kind, whatever is inside of it."""
+    if form is object:
+        return True
+    if form is None:
+        return value is None
+    if form is str:
+        return isinstance(value, str) and len(value) <= _LONGEST and value.isprintable()
+    if form is float:
+        return type(value) in (int, float) and abs(value) <= _LARGEST
+    if form is int:
+        return type(value) is int and abs(value) <= _LARGEST
+    return type(value) is (form if isinstance(form, type) else type(form))
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r:.60}" if isinstance(value, int | float | str) else f"a {type(value).__name__}"
