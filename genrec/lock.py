@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genrec.errors import UserError
+from genrec.files import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def _tell(number: int, command: str) -> None:
 
 def _told(file: Path) -> str:
     try:
-        told = json.loads(file.read_bytes())
+        told = parse_json(file.read_bytes())
         return "{command} (pid {pid} on {host} since {since})".format(**told)
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

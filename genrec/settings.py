@@ -175,7 +175,7 @@ def _read_yaml(path: Path) -> Any:
         raise UserError(f"{path} can't be read: {said or type(error).__name__}") from error
 
 
-def _arguments(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _arguments(tree: dict[Any, Any], prefix: str = "") -> Iterator[str]:
     """The arguments that a tree says; ValueError where it is of another form than settings."""
     known = flags(Config)
     for key, value in tree.items():
