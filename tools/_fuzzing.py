@@ -59,6 +59,7 @@ class Reader:
         mend: makes the folder agree with a damaged file, such as checksums in a manifest, so that
             a reader goes on to what is in the file; done for most inputs.
         mutate: (rng, name, contents) → damaged contents, in place of what the name's ending says.
+        batch: inputs for each worker; more where it takes long before it can read.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Reader:
     files: tuple[str, ...]
     mend: Callable[[Path], None] = _nothing
     mutate: Mutate = mutated
+    batch: int = 250
 
 
 @dataclass
@@ -88,7 +90,7 @@ class Found:
     memory: float = 0.0
 
 
-def fuzz(reader: Reader, inputs: int, seed: int, *, first: int = 0, batch: int = 250) -> Found:
+def fuzz(reader: Reader, inputs: int, seed: int, *, first: int = 0) -> Found:
     """Reads the inputs first…first+inputs-1.
 
     Raises:
@@ -100,7 +102,7 @@ def fuzz(reader: Reader, inputs: int, seed: int, *, first: int = 0, batch: int =
         place = Path(temporary).resolve()
         reader.make(place / "valid")
         numbers = iter(range(first, first + inputs))
-        while some := list(itertools.islice(numbers, batch)):
+        while some := list(itertools.islice(numbers, reader.batch)):
             while some:
                 outcomes = _worker(reader, place, seed, some)
                 for number, outcome in zip(some, outcomes, strict=False):

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from _fuzz_artifacts import READERS as ARTIFACTS
 from _fuzz_files import READERS as FILES
+from _fuzz_http import READERS as HTTP
 from _fuzz_run import use
 from _fuzz_runs import READERS as RUNS
 from _fuzzing import Found, Reader, fuzz, replay
@@ -32,7 +33,7 @@ from rich.table import Table
 
 from genrec.files import write_json
 
-READERS: dict[str, Reader] = {reader.name: reader for reader in (*FILES, *RUNS, *ARTIFACTS)}
+READERS: dict[str, Reader] = {reader.name: reader for reader in (*FILES, *RUNS, *HTTP, *ARTIFACTS)}
 
 
 def main() -> None:

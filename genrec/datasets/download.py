@@ -83,8 +83,7 @@ def _go_on(url: str, part: Path) -> None:
     if start and validator.exists() and (known := validator.read_text(encoding="ascii")):
         request.add_header("Range", f"bytes={start}-")
         request.add_header("If-Range", known)
-    with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-        _https(answer.geturl())
+    with urllib.request.build_opener(_HttpsAlone).open(request, timeout=_SECONDS) as answer:
         if answer.status != 206:
             start = 0
         size = answer.headers["Content-Length"]
@@ -139,6 +138,18 @@ def fetch_wheel(requirement: str, expected: str, folder: Path) -> Path:
         raise UnavailableError(f"{requirement} from the package index: {reason}")
     _verify(wheels[0], expected, requirement)
     return wheels[0]
+
+
+class _HttpsAlone(urllib.request.HTTPRedirectHandler):
+    """Every step of a redirection is https: what comes over http may lead anywhere."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        try:
+            _https(newurl)
+        except UnavailableError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _https(url: str) -> str:

@@ -49,7 +49,7 @@ def _serve(folder: Path, options: Options, listener: socket.socket, began: float
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(service),
-            http=_protocol(options.read_timeout),
+            http=protocol(options.read_timeout),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -103,7 +103,7 @@ def _listen(options: Options) -> socket.socket:
         raise UserError(f"cannot listen at {options.host}, port {options.port}: {error}") from error
 
 
-def _protocol(read_timeout: float) -> type[asyncio.Protocol]:
+def protocol(read_timeout: float) -> type[asyncio.Protocol]:
     """Uvicorn's HTTP, but a client that takes too long over the head of a request is cut off."""
 
     class Protocol(H11Protocol):

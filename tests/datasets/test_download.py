@@ -4,6 +4,7 @@ The server is a real one on the loopback address, so these tests let http pass.
 """
 
 import hashlib
+import http.client
 import http.server
 import random
 import threading
@@ -143,21 +144,67 @@ def test_only_https_is_fetched(tmp_path, url):
     assert names(tmp_path) == []
 
 
-def test_a_redirection_to_http_is_refused(tmp_path, server, monkeypatch):
-    def only_first(url):
-        if url != first:
-            raise download.UnavailableError(f"{url}: not https")
-        return url
-
-    first = "https://example.org/x"
-    monkeypatch.setattr(download, "_https", only_first)
-    elsewhere = download.urllib.request.urlopen
-    monkeypatch.setattr(
-        download.urllib.request, "urlopen", lambda request, timeout: elsewhere(server.url)
-    )
-    with pytest.raises(download.UnavailableError, match="not https"):
-        download.fetch_https(first, tmp_path / "x")
+@pytest.mark.parametrize("last", ["", "https"])
+@pytest.mark.parametrize("scheme", ["http", "ftp", "file"])
+def test_a_redirection_over_anything_but_https_is_refused(tmp_path, redirecting, scheme, last):
+    """Before that address is asked, also where it would lead back to https."""
+    place = f"127.0.0.1:{redirecting.server_address[1]}"
+    redirecting.leads = {"/x": f"{scheme}://{place}/plain"}
+    if last:
+        redirecting.leads["/plain"] = f"https://{place}/end"
+    with pytest.raises(download.UnavailableError, match=rf"{scheme}://.*not (https|allowed)"):
+        download.fetch_https(f"https://{place}/x", tmp_path / "x")
+    assert redirecting.asked == ["/x"]
     assert names(tmp_path) == []
+
+
+def test_a_redirection_over_https_is_followed(tmp_path, redirecting):
+    place = f"https://127.0.0.1:{redirecting.server_address[1]}"
+    redirecting.leads = {"/x": f"{place}/y", "/y": "/end"}
+    download.fetch_https(f"{place}/x", tmp_path / "x")
+    assert redirecting.asked == ["/x", "/y", "/end"]
+    assert (tmp_path / "x").read_bytes() == b"end"
+
+
+class Redirecting(http.server.ThreadingHTTPServer):
+    """Sends each path elsewhere that is in `leads`."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), RedirectingHandler)
+        self.leads: dict[str, str] = {}
+        self.asked: list[str] = []
+
+
+class RedirectingHandler(http.server.BaseHTTPRequestHandler):
+    server: Redirecting
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        if self.path in self.server.leads:
+            self.send_response(302)
+            self.send_header("Location", self.server.leads[self.path])
+            self.end_headers()
+        else:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"end")
+
+    def log_message(self, format, *arguments):
+        pass
+
+
+@pytest.fixture
+def redirecting(monkeypatch):
+    """A server whose https has no encryption, so that the addresses are what a user's would be."""
+    plain = http.client.HTTPConnection
+    opened = download.urllib.request.HTTPSHandler
+    monkeypatch.setattr(opened, "https_open", lambda self, asked: self.do_open(plain, asked))
+    with Redirecting() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize(
