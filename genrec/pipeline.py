@@ -161,6 +161,8 @@ def open_run(config: Config, folder: Path) -> Config:
 
 def _keep(config: Config, folder: Path, writable: bool) -> None:
     file, text = folder / "config.yaml", dump_config(config)
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return
     if (folder / "checkpoints").exists():
         before, now = load_config(file), config
         differing = [
@@ -173,8 +175,6 @@ def _keep(config: Config, folder: Path, writable: bool) -> None:
                 f"{folder} holds a training with other settings ({'; '.join(differing)}): "
                 "choose another folder with --out, or delete its checkpoints"
             )
-    if file.exists() and file.read_text(encoding="utf-8") == text:
-        return
     if not writable:
         raise UserError(_unwritable(folder))
     with replacing(file) as temporary:

@@ -76,7 +76,6 @@ def file_arguments(path: Path, section: str | None = None) -> list[str]:
     if not isinstance(tree, dict | None):
         raise UserError(f"{path} should hold settings by name, such as `model: {{d_model: 96}}`")
     arguments = list(_arguments(tree or {}))
-    logger.debug("settings of %s: %s", path, " ".join(arguments) or "none")
     try:
         parse(Config, arguments)
     except UserError as error:
@@ -91,6 +90,7 @@ def over(settings: list[str], target: Path, arguments: list[str]) -> list[str]:
 
     The target goes first, lest the last list of the file swallows it; flags go last and win.
     """
+    logger.debug("settings of %s: %s", target, " ".join(settings) or "none")
     place = next(n for n, argument in enumerate(arguments) if Path(argument) == target)
     return [str(target), *settings, *arguments[:place], *arguments[place + 1 :]]
 

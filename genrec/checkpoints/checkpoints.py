@@ -70,6 +70,8 @@ class Checkpoints:
             except OSError as error:
                 raise UserError(f"{folder} cannot be made: {_reason(error)}") from error
             self._clean()
+            if jax.process_index() == 0:
+                self._prune()  # a kill may have come between the last write and this
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -291,6 +291,19 @@ def test_what_a_kill_leaves_is_cleaned_by_a_training_and_not_by_a_reader(two, tm
     assert names(folder) == {"10", "20"}
 
 
+def test_a_kill_before_the_oldest_is_deleted_leaves_no_more_in_the_end(tmp_path, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(Checkpoints, "_prune", lambda _: None)
+        fill(tmp_path, [0.2, 0.1, None, 0.1])
+    assert names(tmp_path) == {"10", "20", "30", "40"}
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 40
+    assert names(tmp_path) == {"10", "20", "30", "40"}  # one that only reads deletes nothing
+    with Checkpoints(tmp_path, IDENTITY) as checkpoints:
+        assert checkpoints.latest == 40  # all is done: nothing more is written
+    assert names(tmp_path) == {"10", "30", "40"}
+
+
 def test_a_checkpoint_that_goes_while_it_is_read_is_not_called_damaged(two, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(two, tmp_path / "copy"))
 
