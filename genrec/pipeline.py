@@ -94,6 +94,10 @@ def _run_stage(name: str, config: Config, folder: Path, *, leads: bool, writable
     if not writable:
         raise UserError(_unwritable(folder))
     summary = stage.make(stages.Task(config, folder, identity))
+    if leads and not (folder / "config.yaml").exists():  # what was made has made the folder anew
+        raise UserError(
+            f"{folder} was deleted while {name} was at work: delete what is left, and begin again"
+        )
     seconds = time.perf_counter() - started
     if leads:
         manifest.record(

@@ -1,4 +1,6 @@
+import asyncio
 import errno
+import gc
 import json
 import os
 import re
@@ -20,7 +22,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from genrec.checkpoints.about import read_about, write_about
-from genrec.checkpoints.checkpoints import SCHEMA, Checkpoints
+from genrec.checkpoints.checkpoints import SCHEMA, Checkpoints, _hush_leftovers
 from genrec.checkpoints.checksum import checksums
 from genrec.errors import UserError
 
@@ -561,6 +563,27 @@ def test_a_write_that_fails_in_the_background_is_reported_by_the_next(tmp_path):
     assert names(tmp_path) == {"10"}
     with Checkpoints(tmp_path, IDENTITY) as checkpoints:
         assert same(checkpoints.restore(10, make_state())[0], make_state(1))
+
+
+def test_what_tensorstore_says_after_a_write_that_failed_is_not_printed(monkeypatch):
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda about: printed.append(str(about.exc_value)))
+    _hush_leftovers.__wrapped__()
+    loop = asyncio.new_event_loop()
+    loop.close()
+
+    class Leftover:
+        def __del__(self):
+            loop.call_soon_threadsafe(print)
+
+    class Mistake:
+        def __del__(self):
+            raise ValueError("ours")
+
+    for kind in (Leftover, Mistake):
+        kind()
+        gc.collect()
+    assert printed == ["ours"]
 
 
 @pytest.fixture
