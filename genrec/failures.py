@@ -73,7 +73,7 @@ def _unraisable(what: Any) -> None:
 
 
 def lacking(error: BaseException) -> str | None:
-    """What the machine lacks, disk, memory or a permission, and what to do; None for all else."""
+    """What the machine lacks: room, memory, a file, a permission; and what to do. Else None."""
     if isinstance(error, OSError) and error.errno in _UNFIT:
         return f"{os.strerror(error.errno)}{_file_of(error)}: choose another place"
     for cause in _causes(error):
@@ -85,12 +85,19 @@ def lacking(error: BaseException) -> str | None:
             return f"the disk is full{where}: free some space, or choose another place with --out"
         if number == errno.EROFS or os.strerror(errno.EROFS) in said:
             return f"the disk is read-only{where}: choose another place with --out"
+        if isinstance(cause, FileNotFoundError) and cause.filename is not None:
+            return f"{cause.filename} is gone: put it back, or run again the command that makes it"
         if number in (errno.EACCES, errno.EPERM):
             return f"not permitted{where}: change the permissions, or choose another place"
         if isinstance(cause, MemoryError) or number == errno.ENOMEM or _out_of_memory(said):
             return (
                 "out of memory: close other programs, or ask for less at once (training.rows, "
                 "training.accumulate, decoding.batch_size, decoding.beam, data.memory_gib)"
+            )
+        if "can't start new thread" in said:
+            return (
+                "no more threads can be started: close other programs, or raise the limits of "
+                "memory and processes (ulimit -v, ulimit -u)"
             )
     return None
 

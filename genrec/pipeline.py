@@ -94,6 +94,10 @@ def _run_stage(name: str, config: Config, folder: Path, *, leads: bool, writable
     if not writable:
         raise UserError(_unwritable(folder))
     summary = stage.make(stages.Task(config, folder, identity))
+    if leads and not (folder / "config.yaml").exists():  # what was made has made the folder anew
+        raise UserError(
+            f"{folder} was deleted while {name} was at work: delete what is left, and begin again"
+        )
     seconds = time.perf_counter() - started
     if leads:
         manifest.record(
@@ -161,6 +165,8 @@ def open_run(config: Config, folder: Path) -> Config:
 
 def _keep(config: Config, folder: Path, writable: bool) -> None:
     file, text = folder / "config.yaml", dump_config(config)
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return
     if (folder / "checkpoints").exists():
         before, now = load_config(file), config
         differing = [
@@ -173,8 +179,6 @@ def _keep(config: Config, folder: Path, writable: bool) -> None:
                 f"{folder} holds a training with other settings ({'; '.join(differing)}): "
                 "choose another folder with --out, or delete its checkpoints"
             )
-    if file.exists() and file.read_text(encoding="utf-8") == text:
-        return
     if not writable:
         raise UserError(_unwritable(folder))
     with replacing(file) as temporary:

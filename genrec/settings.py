@@ -81,7 +81,6 @@ def file_arguments(path: Path, section: str | None = None) -> list[str]:
         arguments = list(_arguments(tree or {}))
     except (UserError, ValueError) as error:
         raise UserError(f"{path}: {reason(error)}") from None
-    logger.debug("settings of %s: %s", path, " ".join(arguments) or "none")
     try:
         _config(tuple(arguments))
     except UserError as error:
@@ -96,6 +95,7 @@ def over(settings: list[str], target: Path, arguments: list[str]) -> list[str]:
 
     The target goes first, lest the last list of the file swallows it; flags go last and win.
     """
+    logger.debug("settings of %s: %s", target, " ".join(settings) or "none")
     place = next(n for n, argument in enumerate(arguments) if Path(argument) == target)
     return [str(target), *settings, *arguments[:place], *arguments[place + 1 :]]
 

@@ -128,6 +128,7 @@ def test_quiet_is_silent_but_for_errors_and_the_document(command, tiny_run):
 def test_verbose_says_why_a_stage_is_done_or_skipped(command, run):
     _, said = command("embed", str(run), "--verbose")
     assert any("embed: done before" in line for line in said)
+    assert sum("settings of" in line for line in said) == 1
     assert any(re.search(r"embed reads dataset, sha256 [0-9a-f]{64}", line) for line in said)
     assert all(re.match(r"genrec \d\d:\d\d:\d\d genrec\.", line) for line in said)
     (run / "embeddings.npy").write_bytes(b"")

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from genrec.data.duck import in_process
 from genrec.errors import UserError
 from genrec.failures import hush, report
 
@@ -28,6 +30,14 @@ LACKING = [
     (OSError(errno.EROFS, "Read-only file system", "x"), "the disk is read-only (x)"),
     (PermissionError(errno.EACCES, "Permission denied", "x"), "not permitted (x): change the"),
     (MemoryError(), "out of memory: close other programs, or ask for less"),
+    (
+        FileNotFoundError(errno.ENOENT, "No such file", "run/x.npy"),
+        "run/x.npy is gone: put it back",
+    ),
+    (
+        RuntimeError("can't start new thread"),
+        "no more threads can be started: close other programs",
+    ),
     (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), "out of memory"),
 ]
 
@@ -40,6 +50,16 @@ def test_what_the_machine_lacks_is_one_line_and_the_users_turn(capfd, error, lin
     (said,) = capfd.readouterr().err.splitlines()
     assert said.startswith("genrec: ")
     assert line in said
+
+
+def test_a_reader_that_has_no_memory_does_not_blame_the_file(capsys):
+    with in_process(memory_gib=0.001) as engine, pytest.raises(duckdb.Error) as caught:
+        engine.run("SET max_temp_directory_size = '0B'")
+        with engine.reading("log.csv"):
+            engine.run("SELECT list(range) FROM range(10_000_000)")
+    assert report(caught.value, verbose=False) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("genrec: out of memory: ") and "data.memory_gib" in said
 
 
 def test_a_bug_is_one_line_that_says_where_and_how_to_see_more(capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """Kills, full disks, lost files, other processes and clocks: a run ends as if nothing had been."""
 
 import contextlib
+import dataclasses
 import errno
 import gc
 import json
@@ -25,6 +26,7 @@ from genrec.errors import UserError
 from genrec.failures import lacking
 from genrec.files import sha256
 from genrec.pipeline import STAGES, claimed, config_of, run_stage
+from genrec.training.watch import Watch
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -264,7 +266,34 @@ def test_input_that_has_gone_is_missed_by_the_stage_that_reads_it_alone(
         run_stage("tokenize", config, run)
 
 
-def test_a_clock_that_jumps_between_stages_changes_nothing(run, tiny_run, monkeypatch):
+def test_a_file_that_goes_while_a_stage_works_is_named(run, command, monkeypatch):
+    before(run, "report")
+    stage = STAGES["report"]
+
+    def make(task):
+        (run / "metrics.json").unlink()  # it was there when the stage began
+        return stage.make(task)
+
+    monkeypatch.setitem(STAGES, "report", dataclasses.replace(stage, make=make))
+    _, (line,) = command("report", str(run), status=2)
+    assert f"{run / 'metrics.json'} is gone: put it back, or run again the command" in line
+
+
+def test_a_run_that_is_deleted_while_it_trains_is_not_called_done(run, monkeypatch):
+    before(run, "train")
+    log = Watch.validated
+
+    def validated(watch, found):
+        shutil.rmtree(run)
+        log(watch, found)
+
+    monkeypatch.setattr(Watch, "validated", validated)
+    with pytest.raises(UserError, match="run was deleted while train was at work: delete what is"):
+        run_stage("train", config_of(run), run)
+    assert not (run / "manifest.json").exists()
+
+
+def test_a_clock_that_jumps_while_a_stage_works_changes_nothing(run, tiny_run, monkeypatch):
     rng, clock, ahead = random.Random(0), time.time, 0.0
 
     def jumping():
@@ -274,7 +303,13 @@ def test_a_clock_that_jumps_between_stages_changes_nothing(run, tiny_run, monkey
     monkeypatch.setattr(time, "time_ns", lambda: int(jumping() * 1e9))
     before(run, "tokenize")
     for name, jump in zip(list(STAGES)[2:], [1e8, -1e9, 3600, -3600], strict=True):
-        ahead = jump
+
+        def make(task, made=STAGES[name].make, jump=jump):
+            nonlocal ahead
+            ahead = jump
+            return made(task)
+
+        monkeypatch.setitem(STAGES, name, dataclasses.replace(STAGES[name], make=make))
         for path in run.rglob("*"):
             os.utime(path, (jumping(), clock() + rng.choice([-1e9, 1e8])))
         outcome = run_stage(name, config_of(run), run)

@@ -70,14 +70,16 @@ def main() -> None:
                     status, said, mended = disturbed
                     lines = said.strip().splitlines()
                     row = {"stage": stage, "fault": fault, "size": size, "status": status}
+                    mended()  # or the input that was taken would be missed
                     row |= {"torn": torn(folder / "life"), "lines": len(lines)}
                     row |= {"says": lines[-1] if lines else "", "verdict": ""}
-                    mended()
                     again, more, _ = spawn(COMMANDS[stage], folder / "life").wait()
                     same = again == 0 and contents(folder / "life") == expected
                     row["verdict"] = verdict(status, said, same, row["torn"])
                     if again != 0:
                         row["again"] = more
+                    if row["verdict"] == "traceback":
+                        row["said"] = said
                     found.append(row)
                     print(row["verdict"], stage, fault, size, row["says"][:300], flush=True)
     table = Table("stage", "fault", "size", "verdict", "it says", box=None)

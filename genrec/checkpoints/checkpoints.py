@@ -8,9 +8,11 @@ all, and one that only reads deletes what a training is about to write.
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -71,6 +73,8 @@ class Checkpoints:
             except OSError as error:
                 raise UserError(f"{folder} cannot be made: {_reason(error)}") from error
             self._clean()
+            if jax.process_index() == 0:
+                self._prune()  # a kill may have come between the last write and this
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -137,6 +141,7 @@ class Checkpoints:
         """
         assert self._identity is not None, "opened for reading only"
         self._settle()
+        _hush_leftovers()
         about = plain(
             {
                 "schema": SCHEMA,
@@ -295,6 +300,22 @@ class Checkpoints:
             for path in self._folder.glob("*.tmp*"):  # which finds nothing where it may not look
                 if re.fullmatch(r"[0-9]+(\.old)?\.tmp(\.orbax-checkpoint-tmp)?", path.name):
                     shutil.rmtree(path, ignore_errors=True)
+
+
+@functools.cache
+def _hush_leftovers() -> None:
+    """Of a write that failed nothing is printed but what is raised.
+
+    Orbax stops at the first file that cannot be written; for each of the others, TensorStore then
+    prints a traceback of that nobody waits any more.
+    """
+    before = sys.unraisablehook
+
+    def hook(about: "sys.UnraisableHookArgs") -> None:
+        if str(about.exc_value) != "Event loop is closed":
+            before(about)
+
+    sys.unraisablehook = hook
 
 
 def _score(step: int, about: dict[str, Any]) -> dict[int, float]:

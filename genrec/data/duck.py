@@ -136,6 +136,8 @@ class DuckDB:
     def reading(self, location: str) -> Iterator[None]:
         try:
             yield
+        except duckdb.OutOfMemoryException:
+            raise  # which says nothing of the file
         except duckdb.Error as error:
             complaint = str(error)
             for end in ("Possible", "\n\nLINE", "  file ="):

@@ -17,7 +17,7 @@ from genrec.bundle.newcomers import STORED
 from genrec.core.described import directions, standard_of
 from genrec.core.inputs import Catalogue
 from genrec.core.tensors import pack_tensors
-from genrec.export.program import PLATFORMS
+from genrec.export.program import exported
 from genrec.model import EncoderDecoder, nested
 from genrec.model.weights import flat
 from genrec.recommend import LoadedRun
@@ -119,5 +119,4 @@ def _exported(function: Any, parameters: Mapping[str, np.ndarray], *shapes: Any)
     given = {
         name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in parameters.items()
     }
-    exported = export.export(jax.jit(function), platforms=PLATFORMS)(given, *shapes)
-    return bytes(exported.serialize())
+    return exported(function, given, *shapes)

@@ -5,7 +5,7 @@ to the model or the catalogue is in the first, so that neither is a constant of 
 number of histories and their length are open; how many items a request may name is not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -76,6 +76,19 @@ def export_program(
     if users:
         request["users"] = jax.ShapeDtypeStruct((rows,), np.uint32)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(state))
-    return bytes(
-        export.export(jax.jit(recommend), platforms=PLATFORMS)(shapes, request).serialize()
-    )
+    return exported(recommend, shapes, request)
+
+
+def exported(function: Callable[..., Any], *shapes: Any) -> bytes:
+    """A function of such arguments as a program.
+
+    Without the lines of source that each operation comes from: these would be the caller's too, so
+    that who calls from elsewhere would get other bytes, and would tell where the maker's files lie.
+    """
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        return bytes(export.export(jax.jit(function), platforms=PLATFORMS)(*shapes).serialize())
+    finally:
+        jax.config.update(name, before)

@@ -1,4 +1,6 @@
+import asyncio
 import errno
+import gc
 import hashlib
 import json
 import os
@@ -21,7 +23,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from genrec.checkpoints.about import read_about, write_about
-from genrec.checkpoints.checkpoints import SCHEMA, Checkpoints
+from genrec.checkpoints.checkpoints import SCHEMA, Checkpoints, _hush_leftovers
 from genrec.checkpoints.checksum import checksums
 from genrec.errors import UserError
 
@@ -342,6 +344,19 @@ def test_what_a_kill_leaves_is_cleaned_by_a_training_and_not_by_a_reader(two, tm
     assert names(folder) == {"10", "20"}
 
 
+def test_a_kill_before_the_oldest_is_deleted_leaves_no_more_in_the_end(tmp_path, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(Checkpoints, "_prune", lambda _: None)
+        fill(tmp_path, [0.2, 0.1, None, 0.1])
+    assert names(tmp_path) == {"10", "20", "30", "40"}
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 40
+    assert names(tmp_path) == {"10", "20", "30", "40"}  # one that only reads deletes nothing
+    with Checkpoints(tmp_path, IDENTITY) as checkpoints:
+        assert checkpoints.latest == 40  # all is done: nothing more is written
+    assert names(tmp_path) == {"10", "30", "40"}
+
+
 def test_a_checkpoint_that_goes_while_it_is_read_is_not_called_damaged(two, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(two, tmp_path / "copy"))
 
@@ -599,6 +614,27 @@ def test_a_write_that_fails_in_the_background_is_reported_by_the_next(tmp_path):
     assert names(tmp_path) == {"10"}
     with Checkpoints(tmp_path, IDENTITY) as checkpoints:
         assert same(checkpoints.restore(10, make_state())[0], make_state(1))
+
+
+def test_what_tensorstore_says_after_a_write_that_failed_is_not_printed(monkeypatch):
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda about: printed.append(str(about.exc_value)))
+    _hush_leftovers.__wrapped__()
+    loop = asyncio.new_event_loop()
+    loop.close()
+
+    class Leftover:
+        def __del__(self):
+            loop.call_soon_threadsafe(print)
+
+    class Mistake:
+        def __del__(self):
+            raise ValueError("ours")
+
+    for kind in (Leftover, Mistake):
+        kind()
+        gc.collect()
+    assert printed == ["ours"]
 
 
 @pytest.fixture

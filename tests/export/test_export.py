@@ -1,10 +1,13 @@
 """A bundle answers as its run does, in a process that has neither the model's code nor Flax."""
 
+import filecmp
 import json
+import os
 import random
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -84,6 +87,19 @@ def test_lists_are_those_of_the_run(pair):
     same(part.recommend(histories), expected.recommend(histories))
     # What `restricted` made left the whole as it was.
     same(bundle.recommend(histories[:2]), run.recommend(histories[:2]))
+
+
+@pytest.mark.parametrize("pair", ["codes"], indirect=True)
+def test_who_exports_again_elsewhere_writes_the_same_bytes(pair, tmp_path):
+    run, bundle = pair
+    command = [sys.executable, "-m", "genrec", "export", str(run.folder), "--out", "other"]
+    seeded = {**os.environ, "PYTHONHASHSEED": "1"}
+    subprocess.run(command, check=True, cwd=tmp_path, env=seeded, capture_output=True)
+    names = [path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()]
+    _, differing, missing = filecmp.cmpfiles(bundle, tmp_path / "other", names, shallow=False)
+    assert not differing and not missing
+    sources = str(Path(genrec.__file__).parent).encode()
+    assert not any(sources in path.read_bytes() for path in bundle.rglob("*.bin"))
 
 
 @pytest.mark.parametrize("pair", ["fused"], indirect=True)
