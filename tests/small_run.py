@@ -12,7 +12,7 @@ embedding: {dim: 16}
 tokenizer: {codebook_sizes: [8, 8], latent_dim: 8, hidden: [16], steps: 150, batch_size: 64}
 model: {d_model: 32, heads: 2, d_ff: 64, encoder_layers: 1, dropout: 0.1, max_history: 12}
 training: {epochs: 12, rows: 8, row_length: 24, learning_rate: 5e-3, validate_every: 4}
-decoding: {beam: 20, batch_size: 64}
+decoding: {beam: 20, batch_size: 256}
 """
 
 
