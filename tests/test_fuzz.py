@@ -337,7 +337,7 @@ def test_semantic_ids_of_impossible_sizes_are_refused(tmp_path, sizes):
     save_semantic_ids(path, SemanticIds(np.array([[0, 1], [2, 3]], np.int32), (4, 4)))
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({"codebook_sizes": sizes}), path)
-    with pytest.raises(UserError, match="are not positive int32|does not hold semantic IDs"):
+    with pytest.raises(UserError, match=r"are not positive int32|does not hold semantic IDs"):
         load_semantic_ids(path)
 
 
