@@ -41,32 +41,36 @@ def make(given: OfRun, arguments: list[str]) -> None:
             outcomes.append(pipeline.run_stage(stage, config, folder, leads=leads))
             saying.show(stage_line(stage, outcomes[-1].summary, outcomes[-1]))
     stages = [dataclasses.asdict(outcome) for outcome in outcomes]
-    saying.document({"run": folder, "stages": stages, **_results(name, folder)})
+    saying.document({"run": folder, "stages": stages, **results(name, folder)})
 
 
-def _results(name: str, folder: Path) -> dict[str, Any]:
+def results(name: str, folder: Path) -> dict[str, Any]:
     """What a command shows when its stages are done, and the figures behind it."""
     from genrec import pipeline
     from genrec.data import counts_table, steps_table
     from genrec.evaluation import details_tables, results_table
     from genrec.examples import examples
-    from genrec.report.files import read_figures
+    from genrec.report.files import of_run, read_figures
     from genrec.tokenizer import health_table
 
     if name == "prepare":
         counts = read_figures(folder, "dataset/counts.json")
-        saying.show(steps_table(counts), counts_table(counts), wrap=True)
+        with of_run(folder, "dataset/counts.json"):
+            saying.show(steps_table(counts), counts_table(counts), wrap=True)
         return {"counts": counts}
     if name == "tokenize":
         health = read_figures(folder, "tokenizer/health.json")
-        saying.show(health_table(health))
+        with of_run(folder, "tokenizer/health.json"):
+            saying.show(health_table(health))
         return {"health": health}
     if name not in ("run", "evaluate"):
         return {}
     metrics = read_figures(folder, "metrics.json")
-    saying.show(results_table(metrics, "test"), wrap=True)
+    with of_run(folder, "metrics.json"):
+        saying.show(results_table(metrics, "test"), wrap=True)
+        if name == "evaluate":
+            saying.show(*details_tables(metrics, "test"), wrap=True)
     if name == "evaluate":
-        saying.show(*details_tables(metrics, "test"), wrap=True)
         return {"metrics": metrics}
     print_examples(examples(folder))
     files = pipeline.files(folder)

@@ -25,6 +25,7 @@ _MISREAD = (
     LookupError,
     NotImplementedError,
     RecursionError,
+    StopIteration,
     TypeError,
     ValueError,
 )

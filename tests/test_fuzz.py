@@ -1,5 +1,6 @@
 """Damaged and hostile files are read, or refused in one line: by the thousand, and by hand."""
 
+import gzip
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from genrec.data import load_dataset
+from genrec.data.locations import find_files
 from genrec.decoding import read_lists
 from genrec.embedding import embed_file, load_vectors
 from genrec.errors import UserError
@@ -24,6 +26,7 @@ from genrec.pipeline import config_of, require
 from genrec.report.files import read_figures, read_lines
 from genrec.report.run_page import sections
 from genrec.settings import load_config
+from genrec.tokenizer import SemanticIds, load_semantic_ids, save_semantic_ids
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -326,3 +329,20 @@ def test_what_a_file_says_does_not_reach_the_terminal_as_it_is(capsys):
     assert line.startswith("genrec: a b\ufffd[31m\ufffd \ufffdxxx")
     assert line.endswith("x …")
     assert len(line) < 2000
+
+
+@pytest.mark.parametrize("sizes", ["[4, 0]", "[4, 99999999999]", "[" * 3000, "[4, NaN]", "4"])
+def test_semantic_ids_of_impossible_sizes_are_refused(tmp_path, sizes):
+    path = tmp_path / "semantic_ids.parquet"
+    save_semantic_ids(path, SemanticIds(np.array([[0, 1], [2, 3]], np.int32), (4, 4)))
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"codebook_sizes": sizes}), path)
+    with pytest.raises(UserError, match=r"are not positive int32|does not hold semantic IDs"):
+        load_semantic_ids(path)
+
+
+def test_a_compressed_table_that_is_one_endless_line_takes_little_memory(tmp_path):
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(gzip.compress(b"x" * (1 << 20)) * 64)
+    with pytest.raises(UserError, match="a line is longer than 2 MiB"):
+        find_files(path).header(str(path), ",")

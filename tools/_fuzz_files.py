@@ -62,15 +62,16 @@ def _packed(rng: random.Random, name: str, contents: bytes) -> bytes:
         return blindly(rng, contents)
     with pa.CompressedInputStream(pa.BufferReader(contents), codec.name) as stream:
         inside = stream.read()
-    if way < 0.31:
-        inside += b"x" * (1 << 30)
-    elif way < 0.33:
-        inside += b"u9,i1,5,1,1\n" * (1 << 20)
-    else:
-        inside = mutated(rng, plain, inside)
+    if way < 0.32:  # a gibibyte in one line
+        bomb = _compressed(b"x" * (1 << 20), codec.name) * 1024
+        return bomb + contents if rng.random() < 0.5 else contents + bomb
+    return _compressed(mutated(rng, plain, inside), codec.name)
+
+
+def _compressed(contents: bytes, codec: str) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, codec.name) as stream:
-        stream.write(inside)
+    with pa.CompressedOutputStream(sink, codec) as stream:
+        stream.write(contents)
     return sink.getvalue().to_pybytes()
 
 

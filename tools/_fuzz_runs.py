@@ -14,14 +14,13 @@ from _fuzz_run import finished_run
 from _fuzzing import Reader
 
 from genrec.assembly import catalogue_of
+from genrec.cli_make import results
 from genrec.compare import load_recommenders, to_json
-from genrec.evaluation import details_tables, results_table
-from genrec.files import read_json, sha256
+from genrec.files import sha256
 from genrec.manifest import outdated, read_manifest
 from genrec.pipeline import STAGES, config_of, require
 from genrec.report import comparison, run_page
 from genrec.report.page import render
-from genrec.tokenizer import health_table
 from genrec.upkeep import BUILT_ON, current_items, remove_items
 
 
@@ -77,10 +76,8 @@ def _page(folder: Path) -> str:
 
 def _shown(folder: Path) -> object:
     """What the stages print when they are done."""
-    require(folder, config_of(folder), *STAGES["report"].after)
-    metrics = read_json(folder / "metrics.json")
-    tables = results_table(metrics, "test"), *details_tables(metrics, "test")
-    return *tables, health_table(read_json(folder / "tokenizer" / "health.json"))
+    require(folder, config_of(folder), "evaluate")
+    return [results(stage, folder) for stage in ("prepare", "tokenize", "evaluate")]
 
 
 def _compared(folder: Path) -> object:
@@ -114,6 +111,13 @@ READERS = [
             "recommendations_filtered.parquet",
             "embeddings.npy",
         ),
+        mend,
+    ),
+    Reader(
+        "results of stages",
+        _run,
+        _shown,
+        ("metrics.json", "dataset/counts.json", "tokenizer/health.json"),
         mend,
     ),
     Reader(

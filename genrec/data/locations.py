@@ -14,6 +14,8 @@ from genrec.errors import UserError
 from genrec.files import sha256
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_LONGEST_LINE = 1 << 21
+"""Bytes; DuckDB takes no longer ones either."""
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -180,6 +182,8 @@ def _lines(stream: pa.NativeFile) -> Iterator[str]:
     rest, first = b"", True
     while piece := stream.read(1 << 16):
         *whole, rest = (rest + piece).split(b"\n")
+        if len(rest) > _LONGEST_LINE:
+            raise csv.Error(f"a line is longer than {_LONGEST_LINE >> 20} MiB")
         for line in whole:
             yield (line + b"\n").decode("utf-8-sig" if first else "utf-8")
             first = False

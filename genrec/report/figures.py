@@ -223,7 +223,8 @@ _SAID = {
 
 
 def _ndcg(row: dict[str, Any]) -> str:
-    return next(name for name in row if name.startswith("ndcg@"))
+    (name,) = (name for name in row if name.startswith("ndcg@"))  # a ValueError if there is none
+    return name
 
 
 def beyond(metrics: Metrics) -> list[dict[str, str]]:

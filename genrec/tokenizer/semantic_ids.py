@@ -54,8 +54,8 @@ def load_semantic_ids(path: Path) -> SemanticIds:
         flat = lists.flatten()
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path} does not hold semantic IDs: {reason(error)}") from error
-    if not sizes or min(sizes) < 1:
-        raise UserError(f"{path}: codebook sizes {sizes} are not positive numbers")
+    if not sizes or min(sizes) < 1 or max(sizes) > np.iinfo(np.int32).max:
+        raise UserError(f"{path}: codebook sizes {str(sizes)[:80]} are not positive int32")
     if not np.array_equal(items, np.arange(len(items))):
         raise UserError(f"{path}: column item must be 0, 1, 2, … without gaps")
     if (wrong := lengths != len(sizes)).any():
