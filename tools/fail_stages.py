@@ -101,6 +101,8 @@ def verdict(status: int, said: str, same: bool, bad: str | None) -> str:
         return "differs"
     if status < 0:
         return f"signal {-status}"
+    if "thread-local data: ABORT" in said:  # the C library's, which exits with 127
+        return "aborts"
     if "Traceback" in said or status not in (0, 2):
         return "traceback"
     return "ends" if status == 0 else "one line"
