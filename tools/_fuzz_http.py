@@ -21,7 +21,7 @@ from typing import Any
 import h11
 import uvicorn
 from _fuzz_run import finished_run
-from _fuzzing import Reader
+from _fuzzing import LONGEST, Reader
 from _mutations import blindly
 from _mutations_text import HOSTILE, damaged_json
 from uvicorn.server import ServerState
@@ -167,6 +167,8 @@ def check(answer: tuple[int, bytes] | None) -> None:
     said = body.decode()
     if said.startswith("{"):
         (said,) = json.loads(said).values()
+    if len(said) > LONGEST or set("\r\n") & set(said):
+        raise RuntimeError(f"no short line, but {len(said)} characters: {said[:200]!r}")
     raise UserError(said or f"status {status}")
 
 

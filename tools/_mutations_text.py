@@ -1,5 +1,6 @@
 """Hostile values, and text formats that hold them: JSON, YAML, tables of text."""
 
+import copy
 import csv
 import io
 import json
@@ -138,14 +139,15 @@ def damaged_tree(rng: random.Random, tree: Any) -> Any:
         where, key = rng.choice(places)
         change = rng.random()
         if change < 0.65:
-            where[key] = hostile(rng, where[key])
+            # A copy, lest later inputs change what is hostile, or put it into itself.
+            where[key] = copy.deepcopy(hostile(rng, where[key]))
         elif change < 0.8 and where is not root:
             del where[key]
         elif isinstance(where, dict):
             name = rng.choice([each for each in HOSTILE if isinstance(each, str)])
             where[rng.choice((name, f"{key}x"))] = where[key]
         else:
-            where.append(hostile(rng, where[key]))
+            where.append(copy.deepcopy(hostile(rng, where[key])))
     return root[0] if root else None
 
 

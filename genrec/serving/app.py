@@ -20,6 +20,8 @@ from genrec.errors import UserError
 from genrec.serving.gate import Gate, refusal
 from genrec.serving.service import Busy, Service
 
+_LONGEST = 1500  # characters of a complaint
+
 _Name = StrictStr | StrictInt  # ids that are numbers may stand among titles
 _Second = Annotated[StrictInt, Field(ge=-(2**62), le=2**62)]
 
@@ -215,8 +217,9 @@ def _complaint(error: dict[str, Any]) -> str:
 
 
 def _sayable(message: str) -> str:
-    """One line that UTF-8 can write; names in requests may hold anything."""
-    return " ".join(message.encode(errors="replace").decode().split())
+    """One line that UTF-8 can write and that ends; names in requests may hold anything."""
+    line = " ".join(message.encode(errors="replace").decode().split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def _page() -> tuple[str, str]:
