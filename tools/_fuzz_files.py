@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -75,7 +76,7 @@ def _compressed(contents: bytes, codec: str) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _tables(ending: str, **more: Callable) -> Reader:
+def _tables(ending: str, **more: Any) -> Reader:
     names = (f"log{ending}", f"items{ending}")
 
     def make(folder: Path) -> None:
