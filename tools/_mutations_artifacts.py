@@ -18,7 +18,7 @@ def damaged(rng: random.Random, name: str, contents: bytes) -> bytes:
         return blindly(rng, contents)
     try:
         return _damaged_within(rng, name, contents)
-    except (RecursionError, OverflowError):  # of what is damaged twice
+    except (RecursionError, OverflowError, ValueError):  # of what is damaged twice
         return blindly(rng, contents)
 
 
