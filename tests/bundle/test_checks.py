@@ -220,14 +220,15 @@ def test_tokenizers_that_do_not_fit(change):
         b"",
         b"no gzip",
         pack_names(NAMES, NAMES)[:-4],
-        gzip.compress(b"[]"),
-        gzip.compress(b'{"item_id": ["a"]}'),
-        gzip.compress(b'{"item_id": [1], "title": ["a"]}'),
-        gzip.compress(b'{"item_id": "abc", "title": ["a", "b", "c"]}'),
-        gzip.compress(b'{"item_id": ["\\ud800"], "title": ["a"]}'),
-        gzip.compress(b"[" * 900_000),
-        gzip.compress(b" " * 50_000_000),  # 50 kB
+        gzip.compress(b"[]", mtime=0),
+        gzip.compress(b'{"item_id": ["a"]}', mtime=0),
+        gzip.compress(b'{"item_id": [1], "title": ["a"]}', mtime=0),
+        gzip.compress(b'{"item_id": "abc", "title": ["a", "b", "c"]}', mtime=0),
+        gzip.compress(b'{"item_id": ["\\ud800"], "title": ["a"]}', mtime=0),
+        gzip.compress(b"[" * 900_000, mtime=0),
+        gzip.compress(b" " * 50_000_000, mtime=0),  # 50 kB
     ],
+    ids=lambda contents: f"{len(contents)} bytes",
 )
 def test_names_that_are_not_read(contents):
     with pytest.raises(UserError, match=r"items.json.gz cannot be read: "):
