@@ -54,7 +54,8 @@ def newcomers_of(
     files = {"content.safetensors": _index(directions(content, standard.mean))}
     if config.tokenizer.cooccurrence:
         consumed, all_consumed = cooccurrence_of(config, items.dataset, content, trained)
-        lenders = np.flatnonzero(consumed.any(axis=1))
+        # Where no item is consumed with another, as a single one, the first lends its zeros.
+        lenders = np.flatnonzero(consumed.any(axis=1)) if consumed.any() else np.zeros(1, np.intp)
         standard = standard_of(all_consumed[:trained])
         tensors |= {
             "consumed.mean": standard.mean.astype(np.float32),

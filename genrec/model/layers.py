@@ -135,6 +135,11 @@ def join_heads(x: Float[Array, "B H T C"]) -> Float[Array, "B T E"]:
     return x.reshape(*x.shape[:2], -1)
 
 
+_HIDDEN = -1e30
+"""The score of a masked key: its weight is exactly 0, as from -inf, if another key is not masked;
+but a row of -inf would be NaN."""
+
+
 def attend(
     query: Float[Array, "B H Q C"],
     key: Float[Array, "B H S C"],
@@ -145,16 +150,17 @@ def attend(
     rate: float = 0.0,
     noise: Noise | None = None,
 ) -> Float[Array, "B H Q C"]:
-    """Scaled dot-product attention; every query must have at least one key under its mask.
+    """Scaled dot-product attention.
 
-    `rate` is the share of the attention weights that `noise` drops.
+    What a query without any key under its mask reads means nothing, but is finite, and so are the
+    gradients. `rate` is the share of the attention weights that `noise` drops.
     """
     # The query is smaller than the scores, so scaling it is cheaper.
     query = query * query.shape[-1] ** -0.5
     scores = jnp.einsum("bhqc,bhsc->bhqs", query, key).astype(jnp.float32)
     if bias is not None:
         scores = _add_bias(scores, bias)
-    weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1).astype(value.dtype)
+    weights = jax.nn.softmax(jnp.where(mask, scores, _HIDDEN), axis=-1).astype(value.dtype)
     return jnp.einsum("bhqs,bhsc->bhqc", dropout(weights, rate, noise), value)
 
 

@@ -44,8 +44,9 @@ def compile_training(
     """
     shape = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
     graph, every_prefix, has_head = nnx.graphdef(shape), shape.causal, shape.item_query is not None
+    warmup = max(1, round(settings.warmup * total))
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0, settings.learning_rate, max(1, round(settings.warmup * total)), total
+        0.0, settings.learning_rate, warmup, max(total, warmup + 1)
     )
     optimizer = optax.chain(
         optax.clip_by_global_norm(settings.clip),

@@ -56,6 +56,22 @@ def test_attention_agrees_with_a_loop_over_queries():
     assert np.allclose(got, expected, atol=1e-5)
 
 
+def test_a_query_that_sees_nothing_stays_finite_and_disturbs_nobody():
+    """In value and in gradient; the other queries read what they read without it."""
+    rng = np.random.default_rng(0)
+    query, key, value = (jnp.asarray(rng.normal(size=(1, 2, 3, 4)), jnp.float32) for _ in range(3))
+    mask = jnp.asarray([[[[True, False, False], [False] * 3, [True, True, False]]]])
+
+    found = attend(query, key, value, mask)
+    assert jnp.isfinite(found).all()
+    seen = jnp.array([0, 2])
+    alone = attend(query[:, :, seen], key, value, mask[:, :, seen])
+    np.testing.assert_array_equal(found[:, :, seen], alone)
+    gradients = jax.grad(lambda *arrays: attend(*arrays, mask).sum(), (0, 1, 2))(query, key, value)
+    assert all(jnp.isfinite(gradient).all() for gradient in gradients)
+    assert not gradients[0][:, :, 1].any()
+
+
 @pytest.mark.parametrize(("inputs", "outputs"), [(3, 8), (8, 3)])
 def test_a_linear_map_has_the_values_and_gradients_of_flax_own(inputs, outputs):
     ours = Linear(inputs, outputs, rngs=nnx.Rngs(0))
