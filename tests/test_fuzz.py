@@ -357,3 +357,11 @@ def test_histories_that_are_no_json_are_told_by_their_line(row, tmp_path):
     path.write_text('{"user_id": "a", "items": ["i1"]}\n' + row + "\n")
     with pytest.raises(UserError, match=r"histories.jsonl should be .*: line 2 is no"):
         list(read_requests(path, 10))
+
+
+def test_items_with_a_column_twice_are_refused(tiny_run, tmp_path):
+    dataset = shutil.copytree(tiny_run / "dataset", tmp_path / "dataset")
+    items = pq.read_table(dataset / "items.parquet")
+    pq.write_table(items.append_column("genre", items["genre"]), dataset / "items.parquet")
+    with pytest.raises(UserError, match=r"items.parquet has a column twice"):
+        load_dataset(dataset)
