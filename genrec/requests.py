@@ -77,7 +77,7 @@ def _object(number: int, line: str) -> dict[str, Any]:
     """What line `number` of a file says."""
     try:
         row = json.loads(line, parse_int=str)  # ids that are numbers may stand among titles
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"line {number} is no JSON") from error
     if not isinstance(row, dict):
         raise ValueError(f"line {number} is no object")
@@ -122,5 +122,5 @@ def _complaining(path: Path, wanted: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, OSError, ValueError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} {wanted}: {reason}") from error
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} {wanted}: {said}") from error

@@ -25,6 +25,7 @@ from genrec.manifest import read_manifest
 from genrec.pipeline import config_of, require
 from genrec.report.files import read_figures, read_lines
 from genrec.report.run_page import sections
+from genrec.requests import read_requests
 from genrec.settings import load_config
 from genrec.tokenizer import SemanticIds, load_semantic_ids, save_semantic_ids
 
@@ -346,3 +347,21 @@ def test_a_compressed_table_that_is_one_endless_line_takes_little_memory(tmp_pat
     path.write_bytes(gzip.compress(b"x" * (1 << 20)) * 64)
     with pytest.raises(UserError, match="a line is longer than 2 MiB"):
         find_files(path).header(str(path), ",")
+
+
+@pytest.mark.parametrize(
+    "row", ["[" * 100_000, '{"user_id": "a", "items": ' + "[" * 100_000, "1e999"]
+)
+def test_histories_that_are_no_json_are_told_by_their_line(row, tmp_path):
+    path = tmp_path / "histories.jsonl"
+    path.write_text('{"user_id": "a", "items": ["i1"]}\n' + row + "\n")
+    with pytest.raises(UserError, match=r"histories.jsonl should be .*: line 2 is no"):
+        list(read_requests(path, 10))
+
+
+def test_items_with_a_column_twice_are_refused(tiny_run, tmp_path):
+    dataset = shutil.copytree(tiny_run / "dataset", tmp_path / "dataset")
+    items = pq.read_table(dataset / "items.parquet")
+    pq.write_table(items.append_column("genre", items["genre"]), dataset / "items.parquet")
+    with pytest.raises(UserError, match=r"items.parquet has a column twice"):
+        load_dataset(dataset)

@@ -150,7 +150,7 @@ def _requests(folder: Path) -> None:
 def _read_requests(*names: str) -> Callable[[Path], object]:
     def read(folder: Path) -> object:
         histories, allowed = (folder / name for name in names)
-        found = list(read_requests(histories, 2))
+        found = list(read_requests(histories, 8192))  # as the command does
         return count_requests(histories), found, read_names(allowed)
 
     return read

@@ -258,6 +258,8 @@ def _values(rng: random.Random, table: pa.Table) -> pa.Table:
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:
+    if pa.types.is_map(kind):  # Arrow aborts where a key is missing
+        return False
     try:
         pa.array([value], kind)
         return not isinstance(value, str) or value.encode() is not None

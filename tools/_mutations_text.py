@@ -120,10 +120,12 @@ def hostile(rng: random.Random, value: Any) -> Any:
         return rng.choice((-value, value * 1e300, int(value) if abs(value) < 1e18 else 0))
     if isinstance(value, str):
         other = rng.choice([each for each in HOSTILE if isinstance(each, str)])
-        return rng.choice((value + other, other, value[:-1], value.upper(), value * 1000, [value]))
+        return rng.choice(
+            (value + other, other, value[:-1], value.upper(), value[:99] * 1000, [value])
+        )
     if isinstance(value, list):
         return rng.choice(
-            (value[:-1], value + value[:1], value * 30, value[:1], dict(enumerate(value)))
+            (value[:-1], value + value[:1], value[:999] * 30, value[:1], dict(enumerate(value)))
         )
     if isinstance(value, dict):
         return rng.choice((list(value), list(value.values()), {}, str(value)[:1000]))

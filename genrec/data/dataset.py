@@ -179,6 +179,8 @@ def _opened(path: Path, columns: dict[str, pa.DataType]) -> Iterator[pq.ParquetF
 def _read_items(path: Path) -> pa.Table:
     with _opened(path, _ITEM_COLUMNS) as file:
         table = file.read()
+    if len(set(table.column_names)) < table.num_columns:
+        raise _inconsistent(path.parent, f"{path.name} has a column twice")
     for name in _ITEM_COLUMNS:
         if name != "row" and table[name].null_count:
             raise _inconsistent(path.parent, f"{path.name}: column {name} has gaps")
