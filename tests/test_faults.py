@@ -276,7 +276,7 @@ def test_a_file_that_goes_while_a_stage_works_is_named(run, command, monkeypatch
 
     monkeypatch.setitem(STAGES, "report", dataclasses.replace(stage, make=make))
     _, (line,) = command("report", str(run), status=2)
-    assert f"{run / 'metrics.json'} is gone: put it back, or run again the command" in line
+    assert f"{run / 'metrics.json'} does not exist; run genrec evaluate again" in line
 
 
 def test_a_run_that_is_deleted_while_it_trains_is_not_called_done(run, monkeypatch):

@@ -145,7 +145,7 @@ def test_bundles_that_are_not_updated(pair, tmp_path):
     run, old = pair
     folder = shutil.copytree(old, tmp_path / "bundle")
     with pytest.raises(UserError, match=r"was made with another beam: export without --update"):
-        narrower = load_run(run.folder, DecodingConfig(beam=9, batch_size=64))
+        narrower = load_run(run.folder, replace(run.config.decoding, beam=9))
         export_bundle(narrower, folder, update=True)
     with pytest.raises(UserError, match=r"was made with another dtype"):
         export_bundle(run, folder, dtype="bfloat16", update=True)

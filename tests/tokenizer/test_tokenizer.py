@@ -149,7 +149,7 @@ def truncate(folder):
         (lambda folder: edit(folder, hidden=[1] * 100_000), "does not list widths"),
         (lambda folder: edit(folder, dim=7.0), "an impossible width"),
         (lambda folder: edit(folder, scale=0), "a scale that is not above 0"),
-        (lambda folder: edit(folder, scale=float("nan")), "a scale that is not above 0"),
+        (lambda folder: edit(folder, scale=float("nan")), "NaN is no number"),
         (lambda folder: edit(folder, scale=None), "cannot be read"),
         (lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000), "cannot be read"),
     ],
