@@ -67,7 +67,7 @@ def test_a_query_that_sees_nothing_stays_finite_and_disturbs_nobody():
     seen = jnp.array([0, 2])
     alone = attend(query[:, :, seen], key, value, mask[:, :, seen])
     np.testing.assert_array_equal(found[:, :, seen], alone)
-    gradients = jax.grad(lambda *arrays: attend(*arrays, mask).sum(), (0, 1, 2))(query, key, value)
+    gradients = jax.grad(lambda q, k, v: attend(q, k, v, mask).sum(), (0, 1, 2))(query, key, value)
     assert all(jnp.isfinite(gradient).all() for gradient in gradients)
     assert not gradients[0][:, :, 1].any()
 
