@@ -28,17 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 EXTRA = "test"
 QUICK = [
     "tests/core",
-    "tests/checkpoints",
-    "tests/data/test_prepare.py",
     "tests/embedding",
     "tests/tokenizer/test_kmeans.py",
-    "tests/tokenizer/test_product.py",
     "tests/tokenizer/test_semantic_ids.py",
-    "tests/test_settings.py",
-    "tests/test_pipeline.py::test_the_model_learns_what_popularity_cannot_know",
     "tests/test_pipeline.py::test_the_run_folder_keeps_its_contract",
-    "tests/test_pipeline.py::test_recommend_from_python_and_the_command_line_agree",
-    "tests/bundle/test_bundle_upkeep.py::test_the_command",
+    "tests/test_small_catalogues.py",
 ]
 
 

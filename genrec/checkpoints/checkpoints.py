@@ -311,7 +311,7 @@ def _hush_leftovers() -> None:
     """
     before = sys.unraisablehook
 
-    def hook(about: "sys.UnraisableHookArgs") -> None:
+    def hook(about: Any) -> None:  # sys.UnraisableHookArgs, which is a name for type checkers only
         if str(about.exc_value) != "Event loop is closed":
             before(about)
 

@@ -60,7 +60,7 @@ def test_items_of_one_taste_are_close_and_loners_are_zero():
 
 
 def test_the_same_seed_gives_the_same_vectors():
-    rows = Histories.of(np.random.default_rng(1).integers(0, 30, (50, 8)))
+    rows = Histories.of([*np.random.default_rng(1).integers(0, 30, (50, 8))])
     first, again = (embed_cooccurrence(rows, 30, dim=8, seed=3) for _ in range(2))
     assert np.array_equal(first, again)
 
