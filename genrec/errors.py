@@ -19,6 +19,11 @@ def reason(error: BaseException) -> str:
     return "".join(each for each in said[:200] if each.isprintable())
 
 
+def misfit(error: BaseException) -> str:
+    """The `reason` why something does not fit, where a KeyError is a part that is not there."""
+    return f"{'there is no ' if isinstance(error, KeyError) else ''}{reason(error)}"
+
+
 _MISREAD = (
     ArithmeticError,
     AttributeError,
@@ -52,5 +57,4 @@ def blaming(file: str | Path, remedy: str = "") -> Iterator[None]:
     except (OSError, *_MISREAD) as error:
         if isinstance(error, OSError) and error.errno is not None:  # Arrow's own have no number
             raise
-        lack = "there is no " if isinstance(error, KeyError) else ""
-        raise UserError(f"{file} cannot be read: {lack}{reason(error)}{remedy}") from error
+        raise UserError(f"{file} cannot be read: {misfit(error)}{remedy}") from error

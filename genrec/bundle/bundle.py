@@ -32,7 +32,7 @@ from genrec.core.batches import batches, filter_table, no_lists
 from genrec.core.histories import Histories
 from genrec.core.spelling import RARELY, Shapes, Spelling, means_below, nodes_in, spell
 from genrec.core.tensors import parse_tensors
-from genrec.errors import UserError, reason
+from genrec.errors import UserError, misfit
 
 if TYPE_CHECKING:
     from genrec.bundle.newcomers import Newcomers
@@ -79,10 +79,7 @@ class Bundle(Answering):
             check_items(self._answers, manifest["items"], self.tables, weights, *names)
             self._whole = spell(self.tables["codes"], None, self.shapes)
         except (ValueError, KeyError) as error:
-            lack = "there is no " if isinstance(error, KeyError) else ""
-            raise UserError(
-                f"the bundle's files do not fit each other: {lack}{reason(error)}"
-            ) from error
+            raise UserError(f"the bundle's files do not fit each other: {misfit(error)}") from error
         self._its_open = self.tables["open"]
 
     @property

@@ -29,7 +29,7 @@ from genrec.bundle.indexes import load_index, pack_index
 from genrec.bundle.programs import load_program
 from genrec.core.collisions import SemanticIds, semantic_ids_of
 from genrec.core.described import NEIGHBOURS, Standard, beside, directions, lent, standardised
-from genrec.errors import UserError, reason
+from genrec.errors import UserError, misfit
 
 STORED = "SQ8"
 """Faiss index-factory string of both indexes."""
@@ -63,9 +63,8 @@ class Newcomers:
         try:
             check_tokenizer(told, tensors, count)
         except (ValueError, KeyError) as error:
-            lack = "there is no " if isinstance(error, KeyError) else ""
             raise UserError(
-                f"tokenizer.safetensors does not fit the bundle: {lack}{reason(error)}"
+                f"tokenizer.safetensors does not fit the bundle: {misfit(error)}"
             ) from error
 
     @functools.cached_property
