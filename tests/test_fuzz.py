@@ -61,7 +61,7 @@ import _fuzzing
 from _fuzzing import Reader, fuzz
 from genrec.errors import UserError
 
-_fuzzing.CPU_SECONDS = 0.5
+_fuzzing.CPU_SECONDS = 2.0
 
 def make(folder):
     folder.mkdir(exist_ok=True)

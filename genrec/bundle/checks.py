@@ -4,11 +4,14 @@ Checksums tell what was damaged; this is for what was written so. Sizes are boun
 there: a small bundle cannot ask for much memory.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+
+from genrec.core.expected import expect
 
 MOST_ROOM = 64
 """Items that may come later, for each that there is."""
@@ -16,56 +19,81 @@ _MOST_LEVELS = 64
 _LONGEST_NAME = 200
 _MOST = 1 << 20
 _CODE_TYPES = ("|u1", "<u2", "<u4", "<i4")
+_MANIFEST = {
+    "checksum": str,
+    "files": {re.compile(r"(?s).*"): {"bytes": int, "sha256": str}},
+    "items": int,
+    "added": int,
+    "answers": {
+        "beam": int,
+        "batch_size": int,
+        "max_history": int,
+        "unknown_items": str,
+        "users": bool,
+        "look_ahead": bool,
+        "named": [int],
+        "shapes": {"items": int, "codes": [[(int, str)]], "fan_out": [int]},
+    },
+    "newcomers": (
+        {
+            "files": [str],
+            "width": int,
+            "codebook_sizes": [int],
+            "cooccurrence": float,
+            "collisions": str,
+        },
+        None,
+    ),
+}
 
 
 def check_manifest(manifest: Mapping[str, Any]) -> None:
-    """Raises ValueError, KeyError or TypeError unless all is there that a reader asks for."""
+    """Raises ValueError unless all is there that a reader asks for."""
+    expect(manifest, _MANIFEST)
     for name, told in manifest["files"].items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
             raise ValueError(f"it names a file outside of the bundle: {name!r:.100}")
-        if not name.isprintable() or len(name) > _LONGEST_NAME:
+        if not _may_be_named(name):
             raise ValueError(f"it names a file {name!r:.100}")
-        _whole(told["bytes"], f"the size of {name}", 0, 1 << 62)
-        _text(told["sha256"], f"the checksum of {name}")
-    _text(manifest["checksum"], "checksum")
-    _whole(manifest["items"], "items", 1, 1 << 31)
-    _whole(manifest["added"], "added", 0, 1 << 31)
-    answers = manifest["answers"]
+        _within(told["bytes"], f"the size of {name}", 0, 1 << 62)
+    items, answers = manifest["items"], manifest["answers"]
+    _within(items, "items", 1, 1 << 31)
+    _within(manifest["added"], "added", 0, 1 << 31)
     for name in ("beam", "batch_size", "max_history"):
-        _whole(answers[name], name, 1, _MOST)
-    _text(answers["unknown_items"], "unknown_items")
-    if not all(type(answers[name]) is bool for name in ("users", "look_ahead")):
-        raise ValueError("users and look_ahead must be true or false")
-    named = _wholes(answers["named"], "named", 1, _MOST)
+        _within(answers[name], name, 1, _MOST)
+    for number in (named := answers["named"]):
+        _within(number, "named", 1, _MOST)
     if not named or sorted(set(named)) != named:
         raise ValueError("the numbers of items that may be named must ascend")
-    shapes = answers["shapes"]
-    items, codes = manifest["items"], shapes["codes"]
-    most = 2 * (MOST_ROOM + 1) * items + 1000  # lengths are rounded up
-    _whole(shapes["items"], "shapes.items", items, most)
-    if not 0 < len(codes) == len(_wholes(shapes["fan_out"], "fan_out", 1, 1 << 31)) <= _MOST_LEVELS:
-        raise ValueError("it says nothing sensible of the levels of the codes")
-    for size, kind in codes:
-        _whole(size, "shapes.codes", 1, most)
-        if kind not in _CODE_TYPES:
-            raise ValueError(f"codes cannot be of type {kind!r:.40}")
+    _check_shapes(answers["shapes"], items)
     if (newcomers := manifest["newcomers"]) is not None:
         _check_newcomers(newcomers)
 
 
+def _check_shapes(shapes: Mapping[str, Any], items: int) -> None:
+    most = 2 * (MOST_ROOM + 1) * items + 1000  # lengths are rounded up
+    _within(shapes["items"], "shapes.items", items, most)
+    codes, fan_out = shapes["codes"], shapes["fan_out"]
+    if not 0 < len(codes) == len(fan_out) <= _MOST_LEVELS:
+        raise ValueError("it says nothing sensible of the levels of the codes")
+    for size in fan_out:
+        _within(size, "fan_out", 1, 1 << 31)
+    for told in codes:
+        if len(told) != 2 or type(told[0]) is not int or told[1] not in _CODE_TYPES:
+            raise ValueError(f"codes cannot be {str(told)[:40]}")
+        _within(told[0], "shapes.codes", 1, most)
+
+
 def _check_newcomers(told: Mapping[str, Any]) -> None:
-    if not isinstance(told["files"], list) or not all(
-        type(name) is str and name.isprintable() and len(name) <= _LONGEST_NAME
-        for name in told["files"]
-    ):
+    if not all(map(_may_be_named, told["files"])):
         raise ValueError("it does not name the files for new items")
-    _whole(told["width"], "width", 1, _MOST)
-    if not 0 < len(_wholes(told["codebook_sizes"], "codebook_sizes", 1, _MOST)) <= _MOST_LEVELS:
+    _within(told["width"], "width", 1, _MOST)
+    if not 0 < len(told["codebook_sizes"]) <= _MOST_LEVELS:
         raise ValueError("it says nothing sensible of the codebooks")
-    weight = told["cooccurrence"]
-    if type(weight) not in (int, float) or not 0 <= weight < 1e9:
-        raise ValueError(f"cooccurrence cannot be {weight!r:.40}")
+    for size in told["codebook_sizes"]:
+        _within(size, "codebook_sizes", 1, _MOST)
+    _within(told["cooccurrence"], "cooccurrence", 0, 1 << 30)
     if told["collisions"] not in ("code", "reassign", "none"):
         raise ValueError(f"collisions cannot be {told['collisions']!r:.40}")
 
@@ -152,19 +180,10 @@ def _ascending(items: np.ndarray, count: int) -> bool:
     return bool(len(items) and items[0] >= 0 and (np.diff(items) > 0).all() and items[-1] < count)
 
 
-def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{what} cannot be {str(value)[:40]!r}")
-    return value
+def _may_be_named(name: str) -> bool:
+    return name.isprintable() and len(name) <= _LONGEST_NAME
 
 
-def _whole(value: Any, what: str, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{what} cannot be {str(value)[:40]!r}")
-    return value
-
-
-def _wholes(values: Any, what: str, least: int, most: int) -> list[int]:
-    if not isinstance(values, list):
-        raise ValueError(f"{what} cannot be {str(values)[:40]!r}")
-    return [_whole(value, what, least, most) for value in values]
+def _within(value: int | float, what: str, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise ValueError(f"{what} cannot be {value}")

@@ -21,8 +21,6 @@ FORMAT = "genrec bundle"
 SCHEMA = 3
 _TRIES = 5
 _MOST_MANIFEST = 100_000_000
-_UNFIT = (KeyError, TypeError, AttributeError)
-"""What becomes of a manifest that has something else where a mapping or a list should be."""
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -170,14 +168,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("it is not that of a bundle")
         if manifest_text(manifest) != text:
             raise ValueError("it is damaged or was changed")
-        schema = manifest["schema"]
+        schema = manifest.get("schema")
         if schema == SCHEMA:
             check_manifest(manifest)
-    except (OSError, ValueError, RecursionError, *_UNFIT) as error:
-        lack = "it has no " if type(error) is KeyError else ""
-        raise UserError(
-            f"{path} cannot be read as a bundle's manifest: {lack}{reason(error)}"
-        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as a bundle's manifest: {reason(error)}") from error
     if schema != SCHEMA:
         if isinstance(schema, int) and schema > SCHEMA:
             raise UserError(f"{folder} was made by a newer genrec, which is needed to read it")

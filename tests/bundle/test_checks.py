@@ -57,8 +57,6 @@ TENSORS = {
     "input.scale": np.array(2, np.float32),
     "lenders": np.array([0, 2], np.int32),
 }
-UNFIT = (ValueError, KeyError, TypeError, AttributeError)
-"""Those that `read_manifest` turns into one line."""
 
 
 def places(tree: Any, before: tuple[Any, ...] = ()):
@@ -104,7 +102,7 @@ def test_no_value_of_the_manifest_can_be_anything(value):
         if isinstance(value, float | str | None) and path in may.get(value, ()):
             check_manifest(manifest)
         else:
-            with pytest.raises(UNFIT):
+            with pytest.raises(ValueError):
                 check_manifest(manifest)
                 pytest.fail(f"{path} was {value}")
 
@@ -119,7 +117,7 @@ def test_nothing_of_the_manifest_can_be_missing():
             continue
         manifest = copy.deepcopy(MANIFEST)
         del at(manifest, path[:-1])[path[-1]]
-        with pytest.raises(UNFIT):
+        with pytest.raises(ValueError):
             check_manifest(manifest)
             pytest.fail(f"without {path}")
 
