@@ -108,12 +108,15 @@ def made_with(entry: dict[str, Any], config: Config, sections: Iterable[str]) ->
     return (before, entry["seed"]) == (settings_of(config, sections), config.seed)
 
 
-def intact(run: Path, entry: dict[str, Any]) -> bool:
-    """Whether the files of a stage are as it left them."""
-    try:
-        return all(sha256(run / name) == digest for name, digest in entry["outputs"].items())
-    except FileNotFoundError:  # or it goes while it is read, for the stage is done again
-        return False
+def disturbed(run: Path, entry: dict[str, Any]) -> str | None:
+    """Which file of a stage is not as it left it, in a few words; None if all are."""
+    for name, digest in entry["outputs"].items():
+        try:
+            if sha256(run / name) != digest:
+                return f"{name} was changed since"
+        except FileNotFoundError:  # or it goes while it is read, for the stage is done again
+            return f"{name} is missing"
+    return None
 
 
 def outdated(
@@ -136,9 +139,7 @@ def outdated(
         before, now = _flat(entry["config"]), _flat(settings_of(config, sections))
         unlike = [f"{name} was {before.get(name)}" for name in now if before.get(name) != now[name]]
         return f"other settings: {', '.join(unlike) or 'some that are no longer there'}"
-    if not intact(run, entry):
-        return f"{', '.join(entry['outputs'])} changed since, or are gone"
-    return None
+    return disturbed(run, entry)
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -248,8 +248,7 @@ def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
         for earlier in STAGES[name].after:
             if not files[earlier].items() <= entry["inputs"].items():
                 wrong = wrong or f"{earlier} was done again after {name}"
-        if wrong is None and not manifest.intact(folder, entry):
-            wrong = f"the files of {name} have changed since"
+        wrong = wrong or manifest.disturbed(folder, entry)
         if wrong is not None:
             raise UserError(f"{folder}: {wrong}; {_remedy(folder, name, 'again')}")
         files[name] = entry["outputs"]

@@ -262,7 +262,7 @@ def test_input_that_has_gone_is_missed_by_the_stage_that_reads_it_alone(
     shutil.copy(tiny_run.parent / lost, tmp_path)
     assert run_stage("prepare", config, run).skipped
     (run / "embeddings.npy").unlink()
-    with pytest.raises(UserError, match="the files of embed have changed since; run `genrec embed"):
+    with pytest.raises(UserError, match=r"embeddings.npy is missing; run `genrec embed"):
         run_stage("tokenize", config, run)
 
 

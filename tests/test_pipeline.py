@@ -109,6 +109,17 @@ def test_every_user_gets_existing_items_once_and_the_lists_give_the_metrics(fini
     assert recall_at(ranks, 10, 20).mean() == pytest.approx(recall)
 
 
+def test_users_in_several_batches_get_the_lists_that_they_get_in_one(finished, tmp_path):
+    run = shutil.copytree(finished[0] / "runs/tiny", tmp_path / "run")
+    config = genrec.load_config(run / "config.yaml", "decoding.batch_size=64")  # 64, 64, 22
+    assert not genrec.run_stage("evaluate", config, run).skipped
+    for name in ("recommendations.parquet", "recommendations_filtered.parquet"):
+        ours, whole = (pq.read_table(place / name) for place in (run, finished[0] / "runs/tiny"))
+        assert ours.drop(["score"]) == whole.drop(["score"])
+        scores = [np.concatenate(each["score"].to_pylist()) for each in (ours, whole)]
+        np.testing.assert_allclose(*scores, atol=1e-4)
+
+
 def test_tokenize_shows_the_health_of_the_codes(finished):
     shown = command(finished[0], "tokenize", "runs/tiny").stdout
     for word in ("(done before)", "40 items", "distinct tuples", "perplexity"):
@@ -268,9 +279,9 @@ def test_files_that_are_not_those_of_the_training_are_not_evaluated(finished, tm
     pq.write_table(
         ids.take(list(range(ids.num_rows))[::-1]), run / "tokenizer/semantic_ids.parquet"
     )
-    with pytest.raises(UserError, match="the files of tokenize have changed since"):
+    with pytest.raises(UserError, match=r"tokenizer was changed since; run `genrec tokenize"):
         genrec.run_stage("evaluate", config, run)
-    with pytest.raises(UserError, match="the files of tokenize have changed since"):
+    with pytest.raises(UserError, match=r"tokenizer was changed since; run `genrec tokenize"):
         genrec.load_run(run)
 
 

@@ -33,7 +33,7 @@ from genrec.bundle.files import read_bundle
 from genrec.checkpoints.about import Damaged, check_files, read_about
 from genrec.errors import UserError
 from genrec.files import sha256
-from genrec.manifest import intact, read_manifest
+from genrec.manifest import disturbed, read_manifest
 
 COMMANDS = {
     "prepare": ["prepare", "../data/tiny.yaml", "--out", "run"],
@@ -240,8 +240,8 @@ def torn(life: Path) -> str | None:
             check_files(life / name, about["files"], parts)
         name = Path("run")
         for stage, entry in read_manifest(life / "run").items():
-            if not intact(life / "run", entry):
-                return f"files of {stage}"
+            if wrong := disturbed(life / "run", entry):
+                return f"{stage}: {wrong}"
         name = Path("bundle")
         if (life / "bundle").exists():
             read_bundle(life / "bundle")
