@@ -148,6 +148,8 @@ def _remote(remote: Any, location: str) -> list[str]:
 
 def _filesystem(location: str) -> Any:
     protocol = location.split("://")[0]
+    if protocol.lower() in ("http", "ftp"):
+        raise UserError(f"{location} can be changed by anybody on its way: use https:// instead")
     try:
         import fsspec
 

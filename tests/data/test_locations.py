@@ -98,6 +98,9 @@ def test_what_lies_behind_a_protocol(tmp_path, ending):
 def test_protocols_that_cannot_be_used():
     with pytest.raises(UserError, match="there is no protocol nonsense://"):
         find_files("nonsense://bucket/x.csv")
+    for location in ("http://host/x.csv", "HTTP://host/x.csv", "ftp://host/x.csv"):
+        with pytest.raises(UserError, match=f"{location} can be changed by anybody"):
+            find_files(location)
 
 
 def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
