@@ -8,14 +8,16 @@ Each stage is begun where an undisturbed run stood before it, with one thing wro
     read-only: the folder may be read only (as root, by giving up its rights);
     lost input: a file that it reads is gone;
     memory: its address space is limited (RLIMIT_AS), to several sizes above what its imports take.
-It should say so in one line and exit with status 2, or end all the same. Then that is mended, the
-same command is called again, and must leave what an undisturbed one leaves.
+It should say so in one line and exit with status 2, or end all the same; one that takes minutes of
+the processor is stopped, for it hangs. Then that is mended, the same command is called again, and
+must leave what an undisturbed one leaves.
 """
 
 import argparse
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,8 @@ LENGTHS = (0, 200, 3000, 30_000)
 ROOM = (64 << 10, 256 << 10)
 MEMORY = (16, 64, 256, 1024)
 """MiB above what the process has when it starts."""
+CPU_SECONDS = 120
+"""After which a stage, which takes a few, is taken to hang."""
 READS = {
     "prepare": "../data/log.csv",
     "embed": "run/dataset/items.parquet",
@@ -99,6 +103,8 @@ def verdict(status: int, said: str, same: bool, bad: str | None) -> str:
         return "torn"
     if not same:
         return "differs"
+    if status == -signal.SIGXCPU:
+        return "hangs"
     if status < 0:
         return f"signal {-status}"
     if "thread-local data: ABORT" in said:  # the C library's, which exits with 127
@@ -126,6 +132,7 @@ def memory(folder: Path, stage: str) -> Disturbed:
 
 def _with_limit(life: Path, stage: str, what: int, limit: int) -> tuple[int, str, Callable]:
     def begin() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
         resource.setrlimit(what, (limit, limit))
 
     status, said, _ = spawn(COMMANDS[stage], life, begin=begin).wait()

@@ -33,6 +33,7 @@ from genrec.checkpoints.about import (
 )
 from genrec.checkpoints.checksum import checksums, kinds
 from genrec.errors import UserError, reason
+from genrec.failures import lacking
 
 SCHEMA = 1
 """Of what is stored."""
@@ -342,6 +343,8 @@ def _reason(error: BaseException) -> str:
     """Why, in one line."""
     if (code := _errno(error)) is not None:
         return os.strerror(code)
+    if (lack := lacking(error)) is not None:
+        return lack
     while (root := error.__cause__ or error.__context__) is not None:
         error = root
     return reason(error)

@@ -261,6 +261,16 @@ def test_what_the_system_does_not_let_be_read_is_not_called_damaged(two, monkeyp
     assert str(error.value) == f"{two}/20 cannot be read: Permission denied"
 
 
+def test_what_the_machine_lacks_is_not_blamed_on_the_checkpoint(two, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("orbax.checkpoint.v1.load_checkpointables", refuse)
+    with Checkpoints(two) as checkpoints, pytest.raises(UserError) as error:
+        checkpoints.restore(20, make_state())
+    assert "20 cannot be read: no more threads can be started: close other" in str(error.value)
+
+
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "3", '{"sha256": 1}', "\x00\x01", "\xff"])
 def test_garbage_in_the_folder_is_reported_or_ignored(two, tmp_path, text):
     folder = Path(shutil.copytree(two, tmp_path / "copy"))
