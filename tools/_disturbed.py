@@ -1,5 +1,6 @@
 """Commands on a tiny data set, as forks, for `kill_stages.py` and `fail_stages.py` to disturb."""
 
+import codecs
 import csv
 import json
 import os
@@ -60,6 +61,7 @@ training: {epochs: 16, rows: 8, row_length: 24, validate_every: 4, checkpoint_ev
 decoding: {beam: 20, batch_size: 64}
 """
 USERS, ITEMS = 150, 40
+codecs.lookup("utf-8-sig")  # or it is imported by whoever reads a table, and may not read Python
 
 
 def undisturbed(folder: Path, stages: Sequence[str]) -> dict[str, tuple[float, int]]:
