@@ -127,8 +127,9 @@ class DecoderLayer(nnx.Module):
         width = query.shape[2] // self.heads
         of_head = jnp.repeat(jnp.eye(self.heads, dtype=query.dtype), width, axis=0)
         query = query * width**-0.5
-        scores = jnp.stack([query * key for key, _ in levels]) @ of_head
-        scores = scores.astype(jnp.float32) + bias[:, None, None]
+        products = jnp.stack([query * key for key, _ in levels])
+        scores = jnp.matmul(products, of_head, preferred_element_type=jnp.float32)
+        scores = scores + bias[:, None, None]
         weights = dropout(nnx.softmax(scores, axis=0), self.attention_rate, noise)
         weights = weights[..., None].astype(query.dtype)
         read = sum(

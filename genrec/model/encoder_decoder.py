@@ -10,7 +10,7 @@ Array shapes: B rows, T item slots, S encoder positions, L levels, K codes of a 
 Q queries, N items, E width of the content embeddings.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -116,6 +116,8 @@ class EncoderDecoder(nnx.Module):
         def linear(inputs: int, outputs: int, **how) -> Linear:
             return Linear(inputs, outputs, dtype=dtype, rngs=rngs, **how)
 
+        # In bfloat16, too: rounded to it, many items would be equal, and rank by chance.
+        logits = {"preferred_element_type": jnp.float32}
         layer = {
             "d_model": d_model,
             "heads": heads,
@@ -148,14 +150,15 @@ class EncoderDecoder(nnx.Module):
                 [DecoderLayer(**layer, rate=decoder_rate) for _ in range(decoder_layers)]
             )
             self.decoder_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-            self.logits = nnx.List([linear(d_model, size) for size in codebook_sizes])
+            self.logits = nnx.List([linear(d_model, size, **logits) for size in codebook_sizes])
         # From the identity: the dense head begins with items like those that the state is of.
         self.item_query = linear(d_model, d_model, kernel_init=identity) if item_head else None
         below = [linear(d_model, d_model, kernel_init=zeros) for _ in codebook_sizes[1:]]
         self.queries_ahead = nnx.List(below) if look_ahead else None
         self.repeats = repeats
-        self.item_again = linear(d_model, 1, kernel_init=zeros) if repeats and item_head else None
-        again = [linear(d_model, 1, kernel_init=zeros) for _ in below]
+        logits |= {"kernel_init": zeros}
+        self.item_again = linear(d_model, 1, **logits) if repeats and item_head else None
+        again = [linear(d_model, 1, **logits) for _ in below]
         self.ahead_again = nnx.List(again) if repeats and look_ahead else None
 
     def encode(
@@ -278,16 +281,16 @@ class EncoderDecoder(nnx.Module):
             x, key_value = layer(x, so_far, bias, memory[depth], mask, noise)
             present.append(key_value)
         x = self.decoder_norm(x)
-        logits = self.logits[level](x).astype(jnp.float32)
+        logits = self.logits[level](x)
         if self.queries_ahead is None or level == 0:
             return logits, present
         if ahead is None:
             raise ValueError("a model that looks ahead must be told what lies there")
         query = self.queries_ahead[level - 1](x) * x.shape[-1] ** -0.5
-        seen = jnp.einsum("bqd,bqrd->bqr", query, ahead.vectors).astype(jnp.float32)
+        seen = jnp.einsum("bqd,bqrd->bqr", query, ahead.vectors, preferred_element_type=jnp.float32)
         if self.ahead_again is not None:
             assert ahead.repeated is not None
-            seen += self.ahead_again[level - 1](x).astype(jnp.float32) * ahead.repeated
+            seen += self.ahead_again[level - 1](x) * ahead.repeated
         logits = jnp.take_along_axis(logits, ahead.code, axis=2, mode="clip") + seen
         return jnp.where(ahead.there, logits, -jnp.inf), present
 
@@ -330,7 +333,7 @@ class EncoderDecoder(nnx.Module):
         self, start: Float[Array, "B Q D"], vectors: Float[Array, "M D"]
     ) -> Float[Array, "B Q M"]:
         """The same for items whose vectors, `item_vectors`, are at hand."""
-        return self._dense(start, lambda query: query @ vectors.T)
+        return jnp.matmul(self._query(start), vectors.T, preferred_element_type=jnp.float32)
 
     def with_repeats(
         self,
@@ -347,18 +350,18 @@ class EncoderDecoder(nnx.Module):
             return scores
         assert encoded.start is not None and encoded.had is not None
         column = encoded.had.items if places is None else places[encoded.had.items]
-        weight = self.item_again(encoded.start)[..., 0].astype(jnp.float32)
+        weight = self.item_again(encoded.start)[..., 0]
         return with_repeats(scores, weight, encoded.had, column)
 
     def score_targets(
         self, start: Float[Array, "B Q D"], items: Int[Array, "B Q"], catalogue: Catalogue
     ) -> Float[Array, "B Q"]:
         """The same for one item of its own for every query."""
-        return self._dense(
-            start, lambda query: (query * self.item_vectors(items, catalogue)).sum(-1)
-        )
+        products = self._query(start).astype(jnp.float32) * self.item_vectors(items, catalogue)
+        return products.sum(-1)
 
-    def _dense(self, start: Array, score: Callable[[Array], Array]) -> Array:
+    def _query(self, start: Array) -> Array:
+        """What the dense head compares with items' vectors."""
         if self.item_query is None:
             raise ValueError("this model has no dense head")
-        return score(self.item_query(start) * start.shape[-1] ** -0.5).astype(jnp.float32)
+        return self.item_query(start) * start.shape[-1] ** -0.5

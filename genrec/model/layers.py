@@ -5,6 +5,7 @@ C channels of a head, Q queries, S keys.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -88,29 +89,36 @@ class Linear(nnx.Linear):
 
     def __call__(self, inputs: Float[Array, "... D"]) -> Float[Array, "... E"]:
         x, kernel = self.promote_dtype((inputs, self.kernel[...]), dtype=self.dtype)
-        return _multiply(x, kernel)
+        return _multiply(self.preferred_element_type, x, kernel)
 
 
-@jax.custom_vjp
-def _multiply(x: Float[Array, "... D"], kernel: Float[Array, "D E"]) -> Float[Array, "... E"]:
-    """x @ kernel.
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _multiply(
+    kind: DTypeLike | None, x: Float[Array, "... D"], kernel: Float[Array, "D E"]
+) -> Float[Array, "... E"]:
+    """x @ kernel, as numbers of a kind, or of the kind that they are.
 
     The kernel's gradient is a product over all positions, for which one factor must be transposed.
     JAX always takes the gradient's side; where that is the wide one, transposing it costs a CPU
     more than the product. Here it is the narrower one.
     """
-    return x @ kernel
+    return jnp.matmul(x, kernel, preferred_element_type=kind)
 
 
-def _multiply_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _multiply_forward(kind: DTypeLike | None, x: Array, kernel: Array) -> tuple[Array, Any]:
+    return _multiply(kind, x, kernel), (x, kernel)
+
+
+def _multiply_backward(_: Any, saved: Any, gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
+    gradient = gradient.astype(kernel.dtype)
     rows, change = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
     narrow_input = x.shape[-1] <= gradient.shape[-1]
     of_kernel = rows.T @ change if narrow_input else (change.T @ rows).T
     return gradient @ kernel.T, of_kernel
 
 
-_multiply.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _multiply_backward)
+_multiply.defvjp(_multiply_forward, _multiply_backward)
 
 
 class FeedForward(nnx.Module):
@@ -157,7 +165,7 @@ def attend(
     """
     # The query is smaller than the scores, so scaling it is cheaper.
     query = query * query.shape[-1] ** -0.5
-    scores = jnp.einsum("bhqc,bhsc->bhqs", query, key).astype(jnp.float32)
+    scores = jnp.einsum("bhqc,bhsc->bhqs", query, key, preferred_element_type=jnp.float32)
     if bias is not None:
         scores = _add_bias(scores, bias)
     weights = jax.nn.softmax(jnp.where(mask, scores, _HIDDEN), axis=-1).astype(value.dtype)

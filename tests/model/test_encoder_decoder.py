@@ -291,6 +291,30 @@ def test_bfloat16_is_near_float32_and_parameters_stay_float32(batch):
         assert not jnp.array_equal(got, expected)
 
 
+def test_logits_are_not_rounded_to_bfloat16(batch):
+    """Or many of a catalogue's items would be equal, and rank by their numbers."""
+    settings: dict[str, Any] = {"item_head": True, "repeats": True}
+    rough = randomised(small_model(SIZES, NUM_ITEMS, dtype="bfloat16", **settings))
+    inputs, _ = batch
+    every = jnp.arange(NUM_ITEMS)
+
+    def scores(params):
+        model = nnx.merge(nnx.graphdef(rough), params)
+        encoded = model.encode(inputs, CATALOGUE, every_position=True)
+        assert encoded.start is not None
+        _, codes = forward(model, *batch)
+        items = model.score_items(encoded.start, every, CATALOGUE)
+        one = model.score_targets(encoded.start, inputs.items, CATALOGUE)
+        return [*codes, items, one, model.with_repeats(items, encoded)]
+
+    params = nnx.state(rough, nnx.Param)
+    for found in scores(params):
+        assert found.dtype == jnp.float32
+        assert jnp.mean(found == found.astype(jnp.bfloat16)) < 0.2
+    gradients = jax.grad(lambda params: sum(jnp.square(x).mean() for x in scores(params)))(params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
 def test_the_dense_head_scores_items_by_their_vectors(batch):
     model = randomised(small_model(SIZES, NUM_ITEMS, content_dim=5, item_head=True))
     inputs, _ = batch
