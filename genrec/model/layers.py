@@ -78,7 +78,10 @@ class Embedding(nnx.Embed):
         super().__init__(count, d_model, embedding_init=init, dtype=dtype, rngs=rngs)
 
     def __call__(self, inputs: Int[Array, "..."]) -> Float[Array, "... D"]:
-        return super().__call__(inputs) * self.features**0.5
+        # Rounded after it is looked up, so that the gradients of a token, of which there may be
+        # thousands, are added up in float32: in bfloat16, small ones would be lost.
+        found = jnp.take(self.embedding[...], inputs, axis=0)
+        return found.astype(self.dtype) * self.features**0.5
 
 
 class Linear(nnx.Linear):

@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 from jax.test_util import check_grads
 
-from genrec.model.layers import Linear, Noise, RelativePositions, attend, dropout
+from genrec.model.layers import Embedding, Linear, Noise, RelativePositions, attend, dropout
 
 
 def noise(seed=0):
@@ -137,3 +137,17 @@ def test_a_bidirectional_encoder_has_half_of_the_buckets_for_the_future():
         assert bias[150 - distance] == bucket, distance
         assert bias[150 + distance] == bucket + (16 if distance else 0), distance
     jax.block_until_ready(bias)
+
+
+def test_small_gradients_of_a_frequent_token_are_not_lost_in_bfloat16():
+    table = Embedding(3, 4, dtype="bfloat16", rngs=nnx.Rngs(0))
+    tokens = jnp.zeros(4096, jnp.int32).at[0].set(2)
+
+    def total(params):
+        found = nnx.merge(nnx.graphdef(table), params)(tokens)
+        assert found.dtype == jnp.bfloat16
+        return found.astype(jnp.float32).sum()
+
+    (gradient,) = jax.tree.leaves(jax.grad(total)(nnx.state(table)))
+    # The table's vectors are scaled by √4; bfloat16 cannot add 1 to 256.
+    np.testing.assert_array_equal(gradient, 2.0 * np.array([[4095.0], [0], [1]]) * np.ones(4))
