@@ -116,8 +116,8 @@ def test_users_in_several_batches_get_the_lists_that_they_get_in_one(finished, t
     for name in ("recommendations.parquet", "recommendations_filtered.parquet"):
         ours, whole = (pq.read_table(place / name) for place in (run, finished[0] / "runs/tiny"))
         assert ours.drop(["score"]) == whole.drop(["score"])
-        scores = [np.concatenate(each["score"].to_pylist()) for each in (ours, whole)]
-        np.testing.assert_allclose(*scores, atol=1e-4)
+        some, every = (np.concatenate(each["score"].to_pylist()) for each in (ours, whole))
+        np.testing.assert_allclose(some, every, atol=1e-4)
 
 
 def test_tokenize_shows_the_health_of_the_codes(finished):
