@@ -133,7 +133,7 @@ def test_verbose_says_why_a_stage_is_done_or_skipped(command, run):
     assert all(re.match(r"genrec \d\d:\d\d:\d\d genrec\.", line) for line in said)
     (run / "embeddings.npy").write_bytes(b"")
     _, said = command("embed", str(run), "--verbose")
-    assert any("embeddings.npy changed since" in line for line in said)
+    assert any("embeddings.npy was changed since" in line for line in said)
     _, said = command("report", str(run), "-v", status=0)
     assert not any("Traceback" in line for line in said)
     shutil.rmtree(run / "checkpoints")
