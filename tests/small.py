@@ -22,24 +22,30 @@ def small_model(
     item_embedding: bool = True,
     **options: Any,
 ) -> EncoderDecoder:
-    """An encoder-decoder of a few hundred parameters, as it is before training."""
-    return EncoderDecoder(
-        num_items=num_items,
-        codebook_sizes=codebook_sizes,
-        d_model=d_model,
-        encoder_layers=layers,
-        decoder_layers=layers,
-        heads=2,
-        d_ff=16,
-        dropout=dropout,
-        item_embedding=item_embedding,
-        **options,
-        rngs=rngs or nnx.Rngs(0),
-    )
+    """An encoder-decoder of a few hundred parameters.
 
+    With `rngs` as it is before training; else with every parameter drawn at random, those too that
+    start at zero or one. NumPy draws them, for to compile initialisers takes ten seconds.
+    """
 
-def randomised(model: EncoderDecoder) -> EncoderDecoder:
-    """The same model with every parameter drawn at random, those too that start at zero or one."""
+    def build(rngs: nnx.Rngs) -> EncoderDecoder:
+        return EncoderDecoder(
+            num_items=num_items,
+            codebook_sizes=codebook_sizes,
+            d_model=d_model,
+            encoder_layers=layers,
+            decoder_layers=layers,
+            heads=2,
+            d_ff=16,
+            dropout=dropout,
+            item_embedding=item_embedding,
+            **options,
+            rngs=rngs,
+        )
+
+    if rngs is not None:
+        return build(rngs)
+    model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
     leaves, tree = jax.tree.flatten(nnx.state(model, nnx.Param))
     rng = np.random.default_rng(0)
     leaves = [jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32) for leaf in leaves]

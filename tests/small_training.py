@@ -1,14 +1,18 @@
 """A training of a few seconds, also for processes that tests start."""
 
 import json
+from functools import partial
 
+import jax
 import numpy as np
+from flax import nnx
 from small import small_model
 
 from genrec.config import TrainingConfig
 from genrec.core.histories import Histories
 from genrec.core.inputs import Catalogue
 from genrec.training import train
+from genrec.training.objective import next_item_loss
 
 NUM_ITEMS = 12
 CATALOGUE = Catalogue(
@@ -25,6 +29,20 @@ SETTINGS = TrainingConfig(
 )
 IDENTITY = {"seed": 3, "data": "0123456789abcdef"}
 MAX_HISTORY = 8
+
+
+def loss_of(model, *args, **options):
+    """`next_item_loss`, compiled as a whole."""
+    return _loss_of(*nnx.split(model), *args, **options)
+
+
+@partial(
+    jax.jit,
+    static_argnums=0,
+    static_argnames=("every_prefix", "label_smoothing", "item_loss", "distillation"),
+)
+def _loss_of(graph, state, *args, **options):
+    return next_item_loss(nnx.merge(graph, state), *args, **options)
 
 
 def histories():

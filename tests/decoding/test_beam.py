@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import randomised, small_model
+from small import small_model
 
 from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding.beam import Normalise, Sampling, beam_search
@@ -23,7 +23,7 @@ LENGTH, EXCLUDED = 4, 5
 
 
 def model(**options):
-    return randomised(small_model(SIZES, 1, item_embedding=False, **options))
+    return small_model(SIZES, 1, item_embedding=False, **options)
 
 
 MODELS = {"genrec": model(), "tiger": model(tokens="codes", encoder="bidirectional")}

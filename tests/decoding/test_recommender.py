@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small import randomised, small_model
+from small import small_model
 
 from genrec.core.histories import Histories
 from genrec.core.inputs import Catalogue, Inputs
@@ -17,21 +17,19 @@ CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).
 
 
 def recommender():
-    model = randomised(small_model((6, 5), NUM_ITEMS, dropout=0.5))
+    model = small_model((6, 5), NUM_ITEMS, dropout=0.5)
     graph, params = nnx.split(model, nnx.Param)
     return Recommender(graph, params, Catalogue(CODES), max_history=8, options=Options(12, 4))
 
 
 def tiger_recommender():
-    model = randomised(
-        small_model(
-            (6, 5),
-            NUM_ITEMS,
-            item_embedding=False,
-            tokens="codes",
-            encoder="bidirectional",
-            user_tokens=4,
-        )
+    model = small_model(
+        (6, 5),
+        NUM_ITEMS,
+        item_embedding=False,
+        tokens="codes",
+        encoder="bidirectional",
+        user_tokens=4,
     )
     graph, params = nnx.split(model, nnx.Param)
     return Recommender(graph, params, Catalogue(CODES), max_history=8, options=Options(12, 4))
@@ -118,7 +116,7 @@ def test_whose_history_it_is_reaches_a_model_with_user_tokens():
 
 
 def test_times_reach_a_model_with_time_gaps():
-    model = randomised(small_model((6, 5), NUM_ITEMS, time_gaps=True))
+    model = small_model((6, 5), NUM_ITEMS, time_gaps=True)
     recommend = Recommender(
         *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(12, 4)
     )
@@ -134,7 +132,7 @@ def test_times_reach_a_model_with_time_gaps():
 
 
 def dense_recommender(sizes=(6, 5), **options):
-    model = randomised(small_model(sizes, NUM_ITEMS, item_head=True))
+    model = small_model(sizes, NUM_ITEMS, item_head=True)
     return model, Recommender(
         *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(**options)
     )
@@ -219,7 +217,7 @@ SEEN = ~np.isin(np.arange(NUM_ITEMS), NEW)
 
 @pytest.mark.parametrize(("share", "k", "count"), [(0.2, 10, 2), (0.5, 5, 2), (0.01, 9, 0)])
 def test_new_items_get_their_share_of_a_list_by_the_codes_that_describe_them(share, k, count):
-    model = randomised(small_model((6, 5), NUM_ITEMS, item_embedding=False))
+    model = small_model((6, 5), NUM_ITEMS, item_embedding=False)
     recommend = Recommender(
         *nnx.split(model, nnx.Param),
         Catalogue(CODES, seen=SEEN),
@@ -249,7 +247,7 @@ def raw_first_codes(model, history):
 
 
 def test_new_items_fill_a_list_that_the_others_leave_short():
-    model = randomised(small_model((6, 5), NUM_ITEMS, item_embedding=False))
+    model = small_model((6, 5), NUM_ITEMS, item_embedding=False)
     recommend = Recommender(
         *nnx.split(model, nnx.Param),
         Catalogue(CODES, seen=SEEN),
@@ -270,7 +268,7 @@ def test_lists_to_block_and_to_allow_are_each_historys_own():
     exclude = [rng.integers(0, NUM_ITEMS, n) for n in (0, 3, 20, 1, 9, 2)]
     allow = [None, np.array([4, 9, 9, 21]), None, np.arange(15), np.array([7]), np.array([], int)]
     whole, _ = Recommender(
-        *nnx.split(randomised(small_model((6, 5), NUM_ITEMS, dropout=0.5)), nnx.Param),
+        *nnx.split(small_model((6, 5), NUM_ITEMS, dropout=0.5), nnx.Param),
         Catalogue(CODES),
         max_history=8,
         options=Options(NUM_ITEMS, 4),
@@ -312,7 +310,7 @@ def test_samples_repeat_by_seed_and_differ_by_history_and_temperature():
     histories = Histories.of([[3, 1]] * 5)
 
     def draw(seed, temperature):
-        model = randomised(small_model((6, 5), NUM_ITEMS))
+        model = small_model((6, 5), NUM_ITEMS)
         recommend = Recommender(
             *nnx.split(model, nnx.Param),
             Catalogue(CODES),
@@ -325,7 +323,7 @@ def test_samples_repeat_by_seed_and_differ_by_history_and_temperature():
     assert np.array_equal(first, draw(0, (2.0, 2.0)))
     assert not np.array_equal(first, draw(1, (2.0,)))
     assert len(np.unique(first, axis=0)) > 1
-    model = randomised(small_model((6, 5), NUM_ITEMS))
+    model = small_model((6, 5), NUM_ITEMS)
     whole, parts = (
         Recommender(
             *nnx.split(model, nnx.Param),
@@ -346,7 +344,7 @@ def test_samples_repeat_by_seed_and_differ_by_history_and_temperature():
 
 
 def recommender_of_all(k):
-    model = randomised(small_model((6, 5), NUM_ITEMS))
+    model = small_model((6, 5), NUM_ITEMS)
     recommend = Recommender(
         *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(12, 4)
     )

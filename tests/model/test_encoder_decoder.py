@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small import randomised, small_model
+from small import small_model
 
 from genrec.core.inputs import Catalogue, Inputs
 from genrec.model import Noise
@@ -24,7 +24,7 @@ OPTIONS = {
 
 @pytest.fixture(scope="module", params=OPTIONS.values(), ids=list(OPTIONS))
 def model(request):
-    return randomised(small_model(SIZES, NUM_ITEMS, layers=2, dropout=0.3, **request.param))
+    return small_model(SIZES, NUM_ITEMS, layers=2, dropout=0.3, **request.param)
 
 
 RNG = np.random.default_rng(2)
@@ -46,7 +46,9 @@ def batch():
     return Inputs(items, segments, gaps), targets
 
 
-def forward(model, inputs, targets, noise=None, *, every_position=True):
+@nnx.jit(static_argnames="every_position")
+def forward(model, inputs, targets, seed=None, *, every_position=True):
+    noise = None if seed is None else Noise(seed)
     encoded = model.encode(inputs, CATALOGUE, every_position=every_position, noise=noise)
     return encoded.states, model.decode(targets, encoded, noise)
 
@@ -169,7 +171,7 @@ def test_forward_pass_agrees_with_numpy_on_every_packed_history(model, batch):
 def test_one_query_after_the_last_item_agrees_with_numpy(encoder, token):
     bidirectional = encoder == "bidirectional"
     users = 5 if bidirectional and token == "codes" else 0
-    small = small_model(
+    model = small_model(
         SIZES,
         NUM_ITEMS,
         layers=2,
@@ -178,7 +180,6 @@ def test_one_query_after_the_last_item_agrees_with_numpy(encoder, token):
         item_embedding=token == "items",
         user_tokens=users,
     )
-    model = randomised(small)
     rng = np.random.default_rng(5)
     items = rng.integers(0, NUM_ITEMS, (2, 3)).astype(np.int32)
     segments = np.array([[0, 0, 0], [0, 0, -1]], np.int32)
@@ -196,15 +197,13 @@ def test_one_query_after_the_last_item_agrees_with_numpy(encoder, token):
 
 
 def test_an_unknown_user_leaves_no_trace_in_the_other_tokens():
-    model = randomised(
-        small_model(
-            SIZES,
-            NUM_ITEMS,
-            tokens="codes",
-            encoder="bidirectional",
-            item_embedding=False,
-            user_tokens=5,
-        )
+    model = small_model(
+        SIZES,
+        NUM_ITEMS,
+        tokens="codes",
+        encoder="bidirectional",
+        item_embedding=False,
+        user_tokens=5,
     )
     inputs = Inputs(np.array([[3, 4]], np.int32), np.zeros((1, 2), np.int32))
     targets = jnp.zeros((1, 1, len(SIZES)), jnp.int32)
@@ -260,7 +259,7 @@ def test_a_level_sees_only_the_codes_before_it(model, batch):
 
 
 def test_noise_changes_the_output_and_its_seed_decides_how(model, batch):
-    (a, _), (b, _), (c, _) = (forward(model, *batch, noise=Noise(jnp.uint32(s))) for s in (0, 0, 1))
+    (a, _), (b, _), (c, _) = (forward(model, *batch, seed=jnp.uint32(s)) for s in (0, 0, 1))
     quiet, _ = forward(model, *batch)
     assert jnp.array_equal(a, b)
     assert not jnp.allclose(a, c)
@@ -270,9 +269,9 @@ def test_noise_changes_the_output_and_its_seed_decides_how(model, batch):
 @pytest.mark.parametrize("place", ["dropout", "attention_dropout", "decoder_dropout"])
 def test_each_place_of_dropout_acts_alone(batch, place):
     rates: dict[str, Any] = {"dropout": 0.0, "decoder_dropout": 0.0, place: 0.5}
-    model = randomised(small_model(SIZES, NUM_ITEMS, **rates))
+    model = small_model(SIZES, NUM_ITEMS, **rates)
     states, logits = forward(model, *batch)
-    noisy_states, noisy_logits = forward(model, *batch, noise=Noise(jnp.uint32(0)))
+    noisy_states, noisy_logits = forward(model, *batch, seed=jnp.uint32(0))
     assert jnp.allclose(states, noisy_states) == (place == "decoder_dropout")
     assert not jnp.allclose(logits[2], noisy_logits[2])
 
@@ -294,10 +293,11 @@ def test_bfloat16_is_near_float32_and_parameters_stay_float32(batch):
 def test_logits_are_not_rounded_to_bfloat16(batch):
     """Or many of a catalogue's items would be equal, and rank by their numbers."""
     settings: dict[str, Any] = {"item_head": True, "repeats": True}
-    rough = randomised(small_model(SIZES, NUM_ITEMS, dtype="bfloat16", **settings))
+    rough = small_model(SIZES, NUM_ITEMS, dtype="bfloat16", **settings)
     inputs, _ = batch
     every = jnp.arange(NUM_ITEMS)
 
+    @jax.jit
     def scores(params):
         model = nnx.merge(nnx.graphdef(rough), params)
         encoded = model.encode(inputs, CATALOGUE, every_position=True)
@@ -311,12 +311,17 @@ def test_logits_are_not_rounded_to_bfloat16(batch):
     for found in scores(params):
         assert found.dtype == jnp.float32
         assert jnp.mean(found == found.astype(jnp.bfloat16)) < 0.2
-    gradients = jax.grad(lambda params: sum(jnp.square(x).mean() for x in scores(params)))(params)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+    @jax.jit
+    @jax.grad
+    def gradients(params):
+        return sum(jnp.square(x).mean() for x in scores(params))
+
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients(params)))
 
 
 def test_the_dense_head_scores_items_by_their_vectors(batch):
-    model = randomised(small_model(SIZES, NUM_ITEMS, content_dim=5, item_head=True))
+    model = small_model(SIZES, NUM_ITEMS, content_dim=5, item_head=True)
     inputs, _ = batch
     start = model.encode(inputs, CATALOGUE, every_position=True).start
     assert start is not None
@@ -330,8 +335,8 @@ def test_the_dense_head_scores_items_by_their_vectors(batch):
 
 
 def test_an_item_never_seen_has_no_vector_of_its_own():
-    model = randomised(small_model(SIZES, NUM_ITEMS, item_embedding=True))
-    without = randomised(small_model(SIZES, NUM_ITEMS, item_embedding=True))
+    model = small_model(SIZES, NUM_ITEMS, item_embedding=True)
+    without = small_model(SIZES, NUM_ITEMS, item_embedding=True)
     assert without.item is not None
     without.item.embedding[...] = jnp.zeros_like(without.item.embedding[...])
     seen = np.arange(NUM_ITEMS) % 3 > 0
@@ -347,7 +352,7 @@ def test_slots_without_an_item_stay_finite(model, batch):
 
 
 def test_without_codes_it_reads_items_alone_and_has_nothing_to_write(batch):
-    model = randomised(small_model((), NUM_ITEMS, item_head=True))
+    model = small_model((), NUM_ITEMS, item_head=True)
     inputs, targets = batch
     encoded = model.encode(inputs, CATALOGUE, every_position=True)
     assert model.decode(targets, encoded) == []

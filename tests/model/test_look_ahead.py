@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small import randomised, small_model
+from small import small_model
+from small_training import loss_of
 
 from genrec.core.histories import Histories
 from genrec.core.inputs import Catalogue, Inputs
@@ -14,7 +15,6 @@ from genrec.model.look_ahead import ahead_on_the_way
 from genrec.model.trie import means_below
 from genrec.training.batches import Batch
 from genrec.training.loop import trie_of_targets
-from genrec.training.objective import next_item_loss
 
 SIZES, NUM_ITEMS, WIDTH = (4, 3, 2), 17, 8
 EVERY = np.stack(np.meshgrid(*map(np.arange, SIZES), indexing="ij"), -1).reshape(-1, 3)
@@ -26,12 +26,18 @@ HISTORY = np.array([3, 11, 7])
 @pytest.fixture(scope="module", params=[False, True], ids=["", "repeats"])
 def model(request):
     options = {"item_head": True, "look_ahead": True, "repeats": request.param}
-    return randomised(small_model(SIZES, NUM_ITEMS, **options))
+    return small_model(SIZES, NUM_ITEMS, **options)
 
 
+@nnx.jit
 def encoded(model, history=HISTORY, catalogue=CATALOGUE):
     inputs = Inputs(history[None].astype(np.int32), np.zeros((1, len(history)), np.int32))
     return model.encode(inputs, catalogue, every_position=False)
+
+
+@nnx.jit
+def decoded(model, codes, read):
+    return model.decode(codes, read)
 
 
 def blind(model, level, vectors, repeated):
@@ -82,9 +88,8 @@ def brute_force(model, catalogue=CATALOGUE, spelt=None, counted=None):
                     seen[code] = vectors[within if within.any() else below].mean(axis=0)
             told = blind(model, level, seen, repeated) if level else nnx.clone(model)
             told.queries_ahead = told.ahead_again = None
-            logits = told.decode(
-                jnp.asarray(CODES[item])[None, None], encoded(told, HISTORY, catalogue)
-            )
+            read = encoded(told, HISTORY, catalogue)
+            logits = decoded(told, jnp.asarray(CODES[item])[None, None], read)
             logits = np.where(exists, np.asarray(logits[level][0, 0], float), -np.inf)
             scores[item] += logits[CODES[item, level]] - np.log(np.exp(logits).sum())
     return scores
@@ -143,7 +148,7 @@ def test_the_loss_is_the_searchs_score(model, scores):
         batch = Batch(inputs, np.full((1, 3), target, np.int32), wanted)
         for catalogue in (CATALOGUE, CATALOGUE._replace(seen=np.ones(NUM_ITEMS, bool))):
             trie = trie_of_targets(catalogue)
-            found = next_item_loss(model, catalogue, batch, None, every_prefix=True, trie=trie)
+            found = loss_of(model, catalogue, batch, None, every_prefix=True, trie=trie)
             assert np.isclose(found.codes, -scores[target], atol=1e-4)
 
 
@@ -153,7 +158,7 @@ def test_distillation_asks_for_the_dense_heads_distribution(model, scores):
     target, trie = 5, trie_of_targets(CATALOGUE)
     batch = Batch(inputs, np.full((1, 3), target, np.int32), np.array([[False, False, True]]))
     options = {"every_prefix": True, "trie": trie, "item_loss": 1e-9, "distillation": 1.0}
-    found = next_item_loss(model, CATALOGUE, batch, None, **options)
+    found = loss_of(model, CATALOGUE, batch, None, **options)
     head, read = np.exp(by_dense_head(model)), encoded(model)
     means = means_below(trie, model.item_vectors(jnp.arange(NUM_ITEMS), CATALOGUE))
     ahead, _ = ahead_on_the_way(trie, means, trie.leaf[np.array([[target]])], 3, read.had)

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_codes import catalogues
 
-from genrec.model.trie import build_trie, children_of, means_below, nodes_in, parents, snug
+from genrec.model import trie as module
+from genrec.model.trie import build_trie, nodes_in, snug
+
+# Compiled as a whole, for there are many shapes.
+means_below, parents = jax.jit(module.means_below), jax.jit(module.parents)
+children_of = jax.jit(module.children_of, static_argnames="level")
 
 
 def spelt(trie):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small import randomised, small_model
+from small import small_model
+from small_training import loss_of
 
 from genrec.core.histories import Histories
 from genrec.core.inputs import Catalogue, Inputs, gap_buckets
@@ -46,7 +47,7 @@ def single_prefix(history, times, end):
 def test_packed_losses_and_gradients_equal_those_of_single_prefixes(options):
     # A layer that starts at zero would hide a wrong gradient of those before it.
     model = small_model(SIZES, NUM_ITEMS, item_embedding="tokens" not in options, **options)
-    graph, params = nnx.split(randomised(model), nnx.Param)
+    graph, params = nnx.split(model, nnx.Param)
     weight = 0.7 if "item_head" in options else 0.0
 
     def loss(params, batch, every_prefix):
@@ -82,7 +83,7 @@ def test_packed_losses_and_gradients_equal_those_of_single_prefixes(options):
 
 
 def test_no_user_s_loss_moves_with_another_one_s_history():
-    model = randomised(small_model(SIZES, NUM_ITEMS))
+    model = small_model(SIZES, NUM_ITEMS)
     batch = packed_batch()
     items = np.array(batch.inputs.items)
     changed = (items[0] == 6) | (items[0] == 7) | (items[0] == 8)  # inputs of the third history
@@ -95,7 +96,7 @@ def test_no_user_s_loss_moves_with_another_one_s_history():
         wanted = np.zeros_like(batch.wanted)
         wanted[row, segments == segment] = True
         before, after = (
-            next_item_loss(
+            loss_of(
                 model,
                 CATALOGUE,
                 Batch(batch.inputs._replace(items=inputs), batch.targets, wanted),
@@ -108,9 +109,9 @@ def test_no_user_s_loss_moves_with_another_one_s_history():
 
 
 def test_losses_are_those_of_numpy():
-    model = randomised(small_model(SIZES, NUM_ITEMS, item_head=True))
+    model = small_model(SIZES, NUM_ITEMS, item_head=True)
     batch = packed_batch()
-    found = next_item_loss(
+    found = loss_of(
         model, CATALOGUE, batch, None, every_prefix=True, label_smoothing=0.2, item_loss=0.5
     )
     encoded = model.encode(batch.inputs, CATALOGUE, every_position=True)
@@ -132,11 +133,11 @@ def test_losses_are_those_of_numpy():
 
 
 def test_sampled_items_give_the_full_loss_when_they_are_all_the_others():
-    model = randomised(small_model(SIZES, NUM_ITEMS, item_head=True))
+    model = small_model(SIZES, NUM_ITEMS, item_head=True)
     batch = packed_batch()
 
     def total(negatives):
-        return next_item_loss(
+        return loss_of(
             model,
             CATALOGUE,
             batch,
@@ -153,13 +154,13 @@ def test_sampled_items_give_the_full_loss_when_they_are_all_the_others():
 
 @pytest.mark.parametrize("negatives", [None, jnp.arange(NUM_ITEMS)])
 def test_items_never_seen_are_not_what_a_target_is_told_from(negatives):
-    model = randomised(small_model(SIZES, NUM_ITEMS, item_head=True, item_embedding=False))
+    model = small_model(SIZES, NUM_ITEMS, item_head=True, item_embedding=False)
     batch = packed_batch()
     batch = batch._replace(targets=batch.targets % 5)
     seen = np.arange(NUM_ITEMS) % 7 < 5
 
     def total(catalogue, negatives):
-        return next_item_loss(
+        return loss_of(
             model, catalogue, batch, None, every_prefix=True, item_loss=1.0, negatives=negatives
         ).total
 
@@ -172,5 +173,5 @@ def test_a_batch_without_targets_costs_nothing():
     batch = packed_batch()
     batch = batch._replace(wanted=np.zeros_like(batch.wanted))
     model = small_model(SIZES, NUM_ITEMS)
-    found = next_item_loss(model, CATALOGUE, batch, None, every_prefix=True)
+    found = loss_of(model, CATALOGUE, batch, None, every_prefix=True)
     assert (found.total, found.codes, found.targets) == (0.0, 0.0, 0.0)
