@@ -143,7 +143,15 @@ class DuckDB:
             for end in ("Possible", "\n\nLINE", "  file ="):
                 complaint = complaint.split(end)[0]
             complaint = " ".join(complaint.split()).removeprefix("Invalid Input Error: ")
+            if "state machine" in complaint:  # says nothing of what is wrong
+                complaint = _NOT_CSV
             raise UserError(f"{location} cannot be read: {complaint[:300]}") from error
+
+
+_NOT_CSV = (
+    "some lines end with \\n and some with \\r\\n, or it is otherwise not CSV as in RFC 4180; save it "
+    "again with one kind of line end"
+)
 
 
 def _of_text(names: list[str], options: str, delimiter: str) -> str:

@@ -173,6 +173,7 @@ def test_positions_that_are_no_numbers(tmp_path):
     [
         (GOOD + "u,a,4,5\n", ".csv", "Line: 5"),
         (GOOD + "u,a\n", ".csv", "Line: 5"),
+        (GOOD.encode() + b"u,a,4\r\n", ".csv", "with one kind of line end"),
         (GOOD.encode() + b"u,caf\xe9,4\n", ".csv", "utf-8"),
         (b"us\xe9r,item_id,timestamp\n", ".csv", "UTF-8"),
         ('{"user_id": "u", "item_id": "a", "timestamp": 1}\n{"user_id"\n', ".jsonl", "line"),
