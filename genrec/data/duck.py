@@ -149,8 +149,8 @@ class DuckDB:
 
 
 _NOT_CSV = (
-    "some lines end with \\n and some with \\r\\n, or it is otherwise not CSV as in RFC 4180; save it "
-    "again with one kind of line end"
+    "some lines end with \\n and some with \\r\\n, or it is otherwise not CSV as in RFC 4180; save "
+    "it again with one kind of line end"
 )
 
 
