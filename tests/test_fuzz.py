@@ -310,6 +310,9 @@ WRONG_LISTS = {
     "it has gaps": {"item_id": pa.array([["i1", None], ["i3"]])},
     "not every item has a score": {"score": pa.array([[0.5], [0.1]], pa.list_(pa.float32()))},
     "a score is not finite": {"score": pa.array([[0.5, np.inf], [0.1]], pa.list_(pa.float32()))},
+    "Invalid UTF8": {
+        "user_id": pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"\xff"]).buffers())
+    },
 }
 
 

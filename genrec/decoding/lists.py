@@ -31,6 +31,7 @@ def read_lists(path: Path) -> pa.Table:
             if place < 0 or not file.schema_arrow.field(place).type.equals(kind):
                 raise ValueError(f"it has no column {name} of type {kind}")
         table = file.read(columns=list(_COLUMNS)).combine_chunks()
+        table.validate(full=True)  # of texts, that they are UTF-8
         if not table.num_rows:
             raise ValueError("it has no rows")
         columns = {name: table[name].combine_chunks() for name in _COLUMNS}
