@@ -9,10 +9,11 @@ for valid histories and, now and then, for what it must refuse; some hang up bef
 its bundle is replaced every few minutes.
 
 Every few seconds the resident memory, the open files and the threads of each process are looked at.
-Printed is the most of each tenth of the time but the first, in which caches fill: a training has
-phases that take more and less. Exit status 1 says that one grew: the last tenth's by more than 5 %
-over the second's, or by more than 2 files or threads. The training's malloc gives back what is
-free, so that what is resident is in use.
+Printed is, of each tenth of the time but the first, in which caches fill, the most memory, for a
+training has phases that take more and less, and the median of files and threads, for there are
+more in the moments in which a checkpoint is written. Exit status 1 says that one grew: the last
+tenth's by more than 5 % over the second's, or by more than 2 files or threads. The training's
+malloc gives back what is free, so that what is resident is in use.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import os
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -176,10 +178,11 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def tenths(looks: list[dict[str, float]], name: str) -> list[float]:
-    """The most of each tenth of the time."""
+    """The most memory, or the median of files or threads, of each tenth of the time."""
     cuts = [len(looks) * part // TENTHS for part in range(TENTHS + 1)]
     values = [each[name] for each in looks]
-    return [max(values[a:b]) for a, b in itertools.pairwise(cuts)]
+    of = max if name == "mib" else statistics.median
+    return [of(values[a:b]) for a, b in itertools.pairwise(cuts)]
 
 
 def show(figures: dict[str, Any]) -> list[str]:
