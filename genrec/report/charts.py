@@ -149,10 +149,14 @@ def _thinned(line: Series) -> Series:
     return Series(line.name, means(line.x), means(line.y), line.dots, line.colour)
 
 
+_LEAST = 1e-300
+"""A range that is smaller is none: a quarter of it may be 0."""
+
+
 def _ticks(low: Number, high: Number, count: int = 4) -> list[Number]:
     """About `count` round numbers that hold the range between them."""
-    if not high > low:
-        spread = abs(high) / 10 or 1.0
+    if not high - low > _LEAST:
+        spread = abs(high) / 10 if abs(high) > 100 * _LEAST else 1.0
         low, high = low - spread, high + spread
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))

@@ -74,3 +74,9 @@ def test_ticks_are_round_and_hold_the_range(low, high):
 def test_names_are_text():
     chart = line_chart("<b>", [Series("<i>&", [1], [1.0])], x="<x>")
     assert "<b>" not in chart.svg and "<i>" not in chart.svg and "<x>" not in chart.svg
+
+
+@pytest.mark.parametrize("high", [5e-324, 1e-310])
+def test_a_range_too_small_to_be_divided_has_ticks_too(high):
+    ticks = _ticks(0.0, high)
+    assert ticks[0] <= 0.0 < high <= ticks[-1]
