@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 
@@ -98,6 +98,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:40]} is no number")
     return number
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a name that somebody wrote into a file is not that of a file within its folder."""
+    path = PurePosixPath(name)
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts
+    return not inside or "\\" in name or not name.isprintable()  # nor one that no file can have
 
 
 def sha256(path: Path) -> str:

@@ -14,13 +14,13 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from genrec.config import HOW, Config
 from genrec.core.expected import expect
 from genrec.errors import UserError, reason
-from genrec.files import read_json, sha256, write_json
+from genrec.files import leads_outside, read_json, sha256, write_json
 
 SCHEMA = 1
 _ANY = re.compile(r"(?s).+")
@@ -66,9 +66,8 @@ def _refuse_outside(stages: dict[str, Any]) -> None:
     """Raises ValueError if a stage is said to have written outside of the run."""
     for entry in stages.values():
         for name in entry["outputs"]:
-            path = PurePath(name)
-            if path.is_absolute() or ".." in path.parts or not path.parts:
-                raise ValueError(f"it names a file outside of the run: {name!r}")
+            if leads_outside(name):
+                raise ValueError(f"it names a file outside of the run: {name!r:.100}")
 
 
 def fingerprint(identity: dict[str, Any]) -> str:

@@ -229,7 +229,7 @@ def run(tiny_run, tmp_path):
     return shutil.copytree(tiny_run, tmp_path / "run")
 
 
-OUTSIDE = ["../secret", "/etc/passwd", "dataset/../../secret", "", "."]
+OUTSIDE = ["../secret", "/etc/passwd", "dataset/../../secret", "", ".", "a\0b", "\ud800"]
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -294,9 +294,13 @@ def test_figures_of_another_form_are_refused_by_the_name_of_what_is_wrong(run):
 
 
 def test_lines_of_metrics_that_are_none_are_refused(run):
-    (run / "metrics.jsonl").write_text('{"step": 1}\n{"step": "x"}\n')
-    with pytest.raises(UserError, match=r"\[1\].step is 'x'; run genrec train again"):
-        read_lines(run)
+    for line, complaint in (
+        ('{"step": "x", "epoch": 1}', r"\[1\].step is 'x'"),
+        ('{"step": 2, "loss": 0.5}', r"\[1\] has no epoch"),
+    ):
+        (run / "metrics.jsonl").write_text(f'{{"step": 1, "epoch": 1}}\n{line}\n')
+        with pytest.raises(UserError, match=f"{complaint}; run genrec train again"):
+            read_lines(run)
 
 
 LISTS = {

@@ -6,12 +6,12 @@ there: a small bundle cannot ask for much memory.
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from genrec.core.expected import expect
+from genrec.files import leads_outside
 
 MOST_ROOM = 64
 """Items that may come later, for each that there is."""
@@ -51,8 +51,7 @@ def check_manifest(manifest: Mapping[str, Any]) -> None:
     """Raises ValueError unless all is there that a reader asks for."""
     expect(manifest, _MANIFEST)
     for name, told in manifest["files"].items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name:
+        if leads_outside(name):
             raise ValueError(f"it names a file outside of the bundle: {name!r:.100}")
         if not _may_be_named(name):
             raise ValueError(f"it names a file {name!r:.100}")

@@ -7,10 +7,10 @@ import hashlib
 import json
 import stat
 from collections.abc import Collection, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from genrec.files import read_json, sha256, write_json
+from genrec.files import leads_outside, read_json, sha256, write_json
 
 NAME = "about.json"
 
@@ -69,8 +69,7 @@ def check_about(about: Mapping[str, Any]) -> None:
     if not all(isinstance(each, str) and len(each.split()) == 2 for each in arrays):
         raise Damaged(f"{NAME} has no checksum of an array")
     for name, digest in files.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\0" in name or not isinstance(digest, str):
+        if leads_outside(name) or not isinstance(digest, str):
             raise Damaged(f"{NAME} names a file outside of the folder: {name!r:.100}")
     if about["metrics"] is not None:
         score = about["metrics"].get("ndcg@10") if isinstance(about["metrics"], dict) else None

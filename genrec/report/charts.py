@@ -72,13 +72,14 @@ def line_chart(
         series: at least one, with at least one point each.
         x: name of the horizontal axis.
         form: how to write the figures.
-        zero: whether the vertical axis begins at 0.
+        zero: whether 0 is on the vertical axis, whatever the figures.
     """
     series = [_thinned(line) for line in series]
     xs = [value for line in series for value in line.x]
     ys = [value for line in series for value in line.y]
     low_x, high_x = min(xs), max(xs)
-    ticks = _ticks(0.0 if zero else min(ys), max(ys))
+    held = [0.0, *ys] if zero else ys
+    ticks = _ticks(min(held), max(held))
     low_y, high_y = min(ticks[0], *ys), max(ticks[-1], *ys)
 
     def across(value: Number) -> str:

@@ -171,24 +171,30 @@ def _validated(line: dict[str, Any], metric: str) -> float | None:
 def _segments(runs: Sequence[Sequence[_Run]]) -> list[dict[str, Any]]:
     """The parts of the users, and the filtered NDCG of every recommender for each, seeds averaged.
 
-    Parts are cut by the data alone, so that they are the same for all runs.
+    Parts are cut by the data alone, so that all runs have the same; those that only some have, as
+    after an evaluation without them, are left out.
     """
-    parts = [[figures.segments(run.metrics) for run in some] for some in runs]
-    if not all(part for some in parts for part in some):
-        return []
+    parts = [[_by_cut(run.metrics) for run in some] for some in runs]
     found = []
-    for place, part in enumerate(parts[0][0]):
+    for cut, part in parts[0][0].items():
+        if not all(cut in run for some in parts for run in some):
+            continue
         rows = []
         for number, row in enumerate(part["rows"]):
-            means = [
-                statistics.mean(each[place]["rows"][number]["value"] for each in some)
-                for some in parts
-            ]
+            means = [statistics.mean(run[cut]["rows"][number]["value"] for run in s) for s in parts]
             texts = [f"{mean:.4f}" for mean in means]
             cells = [(text, text == max(texts)) for text in texts]
             rows.append({"name": row["name"], "users": row["users"], "cells": cells})
         found.append({"by": part["by"], "said": part["said"], "k": part["k"], "rows": rows})
     return found
+
+
+def _by_cut(metrics: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """The parts of one run by what they were cut by, and into."""
+    return {
+        (part["by"], part["k"], *(row["name"] for row in part["rows"])): part
+        for part in figures.segments(metrics)
+    }
 
 
 def _beyond(runs: Sequence[Sequence[_Run]]) -> list[dict[str, Any]]:

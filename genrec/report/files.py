@@ -69,7 +69,7 @@ _FORMS: dict[str, Any] = {
 }
 _LINE = {
     "step": int,
-    "epoch?": int,
+    "epoch": int,
     "loss?": float,
     "targets_per_second?": float,
     "learning_rate?": float,

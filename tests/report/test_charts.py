@@ -54,9 +54,12 @@ def test_long_lines_are_thinned_to_means():
     assert len(chart.svg) < 6000
 
 
-@pytest.mark.parametrize("values", [[0.0], [3.5], [2.0, 2.0], [-1.0, 1e-7], [1e12, 1]])
-def test_any_figures_can_be_drawn(values):
-    chart = line_chart("Any", [Series("y", list(range(len(values))), values)], x="step")
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize(
+    "values", [[0.0], [3.5], [2.0, 2.0], [-1.0, 1e-7], [1e12, 1], [-3672.6], [-3.0, -2.5]]
+)
+def test_any_figures_can_be_drawn(values, zero):
+    chart = line_chart("Any", [Series("y", list(range(len(values))), values)], x="step", zero=zero)
     for x, y in points(chart.svg)[0]:
         assert 0 <= x <= 400 and 0 <= y <= 230
 

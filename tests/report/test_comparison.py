@@ -32,6 +32,13 @@ def changed(run, folder, section, **settings):
     return folder
 
 
+def enter(run, name):
+    """Has the manifest agree with a file of evaluate that was changed."""
+    manifest = read_json(run / "manifest.json")
+    manifest["stages"]["evaluate"]["outputs"][name] = sha256(run / name)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.fixture(scope="module")
 def runs(tiny_run, tmp_path_factory):
     """A run, the same with another seed, and one of other settings with better lists."""
@@ -45,9 +52,7 @@ def runs(tiny_run, tmp_path_factory):
     targets = [item_ids[row["items"][-1]] for row in sequences]
     rows = [[t, *row["item_id"][1:]] for t, row in zip(targets, lists.to_pylist(), strict=True)]
     pq.write_table(lists.set_column(1, lists.schema.field(1), [rows]), path)
-    manifest = read_json(other / "manifest.json")
-    manifest["stages"]["evaluate"]["outputs"][path.name] = sha256(path)
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    enter(other, path.name)
     return [tiny_run, again, other]
 
 
@@ -79,6 +84,19 @@ def test_it_says_what_compare_says(runs, tmp_path):
         assert [name, f"{row['users']:,}", ndcg, ndcg] in shown
     legends = [e.text for e in root.having("id", "training").all("figure")[0].all("li")]
     assert legends == ["run, seed 0", "run, seed 7", "<b>other"]
+
+
+def test_parts_of_the_users_that_only_some_runs_have_are_left_out(tiny_run, tmp_path):
+    other = changed(tiny_run, tmp_path / "other", "decoding", beam=19)
+    metrics = read_json(other / "metrics.json")
+    target = metrics["test"]["details"]["filtered"]["segments"]["target"]
+    for name in list(target):
+        target[f"other {name}"] = target.pop(name)
+    (other / "metrics.json").write_text(json.dumps(metrics))
+    enter(other, "metrics.json")
+    write_comparison([tiny_run, other], tmp_path / "page.html")
+    whom = read((tmp_path / "page.html").read_text()).having("id", "whom").text
+    assert "NDCG@10 by popularity" in whom and "NDCG@10 by target" not in whom
 
 
 def test_it_needs_nothing_else_and_is_the_same_again(runs, tmp_path):
