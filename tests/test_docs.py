@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -165,6 +166,10 @@ def _complain(parser: argparse.ArgumentParser, message: str):
     raise AssertionError(message)
 
 
+def settings_of_jax() -> dict[str, str]:
+    return {name: each for name, each in os.environ.items() if name.startswith(("JAX_", "XLA_"))}
+
+
 @functools.cache
 def tool(path: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
@@ -172,7 +177,9 @@ def tool(path: str) -> Any:
         spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
+        before = settings_of_jax()
         spec.loader.exec_module(module)
+    assert settings_of_jax() == before, "importing it changes what later processes calculate with"
     return module
 
 

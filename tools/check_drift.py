@@ -20,13 +20,9 @@ the first 100 losses by more than 1e-4.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
-
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
-os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
 import numpy as np
@@ -57,6 +53,8 @@ def main() -> None:
     parser.add_argument("--factor", type=float, default=3.0)
     parser.add_argument("--json", type=Path, help="file for the figures")
     given = parser.parse_args()
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
     batches = batches_of(given.steps)
     whole = trained(batches, devices=1)
     others = {
