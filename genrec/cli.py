@@ -29,7 +29,7 @@ def _dispatch(name: str, *arguments: str) -> None:
     from genrec import cli_deploy, cli_help, cli_make, cli_use
     from genrec.commands import COMMANDS, Said
     from genrec.errors import UserError
-    from genrec.failures import hush
+    from genrec.quiet import hush
     from genrec.saying import speak
     from genrec.settings import nearest, parse
 
@@ -51,7 +51,8 @@ def _dispatch(name: str, *arguments: str) -> None:
         raise UserError(
             f"unknown command {name}; the nearest is {nearest(name, COMMANDS)}; see genrec --help"
         )
-    hush()
+    if name != "serve":  # whose tasks are ours
+        hush()
     speak()
     try:
         if not {"-h", "--help"}.isdisjoint(arguments):

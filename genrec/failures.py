@@ -2,13 +2,11 @@
 
 import contextlib
 import errno
-import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from genrec.errors import UserError
 
@@ -46,30 +44,6 @@ def report(error: BaseException, *, verbose: bool) -> int:
         f"the same command shows with --verbose or {TRACEBACK}=1"
     )
     return 1
-
-
-def hush() -> None:
-    """Has Orbax say nothing but what it raises.
-
-    It logs pages about a failure, and where it gives up, its threads print what the other files
-    came to: as a task that nobody waits for, or because the loop that they report to is closed.
-    """
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    tasks = logging.getLogger("asyncio")
-    if _of_ours not in tasks.filters:
-        tasks.addFilter(_of_ours)
-    if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _unraisable
-
-
-def _of_ours(record: logging.LogRecord) -> bool:
-    """Whether it is of a task of ours; what TensorStore answers is wrapped into one."""
-    return "coro=<_wrap_awaitable()" not in record.getMessage()
-
-
-def _unraisable(what: Any) -> None:
-    if str(what.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(what)
 
 
 def lacking(error: BaseException) -> str | None:

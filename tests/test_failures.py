@@ -1,9 +1,6 @@
 """What went wrong, told in one line."""
 
-import asyncio
 import errno
-import gc
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +10,7 @@ import pytest
 
 from genrec.data.duck import in_process
 from genrec.errors import UserError
-from genrec.failures import hush, report
+from genrec.failures import report
 
 
 def raised(error, cause=None):
@@ -108,55 +105,3 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(command, tiny_run, 
     _, complaints = command("recommend", str(tiny_run), *wanted, status=2)
     (line,) = complaints
     assert line.endswith(": choose another place")
-
-
-class Answer:
-    """Of a library: something that can be awaited, and fails."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __await__(self):
-        yield from asyncio.sleep(0).__await__()
-        raise self.error
-
-
-class Late:
-    """Raises where nobody can catch it."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __del__(self):
-        raise self.error
-
-
-def test_what_a_librarys_threads_say_too_late_is_not_printed(monkeypatch, capfd, caplog):
-    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
-    monkeypatch.setattr(logging.getLogger("asyncio"), "filters", [])
-
-    async def leave(task):
-        left = asyncio.ensure_future(task)
-        await asyncio.sleep(0.01)
-        del left
-
-    async def ours():
-        raise ValueError("of ours")
-
-    def everything():
-        Late(RuntimeError("Event loop is closed"))
-        Late(RuntimeError("something else"))
-        asyncio.run(leave(Answer(ValueError("of a library"))))
-        asyncio.run(leave(ours()))
-        gc.collect()
-        told = capfd.readouterr().err + caplog.text
-        caplog.clear()
-        return told
-
-    told = everything()
-    assert all(each in told for each in ("loop is closed", "else", "of a library", "of ours"))
-    for _ in range(2):  # hushed twice is as hushed as once
-        hush()
-    told = everything()
-    assert "something else" in told and "of ours" in told
-    assert "loop is closed" not in told and "of a library" not in told

@@ -55,7 +55,7 @@ def test_every_reader_reads_or_refuses_what_is_damaged(part, tiny_run, tmp_path)
 
 
 MISBEHAVING = """
-import ctypes, os, pickle, sys, time
+import asyncio, ctypes, os, pickle, sys, time
 from pathlib import Path
 import _fuzzing
 from _fuzzing import Reader, fuzz
@@ -81,6 +81,15 @@ def spin(folder):
     while True:
         pass
 
+def leave_a_task(folder):
+    async def fail():
+        raise ValueError
+    async def start():
+        kept = [asyncio.ensure_future(fail())]
+        kept.append(kept)  # until garbage is collected
+        await asyncio.sleep(0)
+    asyncio.run(start())
+
 class Harm:
     def __reduce__(self):
         return os.getcwd, ()
@@ -90,6 +99,7 @@ WAYS = {
     "refused": lambda folder: refuse("a.txt is not valid"),
     "exception": lambda folder: {}["x"],
     "complaint": lambda folder: refuse("x" * 1000 + " \\n"),
+    "complaint, traceback": leave_a_task,
     "crash": lambda folder: ctypes.string_at(0),
     "hang": spin,
     "memory": lambda folder: bytes(b"x" * (128 << 20)),

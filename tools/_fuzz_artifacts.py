@@ -31,7 +31,7 @@ from genrec.checkpoints import Checkpoints
 from genrec.core.tensors import pack_tensors, read_tensors, write_tensors
 from genrec.datasets import known_source
 from genrec.datasets.movielens import from_official, from_wheel
-from genrec.failures import hush
+from genrec.quiet import hush
 from genrec.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from genrec.tokenizer.rqvae import RqVae
 

@@ -6,6 +6,7 @@ fault of the input that it was reading.
 """
 
 import contextlib
+import gc
 import io
 import itertools
 import json
@@ -39,6 +40,7 @@ ADDRESSES = 8
 """GiB of address space above what a worker has when it starts, lest the machine run out."""
 LONGEST = 2000
 """Characters that a complaint may have."""
+TRACEBACK = "Traceback (most recent call last)"
 
 Mutate = Callable[[random.Random, str, bytes], bytes]
 
@@ -207,6 +209,8 @@ def _work(reader: Reader, place: Path, seed: int, numbers: list[int], pipe: Any)
     outcome, said = _attempt(reader, folder)
     if outcome != "read":
         raise RuntimeError(said)
+    gc.collect()
+    gc.freeze()  # what is left to look through for each input is what that input made
     usual = _peak()
     pipe.write('"ready"\n')
     pipe.flush()
@@ -240,29 +244,56 @@ def _work(reader: Reader, place: Path, seed: int, numbers: list[int], pipe: Any)
 
 def _attempt(reader: Reader, folder: Path) -> tuple[str, str | None]:
     """Whether a folder was read or refused, or what else happened; and what was said of it."""
-    complaint, where = io.StringIO(), ""
-    with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            reader.read(folder)
-            return "read", None
-        except SystemExit as stop:
-            status = stop.code
-            if status in (0, None):
-                return "read", None
-        except (Exception, KeyboardInterrupt) as error:
-            status = genrec.failures.report(error, verbose=False)
-            frames = traceback.extract_tb(error.__traceback__)
-            where = "; ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames[-3:])
-    # Before it there may be warnings, as on a terminal.
-    _, _, said = f"\n{complaint.getvalue()}".rpartition("\ngenrec: ")
-    said = said.removesuffix("\n")
-    if status != 2:
-        return "exception", f"{said[:300]} {where}"
+    with tempfile.TemporaryFile() as told:
+        with _stderr_into(told.fileno()), contextlib.redirect_stdout(io.StringIO()):
+            status, where = _exit_status(reader, folder)
+            gc.collect()  # a task that nobody waited for complains when it is thrown away
+        told.seek(0)
+        printed = f"\n{told.read().decode(errors='replace')}"
+    if status not in (0, 2):
+        return "exception", f"{_complaint(printed)[:300]} {where}"
+    if TRACEBACK in printed:
+        return "complaint", f"a traceback: {printed[-300:]!r}"
+    if status == 0:
+        return "read", None
+    said = _complaint(printed)
     if "\n" in said or "\r" in said or not said or len(said) > LONGEST:
         return "complaint", f"{len(said)} characters: {said[:300]!r}"
     if "out of memory" in said:
         return "memory", said
     return "refused", said
+
+
+@contextlib.contextmanager
+def _stderr_into(file: int) -> Iterator[None]:
+    """Also what a library prints that has its own way to it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(file, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _exit_status(reader: Reader, folder: Path) -> tuple[int, str]:
+    """That of a command which reads the folder; and the lines that an exception came through."""
+    try:
+        reader.read(folder)
+        return 0, ""
+    except SystemExit as stop:
+        return (stop.code or 0) if isinstance(stop.code, int | None) else 1, ""
+    except (Exception, KeyboardInterrupt) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = "; ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames[-3:])
+        return genrec.failures.report(error, verbose=False), where
+
+
+def _complaint(printed: str) -> str:
+    """What stands after the last "genrec: "; before it there may be warnings, as on a terminal."""
+    return printed.rpartition("\ngenrec: ")[2].removesuffix("\n")
 
 
 _WRITES = {

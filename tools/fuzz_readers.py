@@ -4,7 +4,8 @@
 
 Each input should be read, or be refused in one line (exit status 2). Faults are
     exception: anything that a command would show as a failure of its own;
-    complaint: a refusal of several lines, or of thousands of characters;
+    complaint: a refusal of several lines, or of thousands of characters, or a traceback beside it,
+        be it of a task that is thrown away later;
     crash: the process died;
     hang: it took more than 10 seconds;
     memory: it took 512 MiB more than the valid files do, or all that there was;
@@ -38,7 +39,14 @@ READERS: dict[str, Reader] = {reader.name: reader for reader in (*FILES, *RUNS, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
+    parser.add_argument(
+        "--readers",
+        nargs="+",
+        choices=READERS,
+        default=list(READERS),
+        metavar="READER",
+        help=f"of {', '.join(READERS)}; all of them if none is named",
+    )
     parser.add_argument("--inputs", type=int, default=10_000, help="for each reader")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--seed", type=int, default=0)

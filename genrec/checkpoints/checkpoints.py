@@ -8,11 +8,9 @@ all, and one that only reads deletes what a training is about to write.
 
 import contextlib
 import errno
-import functools
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +32,7 @@ from genrec.checkpoints.about import (
 from genrec.checkpoints.checksum import checksums, kinds
 from genrec.errors import UserError, reason
 from genrec.failures import lacking
+from genrec.quiet import hush_leftovers
 
 SCHEMA = 1
 """Of what is stored."""
@@ -142,7 +141,7 @@ class Checkpoints:
         """
         assert self._identity is not None, "opened for reading only"
         self._settle()
-        _hush_leftovers()
+        hush_leftovers()
         about = plain(
             {
                 "schema": SCHEMA,
@@ -191,6 +190,7 @@ class Checkpoints:
         with self._reading(step):
             check_files(place, about["files"], like)
             parts = {name: part for name, part in like.items() if jax.tree.leaves(part)}
+            hush_leftovers()
             state = ocp.load_checkpointables(str(place), jax.tree.map(_abstract, parts))
             found = checksums(state)
             if wrong := [path for path in saved if found.get(path) != saved[path]]:
@@ -301,22 +301,6 @@ class Checkpoints:
             for path in self._folder.glob("*.tmp*"):  # which finds nothing where it may not look
                 if re.fullmatch(r"[0-9]+(\.old)?\.tmp(\.orbax-checkpoint-tmp)?", path.name):
                     shutil.rmtree(path, ignore_errors=True)
-
-
-@functools.cache
-def _hush_leftovers() -> None:
-    """Of a write that failed nothing is printed but what is raised.
-
-    Orbax stops at the first file that cannot be written; for each of the others, TensorStore then
-    prints a traceback of that nobody waits any more.
-    """
-    before = sys.unraisablehook
-
-    def hook(about: Any) -> None:  # sys.UnraisableHookArgs, which is a name for type checkers only
-        if str(about.exc_value) != "Event loop is closed":
-            before(about)
-
-    sys.unraisablehook = hook
 
 
 def _score(step: int, about: dict[str, Any]) -> dict[int, float]:

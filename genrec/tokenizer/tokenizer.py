@@ -15,6 +15,7 @@ from orbax.checkpoint import v1 as ocp
 
 from genrec.errors import UserError, reason
 from genrec.files import read_json, write_json
+from genrec.quiet import hush_leftovers
 from genrec.tokenizer.rqvae import RqVae, quantize
 from genrec.tokenizer.vectors import in_chunks
 
@@ -113,6 +114,7 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").unlink(missing_ok=True)
     arrays = {"params": tokenizer.params, "mean": jnp.asarray(tokenizer.mean)}
+    hush_leftovers()
     ocp.save(str(folder.absolute() / "parameters"), arrays, overwrite=True)
     write_json(
         folder / "tokenizer.json",
@@ -152,6 +154,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             },
         )
         parameters = str(folder.absolute() / "parameters")
+        hush_leftovers()
         # Compared before loading: Orbax would find a difference only halfway through.
         if _shapes(ocp.metadata(parameters).metadata) != _shapes(abstract):
             raise ValueError("its parameters do not have the shapes in tokenizer.json")

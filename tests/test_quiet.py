@@ -1,0 +1,68 @@
+"""What libraries leave is not printed; what is left by others is."""
+
+import re
+import subprocess
+import sys
+
+LEAVE_BEHIND = """
+import asyncio, gc, logging, sys
+from genrec import quiet
+
+if hush := getattr(quiet, sys.argv[1], None):
+    for _ in range(2):  # hushed twice is as hushed as once
+        hush()
+
+CODE = '''
+async def fail(said):
+    raise ValueError(said)
+
+async def end(said):
+    try:
+        await asyncio.sleep(0)
+    except BaseException:
+        raise Exception(said)
+'''
+
+def written_in(path):
+    names = {"asyncio": asyncio}
+    exec(compile(CODE, path, "exec"), names)
+    return names
+
+async def leave(task):
+    left = asyncio.ensure_future(task)
+    await asyncio.sleep(0.01)
+    del left
+
+def throw_away(coroutine):
+    coroutine.send(None)
+
+class Late:
+    def __init__(self, said):
+        self.said = said
+    def __del__(self):
+        raise RuntimeError(self.said)
+
+orbax = written_in("/lib/orbax/checkpoint/_src/reading.py")
+other = written_in("/lib/other/checkpoint/reading.py")
+Late("Event loop is closed")
+throw_away(orbax["end"]("(1)"))
+throw_away(other["end"]("(2)"))
+Late("(3)")
+asyncio.run(leave(other["fail"]("(4)")))
+other["fail"]("")
+gc.collect()
+logging.getLogger("absl").error("(5)")
+"""
+
+
+def printed(how):
+    command = [sys.executable, "-W", "default", "-c", LEAVE_BEHIND, how]
+    seen = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return set(re.findall(r"\([1-5]\)$|loop is closed$|never awaited$", seen, re.MULTILINE))
+
+
+def test_what_orbax_leaves_is_not_printed_and_commands_print_nothing_of_tasks():
+    everything = printed("")
+    assert everything == {"(1)", "(2)", "(3)", "(4)", "(5)", "loop is closed", "never awaited"}
+    assert printed("hush_leftovers") == everything - {"(1)", "loop is closed"}
+    assert printed("hush") == {"(2)", "(3)"}
