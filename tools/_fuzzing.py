@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from _escapes import age, plant, touched, watch
 from _mutations import mutated
-from _mutations_text import PAYLOAD, PLANTED
 
 import genrec.failures
 
@@ -40,7 +40,6 @@ ADDRESSES = 8
 """GiB of address space above what a worker has when it starts, lest the machine run out."""
 LONGEST = 2000
 """Characters that a complaint may have."""
-TRACEBACK = "Traceback (most recent call last)"
 
 Mutate = Callable[[random.Random, str, bytes], bytes]
 
@@ -141,14 +140,6 @@ def write_input(reader: Reader, folder: Path, seed: int, number: int) -> dict[st
     return changed
 
 
-def _plant(place: Path) -> None:
-    """Files that nobody should read, beside the input and where hostile paths point."""
-    for name in PLANTED:
-        path = place / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("planted\n")
-
-
 def _worker(reader: Reader, place: Path, seed: int, numbers: list[int]) -> list[dict[str, Any]]:
     """The outcomes of the first inputs; not of all, if the last of these ended the worker."""
     ours, theirs = os.pipe()
@@ -201,11 +192,11 @@ def _work(reader: Reader, place: Path, seed: int, numbers: list[int], pipe: Any)
     work, temporary = place / "work", place / "work" / "tmp"
     shutil.copytree(place / "valid", work / "input")
     temporary.mkdir()
-    _plant(place)
+    plant(place)
     os.environ["TMPDIR"], tempfile.tempdir = str(temporary), str(temporary)
     folder = work / "input"
     os.chdir(folder)
-    seen = _watch(work, place)
+    seen = watch(work, place)
     outcome, said = _attempt(reader, folder)
     if outcome != "read":
         raise RuntimeError(said)
@@ -219,14 +210,13 @@ def _work(reader: Reader, place: Path, seed: int, numbers: list[int], pipe: Any)
     resource.setrlimit(resource.RLIMIT_AS, (int(soft), resource.getrlimit(resource.RLIMIT_AS)[1]))
     for number in numbers:
         write_input(reader, folder, seed, number)
-        for name in PLANTED:
-            os.utime(place / name, (0, time.time()))
+        age(place)
         _forget_peak()
         seen.clear()
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         started = time.process_time()
         outcome, said = _attempt(reader, folder)
-        escapes = [*seen, *_touched(place)]
+        escapes = [*seen, *touched(place)]
         seconds = time.process_time() - started
         signal.setitimer(signal.ITIMER_PROF, 0)
         memory = max(0.0, _peak() - usual)
@@ -252,7 +242,7 @@ def _attempt(reader: Reader, folder: Path) -> tuple[str, str | None]:
         printed = f"\n{told.read().decode(errors='replace')}"
     if status not in (0, 2):
         return "exception", f"{_complaint(printed)[:300]} {where}"
-    if TRACEBACK in printed:
+    if "Traceback (most recent call last)" in printed:
         return "complaint", f"a traceback: {printed[-300:]!r}"
     if status == 0:
         return "read", None
@@ -294,79 +284,6 @@ def _exit_status(reader: Reader, folder: Path) -> tuple[int, str]:
 def _complaint(printed: str) -> str:
     """What stands after the last "genrec: "; before it there may be warnings, as on a terminal."""
     return printed.rpartition("\ngenrec: ")[2].removesuffix("\n")
-
-
-_WRITES = {
-    "os.rename": (0, 1),
-    "os.remove": (0,),
-    "os.rmdir": (0,),
-    "os.mkdir": (0,),
-    "os.truncate": (0,),
-    "os.symlink": (0, 1),
-    "os.link": (0, 1),
-    "os.chmod": (0,),
-    "shutil.rmtree": (0,),
-}
-_RUNS = (
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.spawn",
-    "subprocess.Popen",
-    "pickle.find_class",
-    "socket.connect",
-    "socket.getaddrinfo",
-)
-
-
-def _watch(work: Path, place: Path) -> list[str]:
-    """A list to which is added whatever leaves the folder `work`."""
-    seen: list[str] = []
-    home = (work / "input", work / "tmp", Path(os.devnull))
-    strange = (place, Path("/etc/passwd"))
-
-    def outside(path: Any) -> bool:
-        return _named(path) and not _within(path, home)
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open":
-            writes = bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-            if outside(arguments[0]) and (writes or _within(arguments[0], strange)):
-                seen.append(f"open {arguments[0]!r}"[:300])
-        elif event in _WRITES:
-            if any(outside(arguments[each]) for each in _WRITES[event]):
-                seen.append(f"{event} {arguments!r}"[:300])
-        elif event in _RUNS:
-            seen.append(f"{event} {arguments!r}"[:300])
-
-    sys.addaudithook(hook)
-    return seen
-
-
-def _named(path: Any) -> bool:
-    return isinstance(path, str | bytes | os.PathLike)
-
-
-def _within(path: Any, folders: tuple[Path, ...]) -> bool:
-    whole = os.path.realpath(os.fsdecode(path)) + os.sep
-    return any(whole.startswith(f"{folder}{os.sep}") for folder in folders)
-
-
-def _touched(place: Path) -> Iterator[str]:
-    """What a library read or wrote that Python's hook cannot see, and whether a payload ran."""
-    for name in PLANTED:
-        # Most systems note that a file was read if that was not so since it was written.
-        if (place / name).exists() and (place / name).stat().st_atime > 0:
-            yield f"{name} was read"
-        path = place / name
-        if not path.exists() or path.read_text() != "planted\n":
-            _plant(place)
-            yield f"{name} was changed"
-    marker = place / "work" / "input" / PAYLOAD
-    for path in (marker, place / "work" / PAYLOAD, place / PAYLOAD, Path("/tmp") / PAYLOAD):
-        if path.exists():
-            path.unlink()
-            yield f"a payload ran and left {path.name}"
 
 
 def _restore(folder: Path, valid: dict[str, bytes]) -> None:
