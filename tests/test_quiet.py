@@ -36,18 +36,23 @@ async def leave(task):
 def throw_away(coroutine):
     coroutine.send(None)
 
-class Late:
-    def __init__(self, said):
-        self.said = said
+closed = asyncio.new_event_loop()
+closed.close()
+
+class Report:
     def __del__(self):
-        raise RuntimeError(self.said)
+        closed.call_soon_threadsafe(print)
+
+class Mistake:
+    def __del__(self):
+        raise RuntimeError("(3)")
 
 orbax = written_in("/lib/orbax/checkpoint/_src/reading.py")
 other = written_in("/lib/other/checkpoint/reading.py")
-Late("Event loop is closed")
+Report()
 throw_away(orbax["end"]("(1)"))
 throw_away(other["end"]("(2)"))
-Late("(3)")
+Mistake()
 asyncio.run(leave(other["fail"]("(4)")))
 other["fail"]("")
 gc.collect()

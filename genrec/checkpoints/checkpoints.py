@@ -63,6 +63,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any] | None = None):
+        hush_leftovers()
         self._folder = folder.absolute()
         self._identity = None if identity is None else plain(dict(identity))
         self._writer = ThreadPoolExecutor(1, "checkpoint")
@@ -141,7 +142,6 @@ class Checkpoints:
         """
         assert self._identity is not None, "opened for reading only"
         self._settle()
-        hush_leftovers()
         about = plain(
             {
                 "schema": SCHEMA,
@@ -190,7 +190,6 @@ class Checkpoints:
         with self._reading(step):
             check_files(place, about["files"], like)
             parts = {name: part for name, part in like.items() if jax.tree.leaves(part)}
-            hush_leftovers()
             state = ocp.load_checkpointables(str(place), jax.tree.map(_abstract, parts))
             found = checksums(state)
             if wrong := [path for path in saved if found.get(path) != saved[path]]:
