@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genrec.bundle import load_bundle
     from genrec.config import Config
+    from genrec.config.parsing import load_config
     from genrec.data import load_dataset
     from genrec.errors import UserError
     from genrec.evaluation import results_table
     from genrec.export import export_bundle
     from genrec.pipeline import run, run_stage
-    from genrec.recommend import load_run
-    from genrec.settings import load_config
-    from genrec.upkeep import append_items, remove_items, show_branches
+    from genrec.runs.catalog_updates import append_items, remove_items, show_branches
+    from genrec.runs.loaded import load_run
 
 __all__ = [
     "Config",
@@ -39,17 +39,17 @@ __all__ = [
 _HOME = {
     "Config": "genrec.config",
     "UserError": "genrec.errors",
-    "append_items": "genrec.upkeep",
+    "append_items": "genrec.runs.catalog_updates",
     "export_bundle": "genrec.export",
     "load_bundle": "genrec.bundle",
-    "load_config": "genrec.settings",
+    "load_config": "genrec.config.parsing",
     "load_dataset": "genrec.data",
-    "load_run": "genrec.recommend",
-    "remove_items": "genrec.upkeep",
+    "load_run": "genrec.runs.loaded",
+    "remove_items": "genrec.runs.catalog_updates",
     "results_table": "genrec.evaluation",
     "run": "genrec.pipeline",
     "run_stage": "genrec.pipeline",
-    "show_branches": "genrec.upkeep",
+    "show_branches": "genrec.runs.catalog_updates",
 }
 
 

@@ -1,7 +1,10 @@
 """The one exception that is meant for people, and what others have to say to them."""
 
 import contextlib
-from collections.abc import Iterator
+import difflib
+import errno
+import os
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 
@@ -58,3 +61,75 @@ def blaming(file: str | Path, remedy: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # Arrow's own have no number
             raise
         raise UserError(f"{file} cannot be read: {misfit(error)}{remedy}") from error
+
+
+def nearest(name: str, among: Iterable[str], count: int = 1, cutoff: float = 0.0) -> list[str]:
+    """The up to `count` names most like `name` in whatever case; the most alike first.
+
+    `cutoff` is the least likeness (0…1); one above 0 makes it quick among very many.
+    """
+    folded: dict[str, str] = {}
+    for other in among:
+        folded.setdefault(other.casefold(), other)
+    matches = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)
+    return [folded[match] for match in matches]
+
+
+def instead_of(name: str, there: Collection[str], verb: str) -> str:
+    """What there is instead of a name that is not there: "the nearest is 'a'; it has: a, b".
+
+    A nearest one is told only if it is like the name. `verb` is "it has", or "there are".
+    """
+    alike = nearest(name, there, cutoff=0.5)
+    return "".join(f"the nearest is {other!r}; " for other in alike) + f"{verb}: {', '.join(there)}"
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UNFIT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+"""What is wrong with a path that was named, if it is neither missing nor forbidden."""
+
+
+def lacking(error: BaseException) -> str | None:
+    """What the machine lacks: room, memory, a file, a permission; and what to do. Else None."""
+    if isinstance(error, OSError) and error.errno in _UNFIT:
+        return f"{os.strerror(error.errno)}{_file_of(error)}: choose another place"
+    for cause in _causes(error):
+        number, said = getattr(cause, "errno", None), str(cause)
+        where = _file_of(cause)
+        if number in _FULL or any(os.strerror(each) in said for each in _FULL):
+            return f"the disk is full{where}: free some space, or choose another place with --out"
+        if number == errno.EROFS or os.strerror(errno.EROFS) in said:
+            return f"the disk is read-only{where}: choose another place with --out"
+        if isinstance(cause, FileNotFoundError) and cause.filename is not None:
+            return f"{cause.filename} is gone: put it back, or run again the command that makes it"
+        if number in (errno.EACCES, errno.EPERM):
+            return f"not permitted{where}: change the permissions, or choose another place"
+        if isinstance(cause, MemoryError) or number == errno.ENOMEM or _out_of_memory(said):
+            return (
+                "out of memory: close other programs, or ask for less at once (training.rows, "
+                "training.accumulate, decoding.batch_size, decoding.beam, data.memory_gib)"
+            )
+        if "can't start new thread" in said:
+            return (
+                "no more threads can be started: close other programs, or raise the limits of "
+                "memory and processes (ulimit -v, ulimit -u)"
+            )
+    return None
+
+
+def _out_of_memory(said: str) -> bool:
+    """Whether JAX or DuckDB says so; neither raises MemoryError."""
+    return said.startswith(("RESOURCE_EXHAUSTED", "Out of Memory Error"))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, then those that it was raised from."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+
+
+def _file_of(error: BaseException) -> str:
+    name = getattr(error, "filename", None)
+    return "" if name is None else f" ({name})"

@@ -8,9 +8,18 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from genrec.saying import is_quiet
-
 _SECONDS_BETWEEN_LINES = 15.0
+_quiet = False
+
+
+def silence(quiet: bool) -> None:
+    """Decides for this process whether progress is shown from now on."""
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    return _quiet
 
 
 class Bar:

@@ -46,7 +46,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[str, list[str]]]:
     """Runs `genrec` in this process: what it prints, and the lines that it complains in."""
-    from genrec import cli
+    from genrec.cli.main import main
 
     logger = logging.getLogger("genrec")
 
@@ -57,7 +57,7 @@ def command(
         monkeypatch.setattr(logger, "propagate", True)
         exited = 0
         try:
-            cli.main()
+            main()
         except SystemExit as stop:
             exited = stop.code
         shown, complaints = capsys.readouterr()
@@ -73,9 +73,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     The first worker that asks for it makes it for all of them, so nobody may change it.
     """
-    from small_run import SETTINGS, write_log
-
     import genrec
+    from small_run import SETTINGS, write_log
 
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -1,7 +1,6 @@
 """Kills, full disks, lost files, other processes and clocks: a run ends as if nothing had been."""
 
 import contextlib
-import dataclasses
 import errno
 import gc
 import json
@@ -17,16 +16,18 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from test_lock import other_process
 
 import genrec
 from genrec.bundle import load_bundle
-from genrec.bundle.files import read_bundle, write_bundle
+from genrec.bundle.storage import read_bundle, write_bundle
+from genrec.cli.failures import lacking
 from genrec.errors import UserError
-from genrec.failures import lacking
-from genrec.files import sha256
-from genrec.pipeline import STAGES, claimed, config_of, run_stage
-from genrec.training.watch import Watch
+from genrec.pipeline import run_stage
+from genrec.pipeline.runner import MAKE
+from genrec.runs.folder import STAGES, claimed, config_of
+from genrec.storage.files import sha256
+from genrec.training.monitor import Watch
+from lock_holder import other_process
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -40,7 +41,7 @@ def run(tiny_run, tmp_path):
 @pytest.fixture(scope="module")
 def bundle(tiny_run, tmp_path_factory):
     from genrec.export import export_bundle
-    from genrec.recommend import load_run
+    from genrec.runs.loaded import load_run
 
     folder = tmp_path_factory.mktemp("exported") / "bundle"
     export_bundle(load_run(tiny_run), folder)
@@ -172,7 +173,7 @@ def test_two_do_not_change_one_bundle_at_a_time(bundle, tmp_path, command):
 
 HOLD_BUNDLE = """
 import sys
-from genrec.bundle.files import changing
+from genrec.bundle.storage import changing
 
 with changing(sys.argv[1], "genrec update"):
     print("held", flush=True)
@@ -206,7 +207,7 @@ def test_a_finished_run_may_be_read_only(run, command, monkeypatch):
 
     there, opened = tree(run), os.open
     with monkeypatch.context() as patch:
-        patch.setattr("genrec.lock.os.open", refuse)
+        patch.setattr("genrec.storage.lock.os.open", refuse)
         for name in STAGES:
             assert run_stage(name, config_of(run), run).skipped
         command("recommend", str(run), "--history", "i001", "--k", "3")
@@ -268,13 +269,13 @@ def test_input_that_has_gone_is_missed_by_the_stage_that_reads_it_alone(
 
 def test_a_file_that_goes_while_a_stage_works_is_named(run, command, monkeypatch):
     before(run, "report")
-    stage = STAGES["report"]
+    write = MAKE["report"]
 
     def make(task):
         (run / "metrics.json").unlink()  # it was there when the stage began
-        return stage.make(task)
+        return write(task)
 
-    monkeypatch.setitem(STAGES, "report", dataclasses.replace(stage, make=make))
+    monkeypatch.setitem(MAKE, "report", make)
     _, (line,) = command("report", str(run), status=2)
     assert f"{run / 'metrics.json'} does not exist; run genrec evaluate again" in line
 
@@ -304,12 +305,12 @@ def test_a_clock_that_jumps_while_a_stage_works_changes_nothing(run, tiny_run, m
     before(run, "tokenize")
     for name, jump in zip(list(STAGES)[2:], [1e8, -1e9, 3600, -3600], strict=True):
 
-        def make(task, made=STAGES[name].make, jump=jump):
+        def make(task, made=MAKE[name], jump=jump):
             nonlocal ahead
             ahead = jump
             return made(task)
 
-        monkeypatch.setitem(STAGES, name, dataclasses.replace(STAGES[name], make=make))
+        monkeypatch.setitem(MAKE, name, make)
         for path in run.rglob("*"):
             os.utime(path, (jumping(), clock() + rng.choice([-1e9, 1e8])))
         outcome = run_stage(name, config_of(run), run)

@@ -38,12 +38,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from _bench_serving_client import ask, request_bytes
-from bench_serving import K, asked, from_run, loaded, resident, server, wait_until_compiled
 from rich.console import Console
 from rich.table import Table
 
-from genrec.files import write_json
+from bench.serving_client import ask, request_bytes
+from bench_serving import K, asked, from_run, loaded, resident, server, wait_until_compiled
+from genrec.storage.files import write_json
 
 HEAD = b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 CLIENTS = 4

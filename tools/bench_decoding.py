@@ -18,7 +18,7 @@ Part "constraint": a model's beam search over the items against its beam search 
 after histories that are encoded already, for Beauty's items and for 10 million random ones.
 
 Part "search": the same without a model, under random logits, beside STATIC (arXiv 2602.22647, see
-_bench_static.py). Here the ways to search are called in turns within one process.
+bench/static_paper.py). Here the ways to search are called in turns within one process.
 
 Printed are medians of the rounds, lowest and highest; ratios are taken within each round, and once
 more between the best rounds, which work by other programs disturbs least. Let the machine be idle.
@@ -35,7 +35,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _bench_decoding_report import (
+from rich.console import Console
+
+from bench.decoding_report import (
     compare_lists,
     print_check,
     print_recommend,
@@ -43,27 +45,24 @@ from _bench_decoding_report import (
     recommend_figures,
     search_figures,
 )
-from _bench_decoding_work import Task, flops_of_user, outline, random_weights, t5_weights
-from _bench_turns import Side
+from bench.decoding_work import Task, flops_of_user, outline, random_weights, t5_weights
+from bench.turns import Side
 from bench_training import machine, open_side, undisturbed
-from rich.console import Console
-
-from genrec import pipeline
 from genrec.config import Config
-from genrec.core.histories import Histories
+from genrec.config.parsing import dump_config, load_config
 from genrec.data import load_dataset
 from genrec.errors import UserError
 from genrec.export.t5 import t5_settings
-from genrec.files import write_json
-from genrec.settings import dump_config, load_config
+from genrec.pipeline import run_stage
+from genrec.sequences.histories import Histories
+from genrec.storage.files import write_json
 from genrec.tokenizer import disambiguate, load_semantic_ids
 
-HERE = Path(__file__).parent
 SCRIPTS = {
-    "transformers": HERE / "_bench_torch_generate.py",
-    "tiger": HERE / "_bench_recommend.py",
-    "genrec": HERE / "_bench_recommend.py",
-    "search": HERE / "_bench_search.py",
+    "transformers": "torch_decoding",
+    "tiger": "genrec_decoding",
+    "genrec": "genrec_decoding",
+    "search": "search",
 }
 PARTS = ("recommend", "constraint", "search")
 ITEMS, USERS = 12_101, 1_000
@@ -177,7 +176,7 @@ def tokenize(arguments: argparse.Namespace, folder: Path) -> None:
         f"embedding.path={data / 'embeddings_all-MiniLM-L6-v2.npy'}",
     )
     for stage in ("prepare", "embed", "tokenize"):
-        pipeline.run_stage(stage, config, folder)
+        run_stage(stage, config, folder)
 
 
 def latest_items(histories: Histories, count: int) -> np.ndarray:

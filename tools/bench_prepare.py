@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from genrec.files import write_json
+from genrec.storage.files import write_json
 
 K = 5
 _AT_ONCE = 2_000_000

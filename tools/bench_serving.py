@@ -33,9 +33,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from genrec.files import write_json
+from genrec.storage.files import write_json
 
-CLIENT = Path(__file__).with_name("_bench_serving_client.py")
+CLIENT = Path(__file__).parent / "bench" / "serving_client.py"
 SIDES = {"batching": [], "one at a time": ["--max-batch", "1"]}
 K = 10
 MEASURED = ("p50", "p99", "per_second", "requests", "client_cpu", "load")

@@ -40,22 +40,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _bench_report import DISTURBED, print_report, ratios, speed, summary
-from _bench_turns import Side
-from _bench_work import Log, other_seconds
 from rich.console import Console
 
-from genrec import pipeline
+from bench.training_report import DISTURBED, print_report, ratios, speed, summary
+from bench.training_work import Log, other_seconds
+from bench.turns import Side
 from genrec.config import Config
+from genrec.config.parsing import dump_config, load_config
 from genrec.data import load_dataset
 from genrec.errors import UserError
 from genrec.export.t5 import t5_sizes
-from genrec.files import write_json
-from genrec.settings import dump_config, load_config
+from genrec.pipeline import run_stage
+from genrec.storage.files import write_json
 from genrec.tokenizer import load_semantic_ids
 
-HERE = Path(__file__).parent
-TORCH, GENREC = HERE / "_bench_torch_t5.py", HERE / "_bench_genrec.py"
+TORCH, GENREC = "torch_training", "genrec_training"
 LEVELS, CODEBOOK_SIZE = 4, 256
 SIDES = {
     "torch-padded": "TIGER, PyTorch, padded",
@@ -154,7 +153,7 @@ def parse_arguments() -> argparse.Namespace:
 def read_log(config: Config, run: Path | None, folder: Path) -> Log:
     """The training sequences of a run, or of a config's data; random codes where there are none."""
     if run is None:
-        pipeline.run_stage("prepare", config, folder / "run")
+        run_stage("prepare", config, folder / "run")
     dataset = load_dataset((run or folder / "run") / "dataset")
     histories = dataset.training()
     histories = histories.select(np.flatnonzero(histories.lengths >= 2))

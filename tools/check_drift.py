@@ -32,13 +32,13 @@ from rich.console import Console
 from rich.table import Table
 
 from genrec.config import TrainingConfig
-from genrec.core.histories import Histories
-from genrec.core.inputs import Catalogue, Inputs
-from genrec.files import write_json
 from genrec.model import EncoderDecoder
-from genrec.training.batches import Batch, Plan, epoch_batches
+from genrec.sequences.histories import Histories
+from genrec.sequences.inputs import Catalogue, Inputs
+from genrec.sequences.packing import Batch, Plan, epoch_batches
+from genrec.storage.files import write_json
+from genrec.training.loss import next_item_loss
 from genrec.training.mesh import by_rows, put, replicated
-from genrec.training.objective import next_item_loss
 from genrec.training.steps import compile_training
 
 USERS, ITEMS, SIZES, LENGTH = 400, 256, (16, 16), 24

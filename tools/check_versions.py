@@ -27,12 +27,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 EXTRA = "test"
 QUICK = [
-    "tests/core",
+    "tests/semantic_ids/test_collisions.py",
+    "tests/semantic_ids/test_trie.py",
+    "tests/sequences/test_histories.py",
+    "tests/sequences/test_inputs.py",
+    "tests/recommend/test_catalog.py",
+    "tests/storage/test_safetensors.py",
     "tests/embedding",
     "tests/tokenizer/test_kmeans.py",
-    "tests/tokenizer/test_semantic_ids.py",
-    "tests/test_pipeline.py::test_the_run_folder_keeps_its_contract",
-    "tests/test_small_catalogues.py",
+    "tests/semantic_ids/test_parquet.py",
+    "tests/pipeline/test_runner.py::test_the_run_folder_keeps_its_contract",
+    "tests/pipeline/test_small_catalogues.py",
 ]
 
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from _svg import COLOURS, Drawing
 from flax import nnx
 
-from genrec.core.histories import Histories
-from genrec.core.inputs import Catalogue
-from genrec.files import replacing
+from docs.svg import COLOURS, Drawing
 from genrec.model import EncoderDecoder
-from genrec.model.trie import Trie, build_trie, children_of, parents
+from genrec.semantic_ids.device_trie import Trie, build_trie, children_of, parents
+from genrec.sequences.histories import Histories
+from genrec.sequences.inputs import Catalogue
+from genrec.sequences.packing import Batch, Plan, epoch_batches
+from genrec.storage.files import replacing
 from genrec.tokenizer import SemanticIds, Tokenizer, disambiguate
-from genrec.training.batches import Batch, Plan, epoch_batches
 from genrec.training.distillation import next_code_shares
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"

@@ -25,11 +25,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from _disturbed import COMMANDS, begin_life, contents, spawn, torn, undisturbed
 from rich.console import Console
 from rich.table import Table
 
-from genrec.files import write_json
+from faults.commands import COMMANDS, begin_life, contents, spawn, torn, undisturbed
+from genrec.storage.files import write_json
 
 MIB = 2**20
 FAULTS = ("file too long", "full disk", "read-only", "lost input", "memory")

@@ -23,16 +23,16 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from _fuzz_artifacts import READERS as ARTIFACTS
-from _fuzz_files import READERS as FILES
-from _fuzz_http import READERS as HTTP
-from _fuzz_run import use
-from _fuzz_runs import READERS as RUNS
-from _fuzzing import Found, Reader, fuzz, replay
 from rich.console import Console
 from rich.table import Table
 
-from genrec.files import write_json
+from fuzz.artifact_readers import READERS as ARTIFACTS
+from fuzz.file_readers import READERS as FILES
+from fuzz.finished_run import use
+from fuzz.http_readers import READERS as HTTP
+from fuzz.run_readers import READERS as RUNS
+from fuzz.workers import Found, Reader, fuzz, replay
+from genrec.storage.files import write_json
 
 READERS: dict[str, Reader] = {reader.name: reader for reader in (*FILES, *RUNS, *HTTP, *ARTIFACTS)}
 

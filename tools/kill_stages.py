@@ -30,11 +30,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from _disturbed import COMMANDS, begin_life, checkpointed, contents, spawn, torn, undisturbed
 from rich.console import Console
 from rich.table import Table
 
-from genrec.files import write_json
+from faults.commands import COMMANDS, begin_life, checkpointed, contents, spawn, torn, undisturbed
+from genrec.storage.files import write_json
 
 KILLS_OF_A_LIFE = 4
 COLUMNS = ("kills", "resumed", "redone", "done", "missed", "differing", "errors")

@@ -34,11 +34,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench_serving import asked, from_run, resident, server, wait_until_compiled
 from rich.console import Console
 from rich.table import Table
 
-from genrec.files import replacing, write_json
+from bench_serving import asked, from_run, resident, server, wait_until_compiled
+from genrec.storage.files import replacing, write_json
 
 LOOK = 5.0
 TENTHS = 10

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measured import K, measure_seeds
-from _tables import baselines, table, write
 
 import genrec
-from genrec import assembly
-from genrec.compare import difference, load_recommenders, verdict
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.evaluation import evaluate
+from genrec.evaluation.compare import difference, load_recommenders, verdict
+from genrec.runs.items import items_of
+from genrec.runs.model import best_recommender
+from reproduce.measuring import K, measure_seeds
+from reproduce.tables import baselines, table, write
 
 RIVALS = ("", "-sasrec", "-sasrec-sampled")
 BEAMS = (10, 20, 50, 100)
@@ -80,14 +81,14 @@ def verdicts(folders: list[Path]) -> list[str]:
 
 def by_beam(config: Config, folder: Path) -> list[dict[str, Any]]:
     """What the codes alone reach on the validation users, for beams of several widths."""
-    items = assembly.items_of(folder)
+    items = items_of(folder)
     held_out = items.dataset.held_out("validation")
     users = np.arange(0, len(held_out.targets), max(1, len(held_out.targets) // 5000))
     found = []
     for beam in BEAMS:
         decoding = dataclasses.replace(config.decoding, beam=beam)
         wider = dataclasses.replace(config, decoding=decoding)
-        recommend = assembly.best_recommender(wider, folder, items, progress_name=f"beam {beam}")
+        recommend = best_recommender(wider, folder, items, progress_name=f"beam {beam}")
         measured = evaluate(
             recommend.ranked_by(0.0),
             held_out.histories.select(users),

@@ -25,12 +25,14 @@ from rich.console import Console
 from rich.table import Table
 
 import genrec
-from genrec import assembly
 from genrec.config import Config
 from genrec.data import Dataset, load_dataset
+from genrec.data.known import data_source
 from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
-from genrec.files import replacing
+from genrec.runs.items import items_of
+from genrec.runs.model import best_recommender
+from genrec.storage.files import replacing
 
 K = 10
 
@@ -69,7 +71,7 @@ def choose(dataset: Dataset, share: float, seed: int) -> set[int]:
 
 def without(config: Config, dataset: Dataset, new: set[int], file: Path) -> Config:
     """Writes the log without the new items' interactions but test ones, and says how to read it."""
-    source = assembly.data_source(config.data)
+    source = data_source(config.data)
     columns = dataclasses.replace(source.columns, position="position")
     histories, item_ids = dataset.histories, np.array(dataset.item_ids)
     indptr, items = histories.csr()
@@ -100,7 +102,7 @@ def without(config: Config, dataset: Dataset, new: set[int], file: Path) -> Conf
 
 def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
     """Recall and NDCG of every way to recommend, by whether the test item is new."""
-    catalogue = assembly.items_of(folder)
+    catalogue = items_of(folder)
     dataset = catalogue.dataset
     test = dataset.held_out("test")
     counts = dataset.training().counts(dataset.num_items)
@@ -119,7 +121,7 @@ def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
             config.decoding, dense_share=dense_share, unseen_share=unseen_share
         )
         settings = dataclasses.replace(config, decoding=decoding)
-        recommend = assembly.best_recommender(settings, folder, catalogue, progress_name=way[:10])
+        recommend = best_recommender(settings, folder, catalogue, progress_name=way[:10])
         items, _ = recommend(test.histories, K, exclude_history=True)
         ranks = target_ranks(items, test.targets)
         found[way] = {

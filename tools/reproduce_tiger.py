@@ -12,10 +12,9 @@ one that was interrupted goes on.
 import argparse
 from pathlib import Path
 
-from _measured import measure_seeds
-from _tables import baselines, table, write
-
 from genrec.errors import UserError
+from reproduce.measuring import measure_seeds
+from reproduce.tables import baselines, table, write
 
 
 def main() -> None:

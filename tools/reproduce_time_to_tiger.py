@@ -30,10 +30,12 @@ from rich.console import Console
 from rich.table import Table
 
 import genrec
-from genrec import assembly
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
+from genrec.pipeline.validation import validation
+from genrec.runs.items import catalogue_of, items_of
+from genrec.runs.model import builder, options, recommender
 from genrec.training import train
 
 RECALL, NDCG = 0.0648, 0.0384
@@ -61,17 +63,17 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         genrec.run_stage(stage, config, folder).seconds
         for stage in ("prepare", "embed", "tokenize")
     )
-    items = assembly.items_of(folder)
-    dataset, catalogue = items.dataset, assembly.catalogue_of(config, items)
-    build = assembly.builder(config.model, catalogue, items.ids.codebook_sizes)
-    recommend = assembly.recommender(config, catalogue, build, None, assembly.options(config))
+    items = items_of(folder)
+    dataset, catalogue = items.dataset, catalogue_of(config, items)
+    build = builder(config.model, catalogue, items.ids.codebook_sizes)
+    recommend = recommender(config, catalogue, build, None, options(config))
     ways = {"beam search": 0.0}
     if config.model.item_head:
         ways["dense head"] = 1.0
         if 0 < config.decoding.dense_share < 1:
             ways["both"] = config.decoding.dense_share
     validations = {
-        way: assembly.validation(config, dataset, catalogue, build, dense_share=share)
+        way: validation(config, dataset, catalogue, build, dense_share=share)
         for way, share in ways.items()
     }
     better: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}

@@ -12,13 +12,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from _measured import K, measure, spread
 from rich.console import Console
 from rich.table import Table
 
 import genrec
 from genrec.errors import UserError
-from genrec.files import write_json
+from genrec.storage.files import write_json
+from reproduce.measuring import K, measure, spread
 
 KINDS = ("rqvae", "rqkmeans", "rvq", "opq")
 

@@ -2,8 +2,8 @@
 
     python tools/write_settings.py
 
-All of it is read from genrec/config.py and genrec/serving/options.py: the same text that --help
-prints.
+All of it is read from genrec/config/schema.py and genrec/serving/options.py: the same text
+that --help prints.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from genrec.config import HOW, Config
-from genrec.files import replacing
 from genrec.serving.options import Options
+from genrec.storage.files import replacing
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 _HEAD = """# Settings
 
-Written by `python tools/write_settings.py` from `genrec/config.py`; do not edit it by hand.
+Written by `python tools/write_settings.py` from `genrec/config/schema.py`; do not edit it by hand.
 
 A setting has the same name everywhere:
 

@@ -4,14 +4,14 @@
 Neither the model's code nor Flax is needed. The folder holds
     manifest.json: what is in it, made from what, with the size and sha256 of every file, and a
         checksum of its own;
-    programs/: the whole of recommending as StableHLO, see `genrec.export.program`, one for each
+    programs/: the whole of recommending as StableHLO, see `genrec.export.stablehlo`, one for each
         number of items that a request may name, and for requests with and without users;
     weights.safetensors: the model's parameters, but for what it learned of each item alone, which
         is in the items' vectors;
     items.safetensors: of every item its semantic ID (codes), its vector, how often it was met
         (counts) and whether it was at all (seen); and which may be recommended (open);
     items.json.gz: the id and the title of every item;
-    and, unless it was made without, what new items need, see `genrec.bundle.newcomers`.
+    and, unless it was made without, what new items need, see `genrec.bundle.new_items`.
 """
 
 import copy
@@ -25,17 +25,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from genrec.bundle.checks import check_items
-from genrec.bundle.files import program_name, read_bundle, unpack_names
-from genrec.bundle.programs import load_program
-from genrec.core.answering import Answering, named_lists
-from genrec.core.batches import batches, filter_table, no_lists
-from genrec.core.histories import Histories
-from genrec.core.spelling import RARELY, Shapes, Spelling, means_below, nodes_in, spell
-from genrec.core.tensors import parse_tensors
+from genrec.bundle.stablehlo import load_program
+from genrec.bundle.storage import program_name, read_bundle, unpack_names
 from genrec.errors import UserError, misfit
+from genrec.recommend.base import Answering, named_lists
+from genrec.semantic_ids.trie import RARELY, Shapes, Spelling, means_below, nodes_in, spell
+from genrec.sequences.histories import Histories
+from genrec.sequences.padding import batches, filter_table, no_lists
+from genrec.storage.safetensors import parse_tensors
 
 if TYPE_CHECKING:
-    from genrec.bundle.newcomers import Newcomers
+    from genrec.bundle.new_items import Newcomers
 
 
 def load_bundle(folder: str | Path) -> "Bundle":
@@ -125,7 +125,7 @@ class Bundle(Answering):
         Raises:
             UserError: the bundle was exported without it.
         """
-        from genrec.bundle.newcomers import Newcomers
+        from genrec.bundle.new_items import Newcomers
 
         if self.manifest["newcomers"] is None:
             raise UserError(

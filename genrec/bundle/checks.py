@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from genrec.core.expected import expect
-from genrec.files import leads_outside
+from genrec.storage.files import leads_outside
+from genrec.storage.json_schema import expect
 
 MOST_ROOM = 64
 """Items that may come later, for each that there is."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from genrec.core.tensors import pack_tensors, parse_tensors
 from genrec.errors import UserError
+from genrec.storage.safetensors import pack_tensors, parse_tensors
 
 
 def pack_index(index: faiss.Index) -> bytes:

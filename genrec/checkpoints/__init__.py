@@ -1,5 +1,5 @@
 """Checkpoints of a training, of the tokenizer's as of the encoder-decoder's."""
 
-from genrec.checkpoints.checkpoints import Checkpoints
+from genrec.checkpoints.store import Checkpoints
 
 __all__ = ["Checkpoints"]

@@ -7,11 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
-from genrec.core.names import instead_of
 from genrec.data.duck import in_process
-from genrec.data.engine import EMPTY, Bad, Engine
+from genrec.data.query_engine import EMPTY, Bad, Engine
 from genrec.data.text import fill_template, template_fields
-from genrec.errors import UserError
+from genrec.errors import UserError, instead_of
 
 _IDS_ALONE = """
 SELECT CAST(NULL AS BIGINT) AS line, item_id AS id, item_id AS title FROM item_ids

@@ -11,13 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrec.core.histories import Histories, runs
-from genrec.core.names import instead_of
 from genrec.data.flat import open_histories, read_run
 from genrec.data.prepare import SEQUENCES
 from genrec.data.splits import Split, open_split
 from genrec.data.text import as_text
-from genrec.errors import UserError, reason
+from genrec.errors import UserError, instead_of, reason
+from genrec.sequences.histories import Histories, runs
 
 _ITEM_COLUMNS = {
     "item": pa.int32(),

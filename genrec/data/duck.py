@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from genrec.data.engine import DELIMITERS, Table, header_of, literal
 from genrec.data.locations import Files, check_whole, find_files
+from genrec.data.query_engine import DELIMITERS, Table, header_of, literal
 from genrec.errors import UserError
 
 _FILE = "_genrec_file"

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
-from genrec.data.engine import EMPTY, Bad, Engine, Table, literal
+from genrec.data.query_engine import EMPTY, Bad, Engine, Table, literal
 from genrec.errors import UserError
 
 # The files as they are written, to show what is wrong with a row.

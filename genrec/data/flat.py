@@ -8,9 +8,9 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from genrec.core.histories import Histories, hash_user_ids
-from genrec.core.npy import open_npy
 from genrec.errors import UserError, reason
+from genrec.sequences.histories import Histories, hash_user_ids
+from genrec.storage.npy import open_npy
 
 _TYPES = {
     "indptr": np.dtype("<i8"),

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from genrec.errors import UserError
-from genrec.files import sha256
+from genrec.storage.files import sha256
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _LONGEST_LINE = 1 << 21

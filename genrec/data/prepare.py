@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrec.config import Columns
-from genrec.core.histories import Histories, runs
 from genrec.data.catalogue import item_table, number_items, read_items
 from genrec.data.duck import in_process
-from genrec.data.engine import Bad, Engine
 from genrec.data.events import Events, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
+from genrec.data.query_engine import Bad, Engine
 from genrec.data.spark import on_spark
 from genrec.data.splits import MIN_HISTORY, Split, leave_one_out, temporal, write_split
 from genrec.errors import UserError
-from genrec.files import replacing, write_json
+from genrec.sequences.histories import Histories, runs
+from genrec.storage.files import replacing, write_json
 
 SplitName = Literal["leave-one-out", "temporal", "cold-start"]
 

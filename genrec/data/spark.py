@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from genrec.data.engine import DELIMITERS, Table, header_of
 from genrec.data.locations import Files, find_files
+from genrec.data.query_engine import DELIMITERS, Table, header_of
 from genrec.errors import UserError
 
 _WHOLE = ("bigint", "int", "smallint", "tinyint")

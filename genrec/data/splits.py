@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from genrec.core.histories import Histories, runs
 from genrec.data.flat import open_array, save_array
+from genrec.sequences.histories import Histories, runs
 
 MIN_HISTORY = 3
 """Interactions that leave-one-out needs of a user: to train on, to validate with, to test with."""

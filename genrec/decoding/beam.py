@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from genrec.decoding.filters import Filters, marked_nodes
 from genrec.model import Ahead, Encoded, EncoderDecoder, Trie
 from genrec.model.look_ahead import Means, ahead_of, ahead_on_the_way
-from genrec.model.trie import Children, children_of
+from genrec.semantic_ids.device_trie import Children, children_of
 
 Normalise = Literal["codes", "allowed"]
 """Over what a level's probabilities sum to one: all its codes, or those that may come next."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from genrec.model.trie import Trie, leaves_below, parents
+from genrec.semantic_ids.device_trie import Trie, leaves_below, parents
 
 
 class Filters(NamedTuple):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrec.errors import blaming
-from genrec.files import replacing
+from genrec.storage.files import replacing
 
 _COLUMNS = {
     "user_id": pa.string(),

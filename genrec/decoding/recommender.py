@@ -12,9 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from genrec.core.batches import batches, filter_table, no_lists
-from genrec.core.histories import Histories
-from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding.beam import Normalise, Sampling
 from genrec.decoding.filters import Filters
 from genrec.decoding.search import (
@@ -28,8 +25,11 @@ from genrec.decoding.search import (
 )
 from genrec.model import EncoderDecoder
 from genrec.model.look_ahead import Means
-from genrec.model.trie import build_trie
 from genrec.progress import progress
+from genrec.semantic_ids.device_trie import build_trie
+from genrec.sequences.histories import Histories
+from genrec.sequences.inputs import Catalogue, Inputs
+from genrec.sequences.padding import batches, filter_table, no_lists
 
 
 @dataclass(frozen=True)

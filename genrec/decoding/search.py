@@ -14,8 +14,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from genrec.core.inputs import Catalogue, Inputs
-from genrec.core.spelling import RARELY
 from genrec.decoding.beam import (
     Normalise,
     Sampling,
@@ -26,7 +24,9 @@ from genrec.decoding.beam import (
 from genrec.decoding.filters import Filters, permitted_items
 from genrec.model import Encoded, EncoderDecoder, Trie
 from genrec.model.look_ahead import Means
-from genrec.model.trie import means_below, nodes_in
+from genrec.semantic_ids.device_trie import means_below, nodes_in
+from genrec.semantic_ids.trie import RARELY
+from genrec.sequences.inputs import Catalogue, Inputs
 
 
 class Structure:

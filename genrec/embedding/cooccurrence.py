@@ -9,8 +9,15 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.extmath import randomized_svd
 
-from genrec.core.described import NEIGHBOURS, beside, directions, lent, standard_of, standardised
-from genrec.core.histories import Histories
+from genrec.semantic_ids.item_features import (
+    NEIGHBOURS,
+    beside,
+    directions,
+    lent,
+    standard_of,
+    standardised,
+)
+from genrec.sequences.histories import Histories
 
 _WINDOW = 5
 _SMOOTHING = 0.75

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genrec.core.npy import open_npy
 from genrec.errors import UserError, blaming, reason
+from genrec.storage.npy import open_npy
 
 _CHECKED_AT_ONCE = 1 << 14
 

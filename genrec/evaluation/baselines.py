@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import scipy.sparse as sp
 
-from genrec.core.histories import Histories
 from genrec.evaluation.protocol import Recommend
+from genrec.sequences.histories import Histories
 
 _SCORES_AT_ONCE = 4_000_000
 _ITEMS_AT_ONCE = 1024

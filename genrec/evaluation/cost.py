@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from genrec.core.histories import Histories
 from genrec.evaluation.protocol import Recommend
+from genrec.sequences.histories import Histories
 
 _USERS = 512
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere

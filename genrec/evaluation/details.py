@@ -7,12 +7,12 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from genrec.core.histories import Histories
 from genrec.evaluation.baselines import popularity
-from genrec.evaluation.beyond import coverage, diversity, gini, miscalibration, novelty
+from genrec.evaluation.bootstrap import intervals
+from genrec.evaluation.list_quality import coverage, diversity, gini, miscalibration, novelty
 from genrec.evaluation.protocol import Ranking
 from genrec.evaluation.segments import segments
-from genrec.evaluation.uncertainty import intervals
+from genrec.sequences.histories import Histories
 
 K = 10
 """Places of a list that count, but for the intervals, which are of every cut-off."""

@@ -8,6 +8,7 @@ import numpy as np
 from genrec.data import load_dataset
 from genrec.decoding.lists import read_lists
 from genrec.errors import UserError
+from genrec.runs.folder import config_of, require
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,16 @@ def draw_examples(folder: Path, *, seed: int, count: int, k: int, recent: int) -
             )
         )
     return shown
+
+
+def examples(folder: Path, *, count: int = 3, k: int = 5, recent: int = 5) -> list[Example]:
+    """A few users, drawn by the seed, with their filtered recommendations.
+
+    Raises:
+        UserError: the run has not been evaluated, or its lists are shorter than k.
+    """
+    config = config_of(folder)
+    require(folder, config, "evaluate")
+    if not 1 <= k <= config.decoding.beam:
+        raise UserError(f"k is {k}, but the lists of {folder} have {config.decoding.beam} items")
+    return draw_examples(folder, seed=config.seed, count=count, k=k, recent=recent)

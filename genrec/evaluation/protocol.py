@@ -12,9 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from genrec.core.histories import Histories
 from genrec.errors import UserError
 from genrec.evaluation.metrics import summarise, target_ranks
+from genrec.sequences.histories import Histories
 
 _ENOUGH_USERS_FOR_A_PATTERN = 10
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrec.data import Published
-from genrec.datasets.amazon import PUBLISHED_2014
+from genrec.data.known.amazon import PUBLISHED_2014
 
 Pair = tuple[float, float]
 """Recall@10 and NDCG@10."""

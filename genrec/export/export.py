@@ -9,21 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from genrec.assembly import builder, catalogue_of, options
 from genrec.bundle import Bundle, load_bundle
 from genrec.bundle.bundle import state_of
-from genrec.bundle.files import changing, pack_names, program_name, write_bundle
-from genrec.core.spelling import spell
-from genrec.core.tensors import pack_tensors
+from genrec.bundle.storage import changing, pack_names, program_name, write_bundle
 from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
 from genrec.export.folder import refuse_others
-from genrec.export.newcomers import newcomers_of
-from genrec.export.program import PLATFORMS, export_program
-from genrec.files import read_json
-from genrec.manifest import provenance
+from genrec.export.new_items import newcomers_of
+from genrec.export.stablehlo import PLATFORMS, export_program
 from genrec.model.weights import OWN, flat
-from genrec.recommend import LoadedRun
+from genrec.runs.items import catalogue_of
+from genrec.runs.loaded import LoadedRun
+from genrec.runs.manifest import provenance
+from genrec.runs.model import builder, options
+from genrec.semantic_ids.trie import spell
+from genrec.storage.files import read_json
+from genrec.storage.safetensors import pack_tensors
 
 NAMED = (64, 512, 4096)
 """How many items a request may name; a program for each."""

@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from genrec.config import Config
-from genrec.core.tensors import write_tensors
 from genrec.errors import UserError
 from genrec.export.folder import refuse_others
 from genrec.export.t5 import MOST_LEVELS, t5_layers, t5_settings, t5_tables
-from genrec.files import replacing, write_json
-from genrec.manifest import provenance
 from genrec.model.weights import flat
-from genrec.recommend import LoadedRun
+from genrec.runs.loaded import LoadedRun
+from genrec.runs.manifest import provenance
+from genrec.storage.files import replacing, write_json
+from genrec.storage.safetensors import write_tensors
 
 FORMAT = "genrec T5"
 PAD, START = 0, 1

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from genrec.assembly import catalogue_of
-from genrec.core.tensors import write_tensors
 from genrec.export.folder import refuse_others
-from genrec.files import replacing, write_json
-from genrec.manifest import provenance
 from genrec.model.weights import flat
-from genrec.recommend import LoadedRun
+from genrec.runs.items import catalogue_of
+from genrec.runs.loaded import LoadedRun
+from genrec.runs.manifest import provenance
+from genrec.storage.files import replacing, write_json
+from genrec.storage.safetensors import write_tensors
 
 FORMAT = "genrec parameters"
 

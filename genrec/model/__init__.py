@@ -3,8 +3,8 @@
 from genrec.model.encoder_decoder import Encoded, EncoderDecoder
 from genrec.model.layers import Noise
 from genrec.model.look_ahead import Ahead
-from genrec.model.trie import Trie, build_trie
 from genrec.model.weights import flat, like, nested
+from genrec.semantic_ids.device_trie import Trie, build_trie
 
 __all__ = [
     "Ahead",

@@ -18,7 +18,6 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from genrec.core.inputs import GAP_BUCKETS, Catalogue, Inputs
 from genrec.model.blocks import DecoderLayer, EncoderLayer, KeyValue
 from genrec.model.layers import (
     Embedding,
@@ -30,7 +29,8 @@ from genrec.model.layers import (
     zeros,
 )
 from genrec.model.look_ahead import Ahead
-from genrec.model.repeats import Had, first_visits, with_repeats
+from genrec.model.repeat_bias import Had, first_visits, with_repeats
+from genrec.sequences.inputs import GAP_BUCKETS, Catalogue, Inputs
 
 
 class Encoded(NamedTuple):

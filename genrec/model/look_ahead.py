@@ -12,8 +12,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from genrec.model.repeats import Had, repeated_share
-from genrec.model.trie import Children, Trie, children_of, parents
+from genrec.model.repeat_bias import Had, repeated_share
+from genrec.semantic_ids.device_trie import Children, Trie, children_of, parents
 
 Means = tuple[Float[Array, "_ D"], ...]
 """What `means_below` returns: by level from the second on, a vector for every node."""

@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrec.compare import METRICS, Compared, Protocol, difference, load_recommenders, verdict
 from genrec.config import Config
+from genrec.evaluation.compare import (
+    METRICS,
+    Compared,
+    Protocol,
+    difference,
+    load_recommenders,
+    verdict,
+)
 from genrec.evaluation.details import BEYOND
-from genrec.files import replacing
-from genrec.manifest import read_manifest
-from genrec.pipeline import config_of
 from genrec.report import figures
 from genrec.report.charts import Chart, Series, line_chart
-from genrec.report.files import of_run, read_figures, read_lines
 from genrec.report.page import render
 from genrec.report.provenance import changed_settings, took
+from genrec.report.stored_figures import of_run, read_figures, read_lines
+from genrec.runs.folder import config_of
+from genrec.runs.manifest import read_manifest
+from genrec.storage.files import replacing
 
 _PROTOCOLS: tuple[Protocol, ...] = ("unfiltered", "filtered")
 _COLOURS = 6

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from genrec.config import Config
-from genrec.settings import differences, dump_config
+from genrec.config.parsing import differences, dump_config
 
 _BEFORE = ("prepare", "embed", "tokenize", "train", "evaluate")
 

@@ -8,13 +8,13 @@ from genrec.data import load_dataset
 from genrec.embedding import load_vectors
 from genrec.evaluation.examples import draw_examples
 from genrec.evaluation.published import benchmark_of
-from genrec.files import replacing
-from genrec.manifest import read_manifest
 from genrec.report import codes, curves, figures, provenance
-from genrec.report.files import of_run, read_figures, read_lines
 from genrec.report.item_map import item_map
 from genrec.report.page import render
+from genrec.report.stored_figures import of_run, read_figures, read_lines
 from genrec.report.tree import tree
+from genrec.runs.manifest import read_manifest
+from genrec.storage.files import replacing
 from genrec.tokenizer import load_semantic_ids
 
 _USERS = 10

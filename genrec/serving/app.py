@@ -15,9 +15,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from starlette.exceptions import HTTPException
 
-from genrec.core.answering import Requests
 from genrec.errors import UserError
-from genrec.serving.gate import Gate, refusal
+from genrec.recommend.base import Requests
+from genrec.serving.middleware import Gate, refusal
 from genrec.serving.service import Busy, Service
 
 _LONGEST = 1500  # characters of a complaint

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genrec.serving.engine import Engine, Query
-from genrec.serving.programs import Shape
+from genrec.serving.answering import Engine, Query
+from genrec.serving.compiled import Shape
 
 
 class Full(Exception):

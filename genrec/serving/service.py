@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from genrec.bundle import load_bundle
-from genrec.core.answering import Known, Requests
 from genrec.errors import UserError
+from genrec.recommend.base import Known, Requests
+from genrec.serving.answering import Engine, telling
 from genrec.serving.batching import Batcher, Full
-from genrec.serving.engine import Engine, telling
-from genrec.serving.metrics import Metrics
 from genrec.serving.options import Options
+from genrec.serving.prometheus import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -1,14 +1,14 @@
 """Vectors to semantic IDs."""
 
-from genrec.core.collisions import Collisions, SemanticIds, disambiguate, semantic_ids_of
-from genrec.tokenizer.branches import Branch, branches
+from genrec.semantic_ids.branches import Branch, branches
+from genrec.semantic_ids.collisions import Collisions, SemanticIds, disambiguate, semantic_ids_of
+from genrec.semantic_ids.parquet import load_semantic_ids, save_semantic_ids
 from genrec.tokenizer.drift import gain_of_refitting
-from genrec.tokenizer.fit import fit_rqvae
 from genrec.tokenizer.health import after_collisions, health, health_table, refuse_collapse
 from genrec.tokenizer.kmeans import fit_rqkmeans, residual_kmeans
 from genrec.tokenizer.product import fit_opq
 from genrec.tokenizer.rqvae import Objective
-from genrec.tokenizer.semantic_ids import load_semantic_ids, save_semantic_ids
+from genrec.tokenizer.rqvae_training import fit_rqvae
 from genrec.tokenizer.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 
 __all__ = [

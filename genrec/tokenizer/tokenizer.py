@@ -13,9 +13,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 from orbax.checkpoint import v1 as ocp
 
+from genrec.checkpoints.orbax_noise import hush_leftovers
 from genrec.errors import UserError, reason
-from genrec.files import read_json, write_json
-from genrec.quiet import hush_leftovers
+from genrec.storage.files import read_json, write_json
 from genrec.tokenizer.rqvae import RqVae, quantize
 from genrec.tokenizer.vectors import in_chunks
 

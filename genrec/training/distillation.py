@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genrec.model.trie import Children, Trie, children_of, leaves_below, parents
+from genrec.semantic_ids.device_trie import Children, Trie, children_of, leaves_below, parents
 
 _BLOCK = 64
 

@@ -9,7 +9,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 from tensorboardX.summary import scalar
 
-from genrec.files import replacing
+from genrec.storage.files import replacing
 
 Line = dict[str, Any]
 

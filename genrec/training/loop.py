@@ -11,16 +11,16 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
-from genrec.core.histories import Histories
-from genrec.core.inputs import Catalogue
 from genrec.errors import UserError
 from genrec.model import EncoderDecoder, Trie, build_trie
-from genrec.model.trie import snug
-from genrec.training.batches import Plan, count_batches, epoch_batches
-from genrec.training.interruption import Interruption
+from genrec.semantic_ids.device_trie import snug
+from genrec.sequences.histories import Histories
+from genrec.sequences.inputs import Catalogue
+from genrec.sequences.packing import Plan, count_batches, epoch_batches
 from genrec.training.mesh import by_rows, make_mesh, put, replicated, to_host
+from genrec.training.monitor import Position, Watch
+from genrec.training.preemption import Interruption
 from genrec.training.steps import begun_with, compile_training, weights
-from genrec.training.watch import Position, Watch
 
 Validate = Callable[[Any], dict[str, float]]
 

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 
 from genrec.config import TrainingConfig
 from genrec.model import EncoderDecoder, Noise
+from genrec.training.loss import Loss, next_item_loss
 from genrec.training.mesh import by_rows, replicated, split_state
-from genrec.training.objective import Loss, next_item_loss
 
 State = dict[str, Any]
 """{"step", "params", "optimizer"} and, with an average of the weights, "average": plain arrays."""

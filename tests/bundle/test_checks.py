@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genrec.bundle.checks import check_items, check_manifest, check_tokenizer
-from genrec.bundle.files import manifest_text, pack_names, read_bundle, unpack_names
+from genrec.bundle.storage import manifest_text, pack_names, read_bundle, unpack_names
 from genrec.errors import UserError
 
 NEWCOMERS = {

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from genrec.bundle.indexes import load_index, pack_index
-from genrec.core.tensors import pack_tensors
 from genrec.errors import UserError
+from genrec.storage.safetensors import pack_tensors
 
 WIDTH, COUNT = 7, 90
 

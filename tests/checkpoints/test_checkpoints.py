@@ -20,9 +20,9 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from genrec.checkpoints.about import read_about, write_about
-from genrec.checkpoints.checkpoints import SCHEMA, Checkpoints
 from genrec.checkpoints.checksum import checksums
+from genrec.checkpoints.sidecar import read_about, write_about
+from genrec.checkpoints.store import SCHEMA, Checkpoints
 from genrec.errors import UserError
 
 IDENTITY = {"seed": 0, "model.d_model": 64, "dataset": "3fa1" * 16}
@@ -186,7 +186,7 @@ def test_arrays_of_another_model_are_refused(two, like, said):
 
 
 def test_another_schema_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("genrec.checkpoints.checkpoints.SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr("genrec.checkpoints.store.SCHEMA", SCHEMA + 1)
     fill(tmp_path, [0.1])
     monkeypatch.undo()
     with Checkpoints(tmp_path) as checkpoints:
@@ -372,7 +372,7 @@ def test_a_checkpoint_that_goes_while_it_is_read_is_not_called_damaged(two, tmp_
         shutil.rmtree(place)
         raise FileNotFoundError
 
-    monkeypatch.setattr("genrec.checkpoints.checkpoints.check_files", delete)
+    monkeypatch.setattr("genrec.checkpoints.store.check_files", delete)
     with Checkpoints(folder) as checkpoints:
         with pytest.raises(UserError, match="holds no checkpoint 10: run the command again"):
             checkpoints.restore(10, make_state())
@@ -390,7 +390,7 @@ def test_an_error_in_the_body_is_not_masked_by_that_of_a_write(tmp_path, monkeyp
     def full(*_):
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr("genrec.checkpoints.checkpoints.write_about", full)
+    monkeypatch.setattr("genrec.checkpoints.store.write_about", full)
     with pytest.raises(ZeroDivisionError) as error, Checkpoints(tmp_path, IDENTITY) as checkpoints:
         checkpoints.save(1, make_state(), POSITION, None)
         _ = 1 / 0
@@ -416,7 +416,7 @@ def test_a_write_that_the_system_refuses_is_reported(two, tmp_path, monkeypatch,
         f"{remedy}, and the same command goes on from checkpoint 20"
     )
     with monkeypatch.context() as patch:
-        patch.setattr("genrec.checkpoints.checkpoints.write_about", refuse)
+        patch.setattr("genrec.checkpoints.store.write_about", refuse)
         with pytest.raises(UserError) as error, Checkpoints(folder, IDENTITY) as checkpoints:
             checkpoints.save(30, make_state(3), POSITION, None)
         assert str(error.value) == said
@@ -526,7 +526,7 @@ TOGETHER = """
     def full(*_):
         raise OSError(errno.ENOSPC, "")
 
-    sys.modules["genrec.checkpoints.checkpoints"].write_about = full
+    sys.modules["genrec.checkpoints.store"].write_about = full
     with pytest.raises(UserError) as error, Checkpoints(folder, IDENTITY) as checkpoints:
         checkpoints.save(50, state, POSITION, None)
     said = "could not be written (No space left on device)" if index == 0 else "see process 0"

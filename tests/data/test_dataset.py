@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.core.histories import Histories
 from genrec.data import Dataset, Source, load_dataset, prepare
 from genrec.data import dataset as module
 from genrec.data.splits import leave_one_out
 from genrec.errors import UserError
+from genrec.sequences.histories import Histories
 
 TITLES = ["Star Wars (1977)", "Chasing Amy (1997)", "chasing amy (1997)", "Straße", "1"]
 

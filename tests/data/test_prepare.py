@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.config import Columns
-from genrec.core.histories import hash_user_ids
 from genrec.data import Source, load_dataset, prepare, read_new_items
 from genrec.errors import UserError
+from genrec.sequences.histories import hash_user_ids
 
 HEADER = ["user_id", "item_id", "timestamp", "position"]
 

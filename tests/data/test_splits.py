@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.core.histories import Histories
 from genrec.data import splits as module
 from genrec.data.splits import leave_one_out, open_split, temporal, write_split
+from genrec.sequences.histories import Histories
 
 TIMES = st.lists(
     st.lists(st.integers(0, 9), min_size=1, max_size=6).map(sorted), min_size=1, max_size=6

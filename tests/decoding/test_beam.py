@@ -10,13 +10,13 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import small_model
 
-from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding.beam import Normalise, Sampling, beam_search
 from genrec.decoding.filters import Filters
 from genrec.model import Encoded, EncoderDecoder
-from genrec.model.trie import build_trie
+from genrec.semantic_ids.device_trie import build_trie
+from genrec.sequences.inputs import Catalogue, Inputs
+from small import small_model
 
 SIZES = (6, 5, 4)
 LENGTH, EXCLUDED = 4, 5

@@ -3,10 +3,10 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from small_codes import catalogues
 
 from genrec.decoding.filters import Filters, marked_nodes, permitted_items
-from genrec.model.trie import build_trie
+from genrec.semantic_ids.device_trie import build_trie
+from small_codes import catalogues
 
 
 @st.composite

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.core.answering import named_lists
 from genrec.decoding import ListsWriter
+from genrec.recommend.base import named_lists
 
 IDS = [f"id{n}" for n in range(9)]
 CODES = np.stack([np.arange(9) // 3, np.arange(9) % 3], axis=1)

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small import small_model
 
-from genrec.core.histories import Histories
-from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding import Options, Recommender
 from genrec.decoding.search import search
+from genrec.sequences.histories import Histories
+from genrec.sequences.inputs import Catalogue, Inputs
+from small import small_model
 
 NUM_ITEMS = 30
 CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).astype(np.int32)

@@ -4,7 +4,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.core.histories import Histories
 from genrec.embedding.cooccurrence import (
     _counts,
     _positive_information,
@@ -12,6 +11,7 @@ from genrec.embedding.cooccurrence import (
     fuse,
     lend,
 )
+from genrec.sequences.histories import Histories
 
 NUM_ITEMS = 6
 histories = st.lists(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=9), min_size=1, max_size=6)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.core.histories import Histories
 from genrec.evaluation import baselines, item_knn, most_popular
+from genrec.sequences.histories import Histories
 
 NUM_ITEMS = 7
 histories = st.lists(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=6), min_size=1, max_size=9)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from genrec.core.histories import Histories
 from genrec.evaluation import cost
+from genrec.sequences.histories import Histories
 
 
 @pytest.mark.parametrize(("users", "asked"), [(600, 512), (7, 7)])

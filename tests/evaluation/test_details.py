@@ -4,8 +4,8 @@ import json
 import numpy as np
 from rich.console import Console
 
-from genrec.core.histories import Histories
 from genrec.evaluation import details, details_tables, evaluate, most_popular
+from genrec.sequences.histories import Histories
 
 ITEMS, K = 30, 15
 

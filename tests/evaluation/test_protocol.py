@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.core.histories import Histories
 from genrec.errors import UserError
 from genrec.evaluation import evaluate, most_popular
+from genrec.sequences.histories import Histories
 
 HISTORIES = Histories.of([[0, 1], [2], [3, 4]])
 TARGETS = np.array([2, 3, 3], np.int32)

@@ -1,6 +1,6 @@
 import pytest
 
-from genrec.datasets.amazon import amazon_2014
+from genrec.data.known.amazon import amazon_2014
 from genrec.evaluation.published import BENCHMARKS, benchmark_of
 
 

@@ -14,16 +14,16 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from bare import BLOCKER
-from small_run import ITEMS
 
 import genrec
-from genrec.bundle.files import manifest_text
+from bare import BLOCKER
+from genrec.bundle.storage import manifest_text
 from genrec.config import DecodingConfig
-from genrec.core.answering import Requests
 from genrec.errors import UserError
 from genrec.export import export_bundle
-from genrec.recommend import load_run
+from genrec.recommend.base import Requests
+from genrec.runs.loaded import load_run
+from small_run import ITEMS
 
 IDS = [f"i{n:03}" for n in range(ITEMS)]
 RECIPES = {
@@ -116,8 +116,8 @@ def test_the_program_is_for_any_catalogue_that_fits(pair, tmp_path, caplog):
 
 @pytest.mark.parametrize("pair", ["codes"], indirect=True)
 def test_items_that_went_and_came(pair, tmp_path):
-    from genrec.pipeline import config_of
-    from genrec.upkeep import append_items, remove_items
+    from genrec.runs.catalog_updates import append_items, remove_items
+    from genrec.runs.folder import config_of
 
     run, old = pair
     folder = shutil.copytree(run.folder, tmp_path / "run")
@@ -158,8 +158,8 @@ def test_bundles_that_are_not_updated(pair, tmp_path):
 
 @pytest.mark.parametrize("pair", ["codes"], indirect=True)
 def test_a_bundle_without_room_is_not_updated(pair, tmp_path):
-    from genrec.pipeline import config_of
-    from genrec.upkeep import append_items
+    from genrec.runs.catalog_updates import append_items
+    from genrec.runs.folder import config_of
 
     run, old = pair
     folder = shutil.copytree(run.folder, tmp_path / "run")

@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_loaded import TIGER, random_run
-from small_run import ITEMS
 
-from genrec.core.answering import Requests
-from genrec.core.batches import batches
-from genrec.core.tensors import read_tensors
 from genrec.errors import UserError
 from genrec.export import export_huggingface
+from genrec.recommend.base import Requests
+from genrec.sequences.padding import batches
+from genrec.storage.safetensors import read_tensors
+from small_loaded import TIGER, random_run
+from small_run import ITEMS
 
 IDS = [f"i{n:03}" for n in range(ITEMS)]
 USERS = [f"u{n}" for n in range(8)]

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small import small_model
 
-from genrec.core.inputs import Catalogue, Inputs
 from genrec.model import Noise
+from genrec.sequences.inputs import Catalogue, Inputs
+from small import small_model
 
 SIZES = (5, 4, 3)
 NUM_ITEMS, WIDTH, HEADS = 11, 8, 2

@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small import small_model
-from small_training import loss_of
 
-from genrec.core.histories import Histories
-from genrec.core.inputs import Catalogue, Inputs
 from genrec.decoding import Options, Recommender
 from genrec.model.look_ahead import ahead_on_the_way
-from genrec.model.trie import means_below
-from genrec.training.batches import Batch
+from genrec.semantic_ids.device_trie import means_below
+from genrec.sequences.histories import Histories
+from genrec.sequences.inputs import Catalogue, Inputs
+from genrec.sequences.packing import Batch
 from genrec.training.loop import trie_of_targets
+from small import small_model
+from small_training import loss_of
 
 SIZES, NUM_ITEMS, WIDTH = (4, 3, 2), 17, 8
 EVERY = np.stack(np.meshgrid(*map(np.arange, SIZES), indexing="ij"), -1).reshape(-1, 3)

@@ -2,9 +2,9 @@ import itertools
 import re
 
 import pytest
-from page_reading import read
 
 from genrec.report.charts import Series, _ticks, line_chart
+from page_reading import read
 
 
 def points(svg):

@@ -6,12 +6,12 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from genrec.evaluation.compare import METRICS, difference, load_recommenders, verdict
+from genrec.report.comparison import write_comparison
+from genrec.storage.files import read_json, sha256
 from hostile_run import hostile_run
 from page_reading import read
-
-from genrec.compare import METRICS, difference, load_recommenders, verdict
-from genrec.files import read_json, sha256
-from genrec.report.comparison import write_comparison
 
 
 def changed(run, folder, section, **settings):

@@ -1,11 +1,11 @@
 """The page in a real browser: nothing fails, nothing is fetched, and the tree opens by the keys."""
 
 import pytest
-from browser import complaints, open_browser, requested
-from hostile_run import TITLES, hostile_run
 
-from genrec.pipeline import config_of
+from browser import complaints, open_browser, requested
 from genrec.report import write_report
+from genrec.runs.folder import config_of
+from hostile_run import TITLES, hostile_run
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from hostile_run import TITLES, hostile_run
-from page_reading import read
 
 import genrec
 from genrec.evaluation.published import BENCHMARKS
-from genrec.files import read_json
-from genrec.pipeline import config_of
 from genrec.report import figures, write_report
+from genrec.runs.folder import config_of
+from genrec.storage.files import read_json
+from hostile_run import TITLES, hostile_run
+from page_reading import read
 
 MIB = 2**20
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from small_serving import UNSAFE, wait
 
-from genrec.bundle.files import pack_names, read_bundle, unpack_names, write_bundle
+from genrec.bundle.storage import pack_names, read_bundle, unpack_names, write_bundle
 from genrec.export import export_bundle
-from genrec.recommend import load_run
+from genrec.runs.loaded import load_run
 from genrec.serving.app import create_app
 from genrec.serving.options import Options
 from genrec.serving.service import Service
+from small_serving import UNSAFE, wait
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def service(bundle: Path) -> Iterator[Service]:
     """Everything compiled, and a batch costs what one request does: whatever else is going on."""
     service = Service(bundle, Options(max_batch=4, max_history=30, max_body=5000, read_timeout=0.5))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genrec.serving.programs._PAYS", math.inf)
+        patch.setattr("genrec.serving.compiled._PAYS", math.inf)
         service.start()
         wait(lambda: service.ready and not service.compiling)
     seconds = service.engine.programs.seconds

@@ -6,13 +6,13 @@ import threading
 
 import numpy as np
 import pytest
-from small_run import ITEMS
-from small_serving import ask, ask_all, client, wait
 
 import genrec
 from genrec.serving.app import create_app
 from genrec.serving.options import Options
 from genrec.serving.service import Service
+from small_run import ITEMS
+from small_serving import ask, ask_all, client, wait
 
 IDS = [f"i{n:03}" for n in range(ITEMS)]
 
@@ -167,8 +167,8 @@ def test_names_that_a_bundle_skips_are_told(bundle, service, app):
 
 def test_more_names_than_the_bundle_takes(bundle, service):
     known = service.engine.bundle.known
-    from genrec.core.answering import Requests
     from genrec.errors import UserError
+    from genrec.recommend.base import Requests
 
     service.engine._most_named, most = 9, service.engine._most_named
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from genrec.serving.batching import Batcher, Full
-from genrec.serving.programs import Kind, Shape
+from genrec.serving.compiled import Kind, Shape
 
 
 @dataclass

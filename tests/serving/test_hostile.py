@@ -14,9 +14,9 @@ TOOLS = Path(__file__).parents[2] / "tools"
 def http():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(TOOLS))
-        import _fuzz_http
+        from fuzz import http_readers
 
-        yield _fuzz_http
+        yield http_readers
 
 
 @pytest.fixture(scope="module")

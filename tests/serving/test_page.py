@@ -4,13 +4,13 @@ import threading
 import time
 
 import pytest
-from browser import open_browser
-from small_serving import UNSAFE, wait
 
 import genrec
+from browser import open_browser
 from genrec.serving.app import create_app
 from genrec.serving.options import Options
 from genrec.serving.service import Service
+from small_serving import UNSAFE, wait
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import time
 from typing import Any
 
 import pytest
-from small_serving import wait
 
 import genrec
+from small_serving import wait
 
 PLAIN = [sys.executable, "-m", "genrec"]
 BLOCKED = """
@@ -26,7 +26,7 @@ class Finder:
         if name.split(".")[0] in gone:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Finder())
-from genrec.cli import main
+from genrec.cli.main import main
 main()
 """
 

@@ -7,13 +7,13 @@ import weakref
 
 import numpy as np
 import pytest
-from small_run import ITEMS
-from small_serving import ask, client, wait
 
 import genrec
 from genrec.serving.app import create_app
 from genrec.serving.options import Options
 from genrec.serving.service import Service
+from small_run import ITEMS
+from small_serving import ask, client, wait
 
 IDS = [f"i{n:03}" for n in range(ITEMS)]
 

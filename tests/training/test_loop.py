@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from small import small_model
-from small_training import CATALOGUE, IDENTITY, NUM_ITEMS, SETTINGS, build, build_tiger, lines, run
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
-from genrec.core.histories import Histories
-from genrec.core.inputs import Catalogue
 from genrec.errors import UserError
+from genrec.sequences.histories import Histories
+from genrec.sequences.inputs import Catalogue
 from genrec.training.steps import weights
+from small import small_model
+from small_training import CATALOGUE, IDENTITY, NUM_ITEMS, SETTINGS, build, build_tiger, lines, run
 
 
 def final(folder, recipe=build):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_training import SETTINGS, lines, run
 
 from genrec.errors import UserError
 from genrec.training.mesh import make_mesh
+from small_training import SETTINGS, lines, run
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[1] / "helpers"
 ROWS = replace(SETTINGS, rows=8, validate_every=1)
 
 CHILD = """

@@ -1,0 +1,126 @@
+"""What a checkpoint says of itself, in `about.json`: whose it is, and that it is whole.
+
+Nothing else tells: neither Orbax's files nor the values in them carry a checksum.
+"""
+
+import hashlib
+import json
+import stat
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from genrec.storage.files import leads_outside, read_json, sha256, write_json
+
+NAME = "about.json"
+
+
+class Damaged(Exception):
+    """A file is missing or other than it was written; the message says which."""
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON gives it back: lists for tuples, text for the keys of a mapping.
+
+    Raises:
+        TypeError: JSON has no such thing.
+        ValueError: it has neither NaN nor infinity.
+    """
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def write_about(folder: Path, about: dict[str, Any]) -> None:
+    """Writes `about`, plain JSON, into a folder, with the checksums of the folder's files."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+    about = {**about, "files": files}
+    write_json(folder / NAME, {**about, "sha256": _digest(about)})
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What `write_about` was given, and "files": the SHA-256 of each by its relative name.
+
+    Raises:
+        Damaged: it is missing or not what was written.
+        OSError: the system does not let it be read.
+    """
+    try:
+        about = read_json(folder / NAME)
+        digest = about.pop("sha256")
+    except FileNotFoundError as error:
+        raise Damaged(f"{NAME} is missing") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{NAME} is garbled") from error
+    if digest != _digest(about):
+        raise Damaged(f"{NAME} is not what was written")
+    return about
+
+
+def check_about(about: Mapping[str, Any]) -> None:
+    """Whether it says all that a reader asks for, each thing of the right kind.
+
+    Raises:
+        Damaged: it does not.
+    """
+    names = ("identity", "position", "arrays", "files")
+    if not all(isinstance(about.get(name), dict) for name in names) or "metrics" not in about:
+        raise Damaged(f"{NAME} lacks something")
+    arrays, files = about["arrays"].values(), about["files"]
+    if not all(isinstance(each, str) and len(each.split()) == 2 for each in arrays):
+        raise Damaged(f"{NAME} has no checksum of an array")
+    for name, digest in files.items():
+        if leads_outside(name) or not isinstance(digest, str):
+            raise Damaged(f"{NAME} names a file outside of the folder: {name!r:.100}")
+    if about["metrics"] is not None:
+        score = about["metrics"].get("ndcg@10") if isinstance(about["metrics"], dict) else None
+        if not isinstance(score, float | int) or not 0 <= score <= 1:
+            raise Damaged(f"{NAME} has no metrics of a validation")
+
+
+def check_files(folder: Path, files: Mapping[str, str], parts: Collection[str]) -> None:
+    """Compares the files of a folder, those in subfolders only where `parts` names these.
+
+    Raises:
+        Damaged: one is missing or not what was written.
+        OSError: the system does not let one be read.
+    """
+    for name, digest in files.items():
+        if "/" in name and name.split("/")[0] not in parts:
+            continue
+        path = folder / name
+        try:
+            # A pipe, for one, would be read without end.
+            found = sha256(path) if stat.S_ISREG(path.stat().st_mode) else None
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Damaged(f"{name} is missing") from error
+        if found != digest:
+            raise Damaged(f"{name} is not what was written")
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], most: int = 5) -> str:
+    """What differs between two mappings of JSON values, in one line; empty if nothing does."""
+    old, new = ({name: _text(value) for name, value in each.items()} for each in (then, now))
+    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    absent = "absent"
+    lines = [
+        f"{_short(name)} was {_short(old.get(name, absent))}, now {_short(new.get(name, absent))}"
+        for name in names[:most]
+    ]
+    if len(names) > most:
+        lines.append(f"and {len(names) - most} more")
+    return "; ".join(lines)
+
+
+def _digest(about: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _short(text: str) -> str:
+    if len(text) >= 32 and set(text) <= set("0123456789abcdef"):
+        return text[:8] + "…"
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:29]}…{text[-30:]}"

@@ -1,0 +1,67 @@
+"""What went wrong, in one line for people, and the exit status that says whose turn it is."""
+
+import contextlib
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from genrec.errors import UserError, lacking
+
+TRACEBACK = "GENREC_TRACEBACK"
+"""Environment variable: if it is 1, a traceback is printed like --verbose would."""
+_LONGEST = 1500
+"""Characters of a complaint that are shown."""
+
+
+def report(error: BaseException, *, verbose: bool) -> int:
+    """Says to stderr what went wrong, and returns the exit status.
+
+    2 is a mistake that the user can mend, 130 an interruption, 1 anything else.
+    """
+    if isinstance(error, BrokenPipeError):  # who reads the output has enough of it
+        _silence_stdout()
+        return 1
+    if isinstance(error, KeyboardInterrupt):
+        where = f", and {error}" if str(error) else ""
+        _print(f"interrupted{where}; the same command goes on from there")
+        return 130
+    line = str(error) if isinstance(error, UserError) else lacking(error)
+    if verbose or os.environ.get(TRACEBACK) == "1":
+        traceback.print_exception(error)
+    if line is not None:
+        _print(line)
+        return 2
+    said = " ".join(str(error).split())[:300]
+    _print(
+        f"{type(error).__name__}{': ' * bool(said)}{said} ({_place(error)}). That should not have "
+        f"happened: please report it with the output of `genrec doctor` and the traceback, which "
+        f"the same command shows with --verbose or {TRACEBACK}=1"
+    )
+    return 1
+
+
+def _place(error: BaseException) -> str:
+    """The last line of genrec that it went through: file:line."""
+    here = Path(__file__).parents[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [each for each in frames if here in Path(each.filename).parents] or frames
+    if not ours:
+        return "no line"
+    last = ours[-1]
+    path = Path(last.filename)
+    name = path.relative_to(here.parent) if here in path.parents else path
+    return f"{name}:{last.lineno}"
+
+
+def _silence_stdout() -> None:
+    """What is left to write goes nowhere, lest Python complains when it flushes at its end."""
+    with contextlib.suppress(OSError, ValueError):  # no file may stand behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print(line: str) -> None:
+    """One line that a terminal takes as it is: what a file says may stand in it."""
+    shown = " ".join(line[:_LONGEST].split())
+    shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in shown)
+    print(f"genrec: {shown}{' …' * (len(line) > _LONGEST)}", file=sys.stderr)

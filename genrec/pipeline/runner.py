@@ -1,0 +1,118 @@
+"""Runs the stages in order; skips what is done already from the same files and settings."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrec.config import Config
+from genrec.config.validation import check
+from genrec.data.known import data_source
+from genrec.data.locations import fingerprints
+from genrec.errors import UserError
+from genrec.pipeline import stages
+from genrec.pipeline.warm_start import fingerprint_of
+from genrec.runs import manifest
+from genrec.runs.folder import STAGES, claimed, open_run, require, unwritable, with_absolute_paths
+from genrec.storage.files import sha256
+
+logger = logging.getLogger(__name__)
+
+MAKE: dict[str, Callable[[stages.Task], str]] = {
+    "prepare": stages.make_dataset,
+    "embed": stages.make_embeddings,
+    "tokenize": stages.make_semantic_ids,
+    "train": stages.make_checkpoints,
+    "evaluate": stages.make_metrics,
+    "report": stages.make_report,
+}
+"""What writes the files of each stage, and returns the line that sums them up."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stage: made anew, or skipped because it was done already."""
+
+    stage: str
+    skipped: bool
+    seconds: float
+    summary: str
+
+
+def run(config: Config, folder: str | Path) -> list[Outcome]:
+    """Runs every stage that is not done yet, in order.
+
+    Raises:
+        UserError: the folder or an input is not as it should be, or another process writes there.
+    """
+    check(config)
+    with claimed(Path(folder), "genrec run"):
+        return [run_stage(name, config, folder) for name in STAGES]
+
+
+def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = True) -> Outcome:
+    """Runs one stage, or skips it if its files are there and made from the same.
+
+    Args:
+        leads: whether this process has the run's lock, and writes its settings and manifest, which
+            only one of several that train together should.
+
+    Raises:
+        UserError: a stage before it is not done, the folder or an input is not as it should be, or
+            another process writes there.
+    """
+    folder = Path(folder)
+    if not leads:
+        return _run_stage(name, with_absolute_paths(config), folder, leads=False, writable=True)
+    check(config)
+    with claimed(folder, f"genrec {name}") as writable:
+        return _run_stage(name, open_run(config, folder), folder, leads=True, writable=writable)
+
+
+def _run_stage(name: str, config: Config, folder: Path, *, leads: bool, writable: bool) -> Outcome:
+    started = time.perf_counter()
+    stage = STAGES[name]
+    inputs = _inputs(name, config, folder)
+    identity = manifest.identity(name, config, stage.sections, inputs)
+    for file, digest in inputs.items():
+        logger.debug("%s reads %s, sha256 %s", name, file, digest)
+    entry = manifest.read_manifest(folder).get(name)
+    reason = manifest.outdated(folder, entry, config, stage.sections, inputs)
+    logger.debug("%s: %s", name, reason or "done before, from the same files and settings")
+    if entry is not None and reason is None:
+        return Outcome(name, True, time.perf_counter() - started, entry["summary"])
+    if not writable:
+        raise UserError(unwritable(folder))
+    summary = MAKE[name](stages.Task(config, folder, identity))
+    if leads and not (folder / "config.yaml").exists():  # what was made has made the folder anew
+        raise UserError(
+            f"{folder} was deleted while {name} was at work: delete what is left, and begin again"
+        )
+    seconds = time.perf_counter() - started
+    if leads:
+        manifest.record(
+            folder, name, config, stage.sections, inputs, stage.outputs, seconds, summary
+        )
+    return Outcome(name, False, seconds, summary)
+
+
+def _inputs(name: str, config: Config, folder: Path) -> dict[str, str]:
+    """The sha256 of all that a stage reads.
+
+    Raises:
+        UserError: a stage before it is not done, or an input file is missing.
+    """
+    found: dict[str, str] = {}
+    if name == "prepare":
+        source = data_source(config.data)
+        for location in (source.interactions, source.items):
+            found |= {} if location is None else fingerprints(location)
+    if name == "embed" and config.embedding.path is not None:
+        path = Path(config.embedding.path)
+        if not path.is_file():
+            raise UserError(f"{path} does not exist")
+        found[str(path)] = sha256(path)
+    if name == "train" and config.training.init_from is not None:
+        found |= fingerprint_of(Path(config.training.init_from))
+    return found | require(folder, config, *STAGES[name].after)

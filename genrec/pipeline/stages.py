@@ -1,0 +1,220 @@
+"""What each stage does: reads the files of those before it from the run folder, writes its own."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec.checkpoints import Checkpoints
+from genrec.config import Config
+from genrec.data import load_dataset, prepare
+from genrec.data.flat import save_array
+from genrec.data.known import data_source
+from genrec.decoding import ListsWriter
+from genrec.embedding import embed_file, embed_tfidf, load_vectors
+from genrec.evaluation import (
+    decoding_cost,
+    details,
+    evaluate,
+    evaluate_parts,
+    item_knn,
+    most_popular,
+)
+from genrec.pipeline.validation import validation
+from genrec.pipeline.warm_start import begin_from
+from genrec.report import write_report
+from genrec.report.stored_figures import read_figures
+from genrec.runs.items import catalogue_of, items_of, tokenized_vectors
+from genrec.runs.manifest import fingerprint
+from genrec.runs.model import best_recommender, builder, places
+from genrec.storage.files import discard, replacing, write_json
+from genrec.tokenizer import (
+    after_collisions,
+    health,
+    refuse_collapse,
+    save_semantic_ids,
+    save_tokenizer,
+    semantic_ids_of,
+)
+from genrec.tokenizer.kinds import fit_tokenizer
+from genrec.training import train
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a stage is told.
+
+    Attributes:
+        config: every setting.
+        folder: the run's.
+        identity: what the stage's files are made from: the settings and the sha256 of every input,
+            by name.
+    """
+
+    config: Config
+    folder: Path
+    identity: dict[str, Any]
+
+
+def make_dataset(task: Task) -> str:
+    """Writes dataset/. Like every stage, returns the line that sums up what came of it."""
+    config = task.config
+    data = config.data
+    counts = prepare(
+        data_source(data),
+        task.folder / "dataset",
+        k_core=data.k_core,
+        seed=config.seed,
+        min_rating=data.min_rating,
+        duplicates=data.duplicates,
+        max_interactions=data.max_interactions,
+        split=data.split,
+        held_out=data.held_out,
+        on_bad_rows=data.on_bad_rows,
+        engine=data.engine,
+        spark_master=data.spark_master,
+        memory_gib=data.memory_gib,
+    )
+    return "{users:,} users, {items:,} items, {interactions:,} interactions".format(**counts)
+
+
+def make_embeddings(task: Task) -> str:
+    """Writes embeddings.npy."""
+    dataset, settings = load_dataset(task.folder / "dataset"), task.config.embedding
+    if settings.path is not None:
+        counts = read_figures(task.folder, "dataset/counts.json")
+        rows = dataset.items["row"].to_numpy()
+        vectors = embed_file(Path(settings.path), rows, counts["item_rows_read"])
+    else:
+        vectors, _ = embed_tfidf(dataset.texts, dim=settings.dim, seed=task.config.seed)
+    with replacing(task.folder / "embeddings.npy") as temporary:
+        save_array(temporary, vectors)
+    return f"{len(vectors):,} vectors of width {vectors.shape[1]} ({settings.kind})"
+
+
+def make_semantic_ids(task: Task) -> str:
+    """Writes tokenizer/."""
+    config, folder, settings = task.config, task.folder, task.config.tokenizer
+    dataset = load_dataset(folder / "dataset")
+    content = load_vectors(folder / "embeddings.npy", dataset.num_items)
+    vectors = tokenized_vectors(config, dataset, content)
+    with _unfinished(task, ".tokenizer") as place, Checkpoints(place, task.identity) as kept:
+        tokenizer, history = fit_tokenizer(vectors, settings, seed=config.seed, checkpoints=kept)
+    codes, sizes = tokenizer.encode(vectors), tokenizer.codebook_sizes
+    categories = dataset.categories(config.data.columns.category)
+    report = health(codes, sizes, vectors, tokenizer.decode, categories)
+    refuse_collapse(report, settings.collapse)
+
+    def distances(items: np.ndarray) -> np.ndarray:
+        return tokenizer.distances(vectors[items], codes[items])
+
+    ids = semantic_ids_of(codes, sizes, settings.collisions, distances)
+    report["after"] = after_collisions(ids.codes, codes)
+    with replacing(folder / "tokenizer") as temporary:
+        save_tokenizer(temporary, tokenizer)
+        save_semantic_ids(temporary / "semantic_ids.parquet", ids)
+        write_json(temporary / "health.json", {**report, "training": history})
+    spelt = "x".join(map(str, ids.codebook_sizes))
+    last = " without the last" * (settings.collisions == "code")
+    return f"{settings.kind}, {spelt} codes; {report['distinct_share']:.1%} distinct{last}"
+
+
+@contextlib.contextmanager
+def _unfinished(task: Task, name: str) -> Iterator[Path]:
+    """A folder for what a stage can go on from, until it has come to its end.
+
+    What another stage left there, one of other settings or data, is deleted.
+    """
+    place = task.folder / name / fingerprint(task.identity)[:16]
+    for other in (task.folder / name).glob("*"):
+        if other != place:
+            discard(other)
+    yield place
+    discard(place.parent)
+
+
+def make_checkpoints(task: Task) -> str:
+    """Writes checkpoints/ and metrics.jsonl."""
+    config, folder = task.config, task.folder
+    items = items_of(folder)
+    dataset, catalogue = items.dataset, catalogue_of(config, items)
+    build = builder(config.model, catalogue, items.ids.codebook_sizes)
+    histories, ranks = dataset.training(), places(config, folder, items)
+    begin = None
+    if config.training.init_from is not None:
+        source = Path(config.training.init_from)
+        begin = begin_from(source, build, catalogue, dataset.item_ids, seed=config.seed)
+    steps = train(
+        build,
+        catalogue,
+        histories,
+        config.training,
+        max_history=config.model.max_history,
+        seed=config.seed,
+        folder=folder,
+        identity=task.identity,
+        validate=validation(config, dataset, catalogue, build, places=ranks),
+        begin=begin,
+    )
+    single = int((histories.lengths < 2).sum())
+    longer = int((histories.lengths > config.model.max_history + 1).sum())
+    notes = [f"the best by validation NDCG@10 is step {steps:,}"]
+    if single:
+        notes.append(f"{single:,} histories of one item had no target")
+    if longer:
+        whole = config.training.longer_histories == "windows" and config.model.encoder == "causal"
+        how = "were cut into windows" if whole else "were read from their recent end only"
+        notes.append(f"{longer:,} longer than model.max_history {how}")
+    return "; ".join(notes)
+
+
+def make_metrics(task: Task) -> str:
+    """Writes metrics.json, decoding_cost.json and the lists of all test users."""
+    config, folder = task.config, task.folder
+    items = items_of(folder)
+    dataset = items.dataset
+    test, training = dataset.held_out("test"), dataset.training()
+    top_k = [k for k in config.evaluation.top_k if k <= config.decoding.beam]
+
+    how = {"k": config.decoding.beam, "top_k": top_k, "num_items": dataset.num_items}
+    baselines = {
+        "most_popular": most_popular(training, dataset.num_items),
+        "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
+    }
+    model = best_recommender(config, folder, items, progress_name="evaluate")
+    measured = evaluate_parts(model.in_parts, test.histories, test.targets, **how)
+    ours = measured.pop("whole")
+    cost = decoding_cost(model, test.histories, config.decoding.beam)
+    alone = {name: {"test": part.to_json()} for name, part in measured.items()}
+    theirs = {
+        name: {"test": evaluate(each, test.histories, test.targets, **how).to_json()}
+        for name, each in baselines.items()
+    }
+    both = {"unfiltered": ours.unfiltered, "filtered": ours.filtered}
+    known = {
+        "top_k": top_k,
+        "vectors": items.content,
+        "categories": dataset.categories(config.data.columns.category),
+        "seed": config.seed,
+    }
+    found = {
+        protocol: details(ranking, test.histories, test.targets, training, **known)
+        for protocol, ranking in both.items()
+    }
+    for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
+        with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
+            writer.write(dataset.user_ids[test.users], ranking.items, ranking.scores)
+    entry = {"test": {**ours.to_json(), "details": found}, "alone": alone, "baselines": theirs}
+    write_json(folder / "metrics.json", entry)
+    write_json(folder / "decoding_cost.json", cost)
+    speed, memory = cost["users_per_second"], cost["peak_memory_gib"]
+    return f"{len(test.targets):,} test users, {speed:,.0f} users/s, {memory:.1f} GiB at most"
+
+
+def make_report(task: Task) -> str:
+    """Writes report.html."""
+    size = write_report(task.folder, task.config, task.folder / "report.html")
+    return f"report.html, {size / 2**20:.1f} MiB"

@@ -1,0 +1,112 @@
+"""What a run's own files of figures hold, checked when they are read."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from genrec.errors import blaming
+from genrec.storage.files import parse_json, read_json
+from genrec.storage.json_schema import expect
+
+_ANY = re.compile(r"(?s).{1,500}")
+_MEASURE = re.compile(r"[a-z_]{1,30}@[1-9][0-9]{0,8}")
+_FIGURES = {_MEASURE: float}
+_PART = {"users": int, "repeat_targets?": int, "unfiltered": _FIGURES, "filtered": _FIGURES}
+_DETAILS = {
+    "intervals": {_MEASURE: [float]},
+    "segments": {_ANY: {_ANY: {"users": int, _ANY: float}}},
+    "beyond": _FIGURES,
+}
+_FORMS: dict[str, Any] = {
+    "metrics.json": {
+        "test": {**_PART, "details?": {_ANY: _DETAILS}},
+        "alone?": {_ANY: {"test": _PART}},
+        "baselines?": {_ANY: {"test": _PART}},
+    },
+    "decoding_cost.json": {"device": str, "users_per_second": float, "peak_memory_gib": float},
+    "dataset/counts.json": {
+        "published": (None, {"users": int, "items": int, "interactions": int, "source": str}),
+        "bad_rows": {_ANY: int},
+        "steps": [{"name": str, "interactions": int, "users": int, "items": int}],
+        "history_length": {_ANY: float},
+        "split": {
+            "kind": str,
+            "new_items": int,
+            "training_interactions": int,
+            "validation_users": int,
+            "test_users": int,
+        },
+        "users": int,
+        "items": int,
+        "interactions": int,
+        "item_rows_read": int,
+        "density": float,
+        "first_timestamp": int,
+        "last_timestamp": int,
+    },
+    "tokenizer/health.json": {
+        "items": int,
+        "distinct_tuples": int,
+        "distinct_share": float,
+        "colliding_items": int,
+        "largest_group": int,
+        "same_category?": (float, None),
+        "after?": {"colliding_items": int, "largest_group": int, "moved_items?": int},
+        "levels": [
+            {
+                "size": int,
+                "used": float,
+                "entropy": float,
+                "perplexity": float,
+                "prefixes": int,
+                "relative_error": (float, None),
+                "variance_within": (float, None),
+                "same_category?": (float, None),
+            }
+        ],
+        "training?": [{"step": int, "relative_error": float, "perplexity": [float]}],
+    },
+}
+_LINE = {
+    "step": int,
+    "epoch": int,
+    "loss?": float,
+    "targets_per_second?": float,
+    "learning_rate?": float,
+    "gradient_norm?": float,
+    "validation?": {"recall@10": float, "ndcg@10": float, _MEASURE: float},
+}
+_STAGE = {"dataset": "prepare", "tokenizer": "tokenize"}
+
+
+def read_figures(folder: Path, name: str) -> Any:
+    """One of metrics.json, decoding_cost.json, dataset/counts.json and tokenizer/health.json.
+
+    Raises:
+        UserError: it is not there, or not as genrec writes it.
+    """
+    with of_run(folder, name):
+        found = read_json(folder / name)
+        expect(found, _FORMS[name])
+    return found
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; [] where there is none.
+
+    Raises:
+        UserError: it is not as genrec writes it.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    with blaming(path, "; run genrec train again"):
+        lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        expect(lines, [_LINE])
+    return lines
+
+
+def of_run(folder: Path, name: str):
+    """Blames one of the files for what goes wrong within, and says which stage makes it anew."""
+    stage = _STAGE.get(name.split("/")[0], "evaluate")
+    return blaming(folder / name, f"; run genrec {stage} again")

@@ -1,0 +1,240 @@
+"""A run folder: its stages, what each depends on and leaves, and whether that is done and whole."""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrec.config import HOW, Config
+from genrec.config.parsing import differences, dump_config, load_config
+from genrec.config.validation import check
+from genrec.data.locations import absolute
+from genrec.errors import UserError
+from genrec.runs import manifest
+from genrec.storage.files import replacing, sweep
+from genrec.storage.lock import held, holder
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    Attributes:
+        sections: the parts of the settings that it depends on.
+        after: the stages whose files it reads.
+        outputs: the files that it writes.
+    """
+
+    sections: tuple[str, ...]
+    after: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+STAGES = {
+    "prepare": Stage(
+        sections=("data",),
+        after=(),
+        outputs=("dataset",),
+    ),
+    "embed": Stage(
+        sections=("embedding",),
+        after=("prepare",),
+        outputs=("embeddings.npy",),
+    ),
+    "tokenize": Stage(
+        sections=("tokenizer",),
+        after=("prepare", "embed"),
+        outputs=("tokenizer",),
+    ),
+    "train": Stage(
+        sections=("model", "training"),
+        after=("prepare", "embed", "tokenize"),
+        outputs=("checkpoints", "metrics.jsonl"),
+    ),
+    "evaluate": Stage(
+        sections=("decoding", "evaluation"),
+        after=("prepare", "embed", "tokenize", "train"),
+        outputs=(
+            "metrics.json",
+            "decoding_cost.json",
+            "recommendations.parquet",
+            "recommendations_filtered.parquet",
+        ),
+    ),
+    "report": Stage(
+        sections=("data", "embedding", "tokenizer", "model", "training", "decoding", "evaluation"),
+        after=("prepare", "embed", "tokenize", "train", "evaluate"),
+        outputs=("report.html",),
+    ),
+}
+LOCK = ".lock"
+_SHAPES_TRAINING = ("data", "embedding", "tokenizer", "model", "training", "seed")
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, command: str) -> Iterator[bool]:
+    """Makes the run's folder or checks the one that is there, and has it to itself for writing.
+
+    What a killed process left half written is removed.
+
+    Yields:
+        Whether anything can be written: where all is done, the folder may be read-only.
+
+    Raises:
+        UserError: the folder holds something else, or another process writes there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose a folder with --out")
+    if not (folder / "config.yaml").exists() and folder.exists():
+        # One that was killed in its first moment has left no more than these.
+        begun = (LOCK, ".config.yaml.")
+        others = [path for path in folder.iterdir() if not path.name.startswith(begun)]
+        if others:
+            raise UserError(f"{folder} holds other files: choose a new folder with --out")
+    with held(folder / LOCK, folder, command, ", or name another --out") as writable:
+        if writable:
+            sweep(folder, _written())
+        yield writable
+
+
+@contextlib.contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """As `claimed`, for a command that has something to write in any case.
+
+    Raises:
+        UserError: it is not a run or cannot be written, or another process writes there.
+    """
+    config_of(folder)
+    with claimed(folder, command) as writable:
+        if not writable:
+            raise UserError(unwritable(folder))
+        yield
+
+
+def open_run(config: Config, folder: Path) -> Config:
+    """Keeps the settings of a run in its folder, unless they are there.
+
+    Returns:
+        The settings with absolute paths, as they are kept in config.yaml.
+
+    Raises:
+        UserError: the folder holds something else, or a training with other settings, which
+            would be lost; or it cannot be written, or another process writes there.
+    """
+    check(config)
+    config = with_absolute_paths(config)
+    with claimed(folder, "genrec") as writable:
+        _keep(config, folder, writable)
+    return config
+
+
+def _keep(config: Config, folder: Path, writable: bool) -> None:
+    file, text = folder / "config.yaml", dump_config(config)
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return
+    if (folder / "checkpoints").exists():
+        before, now = load_config(file), config
+        differing = [
+            f"{name} was {old}, now {new}"
+            for name, old, new in differences(before, now)
+            if name.split(".")[0] in _SHAPES_TRAINING and name not in HOW
+        ]
+        if differing:
+            raise UserError(
+                f"{folder} holds a training with other settings ({'; '.join(differing)}): "
+                "choose another folder with --out, or delete its checkpoints"
+            )
+    if not writable:
+        raise UserError(unwritable(folder))
+    with replacing(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def unwritable(folder: Path) -> str:
+    return f"{folder} cannot be written: change its permissions, or name another --out"
+
+
+def files(folder: Path) -> list[str]:
+    """What a run has written, in the order of its stages."""
+    return [
+        "config.yaml",
+        "manifest.json",
+        *(name for stage in STAGES.values() for name in stage.outputs if (folder / name).exists()),
+    ]
+
+
+def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
+    """The files of finished stages and their sha256.
+
+    Args:
+        config: as it was given to `run_stage`, or as config.yaml has it.
+
+    Raises:
+        UserError: one of them, or a stage that it builds on, is not done, or was done with other
+            settings or from other files than those that are there.
+    """
+    config = with_absolute_paths(config)
+    wanted = set(names)
+    for name in reversed(STAGES):
+        if name in wanted:
+            wanted.update(STAGES[name].after)
+    entries = manifest.read_manifest(folder)
+    files: dict[str, dict[str, str]] = {}
+    for name in STAGES:
+        if name not in wanted:
+            continue
+        entry = entries.get(name)
+        if entry is None:
+            raise UserError(f"{folder}: {name} is not done; {_remedy(folder, name, 'first')}")
+        wrong = None
+        if not manifest.made_with(entry, config, STAGES[name].sections):
+            wrong = f"{name} was done with other settings"
+        for earlier in STAGES[name].after:
+            if not files[earlier].items() <= entry["inputs"].items():
+                wrong = wrong or f"{earlier} was done again after {name}"
+        wrong = wrong or manifest.disturbed(folder, entry)
+        if wrong is not None:
+            raise UserError(f"{folder}: {wrong}; {_remedy(folder, name, 'again')}")
+        files[name] = entry["outputs"]
+    return {file: digest for name in names for file, digest in files[name].items()}
+
+
+def _remedy(folder: Path, name: str, when: str) -> str:
+    """What to do where the files of a stage are not there, or not the right ones."""
+    other = holder(folder / LOCK)
+    return f"run `genrec {name} {folder}` {when}" if other is None else f"wait for {other}"
+
+
+def _written() -> str:
+    """Pattern of the names that genrec writes in a run's folder; a user may have others there."""
+    names = ["config.yaml", "manifest.json", "catalogue.parquet"]
+    names += [name for stage in STAGES.values() for name in stage.outputs]
+    return "|".join([*map(re.escape, names), r"spill\..+"])
+
+
+def config_of(folder: Path) -> Config:
+    if not (folder / "config.yaml").exists():
+        raise UserError(f"{folder} is not a run: make one with `genrec run CONFIG --out {folder}`")
+    return load_config(folder / "config.yaml")
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Settings that mean the same from whatever folder a later command is called."""
+
+    def everywhere(location: str | None) -> str | None:
+        return None if location is None else absolute(location)
+
+    data, embedding, training = config.data, config.embedding, config.training
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(
+            data,
+            interactions=everywhere(data.interactions),
+            items=everywhere(data.items),
+            raw=everywhere(data.raw),
+        ),
+        embedding=dataclasses.replace(embedding, path=everywhere(embedding.path)),
+        training=dataclasses.replace(training, init_from=everywhere(training.init_from)),
+    )

@@ -1,0 +1,172 @@
+"""A finished run in use: recommendations for histories given by name."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genrec.config import Config, DecodingConfig, EvaluationConfig
+from genrec.config.validation import check
+from genrec.data import Dataset
+from genrec.decoding import Recommender, Resolver
+from genrec.errors import UserError
+from genrec.recommend.base import Answering, Known
+from genrec.runs.catalog_updates import BUILT_ON, current_items
+from genrec.runs.folder import config_of, require
+from genrec.runs.items import Items
+from genrec.runs.model import best_recommender, item_resolver
+from genrec.sequences.histories import Histories
+
+
+@dataclass(frozen=True)
+class LoadedRun(Answering):
+    """A finished run, ready to recommend.
+
+    Attributes:
+        items: those that it was trained on, and those that came later.
+        gone: int (R,), the items that were removed from the catalogue since.
+        allowed: the items that may be recommended at all, by index; None for all but those gone.
+    """
+
+    folder: Path
+    config: Config
+    items: Items
+    recommender: Recommender
+    gone: np.ndarray
+    allowed: np.ndarray | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.items.dataset
+
+    def recommend_freely(
+        self, requests: Known, k: int = 10, *, exclude_history: bool = True
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """As `recommend_items`, but by a search that may spell any codes, as other recommenders do.
+
+        Where no item has the codes, the nearest one stands in. So a list may be shorter than k.
+
+        Returns:
+            Items, scores, and the share of the tuples found that no item has.
+
+        Raises:
+            UserError: k exceeds the beam width, a history is empty, items are excluded or only some
+                allowed, or the model can write no other codes.
+        """
+        self._check_k(k)
+        if not self.config.model.codes:
+            raise UserError(f"the model of {self.folder} writes no codes (model.codes false)")
+        if self.config.model.look_ahead:
+            raise UserError(
+                f"the model of {self.folder} scores no codes but those of items (model.look_ahead)"
+            )
+        if self.allowed is not None or requests.exclude is not None or requests.allow is not None:
+            raise UserError("a search of all codes goes without items to exclude or to allow")
+        histories = requests.histories
+        empty = np.flatnonzero(histories.lengths == 0)
+        if len(empty):
+            raise UserError(f"nothing is known of {requests.whose(empty)}, to go on from")
+        gone = set(self.gone.tolist())
+        excluded = [
+            gone | (set(items.tolist()) if exclude_history else set()) for items in histories
+        ]
+        sizes = self.items.ids.codebook_sizes
+        return self._resolver.lists(*self.recommender.write(histories, sizes), excluded, k)
+
+    def everybody(self, at_once: int) -> Iterator[Known]:
+        """All users of the log with all that they had, some at a time."""
+        users = self.dataset.user_ids
+        for first in range(0, len(users), at_once):
+            rows = np.arange(first, min(first + at_once, len(users)))
+            yield Known(users[rows], self.dataset.histories.select(rows))
+
+    @functools.cached_property
+    def item_ids(self) -> list[str]:
+        return self.dataset.item_ids
+
+    @functools.cached_property
+    def codes(self) -> np.ndarray:
+        """int32 (N, L): the semantic ID of each item, by item index."""
+        return np.asarray(self.recommender.catalogue.codes)
+
+    @functools.cached_property
+    def resolver_index(self) -> str:
+        """Which Faiss index stands in for codes that no item has, and how well."""
+        resolver = self._resolver
+        if resolver.index_name == "Flat":
+            return "Flat, exact"
+        return f"{resolver.index_name}, recall@1 {resolver.recall():.3f}"
+
+    @functools.cached_property
+    def _resolver(self) -> Resolver:
+        return item_resolver(self.config, self.folder, self.items)
+
+    @property
+    def open_items(self) -> np.ndarray:
+        """The items that may be recommended."""
+        if self.allowed is not None:
+            return self.allowed
+        return np.setdiff1d(np.arange(self.dataset.num_items), self.gone)
+
+    @functools.cached_property
+    def _log_popularity(self) -> np.ndarray:
+        """float64 (N,): the log of each item's share of the training interactions.
+
+        Each is counted one more, lest an item has none.
+        """
+        counts = self.dataset.training().counts(self.dataset.num_items) + 1.0
+        return np.log(counts / counts.sum())
+
+    @property
+    def _item_titles(self) -> list[str]:
+        return self.dataset.titles
+
+    @property
+    def _beam(self) -> int:
+        return self.config.decoding.beam
+
+    @property
+    def _skips_unknown(self) -> bool:
+        return self.config.decoding.unknown_items != "refuse"
+
+    def _search(
+        self,
+        histories: Histories,
+        k: int,
+        *,
+        exclude_history: bool,
+        exclude: Sequence[np.ndarray] | None,
+        allow: Sequence[np.ndarray | None] | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self.recommender(
+            histories, k, exclude_history=exclude_history, exclude=exclude, allow=allow
+        )
+
+    def _over(self, allowed: np.ndarray) -> "LoadedRun":
+        return dataclasses.replace(
+            self, recommender=self.recommender.only(allowed), allowed=allowed
+        )
+
+
+def load_run(folder: str | Path, decoding: DecodingConfig | None = None) -> LoadedRun:
+    """The best model of a run, by validation; `decoding` takes the place of the run's own settings.
+
+    Raises:
+        UserError: it is not a run, or not trained, or its files are not those of its training; or
+            the settings make no sense.
+    """
+    folder = Path(folder)
+    config = config_of(folder)
+    built_on = require(folder, config, *BUILT_ON, "train")
+    if decoding is not None:
+        config = dataclasses.replace(config, decoding=decoding)
+        # A beam may be narrower here than an evaluation needs.
+        check(dataclasses.replace(config, evaluation=EvaluationConfig(top_k=(1,))))
+    items, gone = current_items(folder, built_on)
+    run = LoadedRun(folder, config, items, best_recommender(config, folder, items), gone)
+    if not len(gone):
+        return run
+    return dataclasses.replace(run, recommender=run.recommender.only(run.open_items))

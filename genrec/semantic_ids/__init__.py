@@ -1,0 +1,1 @@
+"""Tuples of codes: collisions, the prefix trie, and how they are kept."""

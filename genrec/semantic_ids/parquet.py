@@ -1,0 +1,79 @@
+"""Semantic IDs: one tuple of codes for each item; kept as Parquet and checked when read."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genrec.errors import UserError, reason
+from genrec.semantic_ids.collisions import SemanticIds, rank_in_group
+from genrec.storage.files import parse_json, replacing
+
+_SIZES_KEY = b"codebook_sizes"
+_UNIQUE_KEY = b"unique"
+
+
+def save_semantic_ids(path: Path, ids: SemanticIds) -> None:
+    """Writes semantic IDs as Parquet: item int32, codes list<int32>; the sizes in its metadata."""
+    count, levels = ids.codes.shape
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * levels)
+    flat = pa.array(np.ascontiguousarray(ids.codes, dtype=np.int32).reshape(-1))
+    table = pa.table(
+        {
+            "item": pa.array(np.arange(count, dtype=np.int32)),
+            "codes": pa.ListArray.from_arrays(offsets, flat),
+        }
+    )
+    sizes = json.dumps([int(size) for size in ids.codebook_sizes])
+    with replacing(path) as temporary:
+        metadata = {_SIZES_KEY: sizes, _UNIQUE_KEY: json.dumps(ids.unique)}
+        pq.write_table(table.replace_schema_metadata(metadata), temporary)
+
+
+def load_semantic_ids(path: Path) -> SemanticIds:
+    """Reads what `save_semantic_ids` wrote and checks all of it.
+
+    Raises:
+        UserError: the file is missing or unreadable, or its items are not 0…N-1 in order, or a
+            tuple has the wrong length, a code out of range, or more than one item
+            where it should have one.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist: run `genrec tokenize` first")
+    try:
+        table = pq.read_table(path, columns=["item", "codes"])
+        metadata = table.schema.metadata or {}
+        sizes = tuple(int(size) for size in parse_json(metadata[_SIZES_KEY]))
+        unique = bool(parse_json(metadata.get(_UNIQUE_KEY, b"true")))
+        items = table["item"].combine_chunks().cast(pa.int32()).to_numpy(zero_copy_only=False)
+        lists = table["codes"].combine_chunks().cast(pa.list_(pa.int32()))
+        # `flatten` drops null lists, so the lengths show them as well as lists of a wrong length.
+        lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        flat = lists.flatten()
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} does not hold semantic IDs: {reason(error)}") from error
+    if not sizes or min(sizes) < 1 or max(sizes) > np.iinfo(np.int32).max:
+        raise UserError(f"{path}: codebook sizes {str(sizes)[:80]} are not positive int32")
+    if not np.array_equal(items, np.arange(len(items))):
+        raise UserError(f"{path}: column item must be 0, 1, 2, … without gaps")
+    if (wrong := lengths != len(sizes)).any():
+        raise UserError(
+            f"{path}: every item must have {len(sizes)} codes; item {int(wrong.argmax())} has not"
+        )
+    if flat.null_count:
+        item = int(flat.is_null().to_numpy(zero_copy_only=False).argmax()) // len(sizes)
+        raise UserError(f"{path}: item {item} has a null code")
+    codes = flat.to_numpy(zero_copy_only=False).reshape(len(items), len(sizes)).copy()
+    outside = (codes < 0) | (codes >= np.array(sizes, np.int32))
+    if outside.any():
+        item, level = (int(i) for i in np.argwhere(outside)[0])
+        raise UserError(
+            f"{path}: item {item} has code {codes[item, level]} at level {level}, "
+            f"outside 0…{sizes[level] - 1}"
+        )
+    if unique and (again := rank_in_group(codes) > 0).any():
+        item = int(again.argmax())
+        raise UserError(f"{path}: item {item} repeats another item's codes {codes[item].tolist()}")
+    return SemanticIds(codes, sizes, unique)

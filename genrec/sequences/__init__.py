@@ -1,0 +1,1 @@
+"""Histories, and how they are laid out for the encoder."""

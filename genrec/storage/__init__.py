@@ -1,0 +1,1 @@
+"""Files: written atomically, locked, and checked when they are read."""

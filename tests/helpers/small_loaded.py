@@ -1,0 +1,42 @@
+"""A run of any recipe over the items of the tiny one: drawn at random, not trained."""
+
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+
+import genrec
+from genrec.model.weights import flat, nested
+from genrec.runs.items import catalogue_of, items_of
+from genrec.runs.loaded import LoadedRun
+from genrec.runs.model import builder, options, recommender
+
+TIGER = (
+    *("model.tokens=codes", "model.encoder=bidirectional", "model.user_tokens=7"),
+    *("model.item_embedding=false", "training.row_length=64"),
+)
+
+
+def random_run(folder: Path, *settings: str, removed: tuple[int, ...] = ()) -> LoadedRun:
+    """Every parameter is drawn at random, those too that start at zero or one."""
+    config, items = genrec.load_config(folder / "config.yaml", *settings), items_of(folder)
+    catalogue = catalogue_of(config, items)
+    build = builder(config.model, catalogue, items.ids.codebook_sizes)
+    rng = np.random.default_rng(0)
+
+    def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        noise = rng.standard_normal(shape, np.float32)
+        if name.endswith("scale"):
+            return 1 + noise / 5
+        if "bias" in name:
+            return noise
+        width = shape[1] if name.endswith("embedding") else shape[0]
+        # Clear favourites, and other ones after another history.
+        more = 3 if name.startswith("logits") or "cross_output" in name else 1
+        return noise * np.float32(more * width**-0.5)
+
+    start = flat(nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
+    params = nested({name: drawn(name, value.shape) for name, value in start.items()})
+    made = recommender(config, catalogue, build, params, options(config))
+    run = LoadedRun(folder, config, items, made, np.array(removed, np.int64))
+    return LoadedRun(folder, config, items, made.only(run.open_items), run.gone)
