@@ -1,4 +1,4 @@
-"""The model of a run: built from its settings, restored from its best checkpoint, made to recommend."""
+"""The model of a run: built from its settings, restored from its checkpoint, made to recommend."""
 
 import dataclasses
 from collections.abc import Callable
