@@ -8,7 +8,17 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from genrec.storage.files import replacing
+
 _FILES = Path(__file__).parent / "templates"
+
+
+def write_page(out: Path, template: str, figures: dict[str, Any]) -> int:
+    """Writes a page to a file, whole or not at all; returns its size in bytes."""
+    page = render(template, **figures).encode()
+    with replacing(out) as temporary:
+        temporary.write_bytes(page)
+    return len(page)
 
 
 def render(template: str, **figures: Any) -> str:

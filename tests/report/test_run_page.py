@@ -5,14 +5,16 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import genrec
 from genrec.evaluation.published import BENCHMARKS
-from genrec.report import figures, write_report
+from genrec.report import results, write_report
 from genrec.runs.folder import config_of
 from genrec.storage.files import read_json
+from genrec.tokenizer import load_semantic_ids
 from hostile_run import TITLES, hostile_run
 from page_reading import read
 
@@ -56,25 +58,24 @@ def metrics(**changed):
 
 
 def test_figures_are_rounded_and_the_best_of_each_column_is_marked():
-    found = figures.recommenders(metrics(), None, "genrec")
+    found = results.recommenders(metrics(), None)
     assert found["measures"] == ["Recall@5", "NDCG@5", "Recall@10", "NDCG@10"]
     ours, knn = found["protocols"]["unfiltered"]
-    assert [cell.text for cell in ours.cells] == ["0.1234", "0.2000", "0.3001", "0.1000"]
-    assert [cell.best for cell in ours.cells] == [False, True, True, True]
-    assert (knn.name, knn.kind, knn.cells[0].best) == ("item knn", "baseline", True)
+    assert ours.cells == [("0.1234", False), ("0.2000", True), ("0.3001", True), ("0.1000", True)]
+    assert (knn.name, knn.kind, knn.cells[0]) == ("item knn", "baseline", ("0.2000", True))
     ours, _ = found["protocols"]["filtered"]
     assert ours.interval == "0.3500 to 0.4500"
     assert ours.high == 1.0 and ours.bar == pytest.approx(0.4 / 0.45001)
-    tiles = {tile["name"]: tile for tile in figures.headline(metrics(), None)}
+    tiles = {tile["name"]: tile for tile in results.headline(metrics(), None)}
     assert tiles["NDCG@10, filtered"]["value"] == "0.4000"
     assert tiles["NDCG@10, filtered"]["note"] == ("95 % within 0.3500 to 0.4500; unfiltered 0.1000")
     assert tiles["Over the best baseline"]["value"] == "+25%"
 
 
 def test_published_rows_stand_under_the_protocol_they_were_measured_with():
-    found = figures.recommenders(metrics(), BENCHMARKS["beauty"], "genrec")["protocols"]
+    found = results.recommenders(metrics(), BENCHMARKS["beauty"])["protocols"]
     rows = {
-        protocol: {row.name: [cell.text for cell in row.cells] for row in rows}
+        protocol: {row.name: [text for text, _ in row.cells] for row in rows}
         for protocol, rows in found.items()
     }
     assert rows["unfiltered"]["TIGER"] == ["", "", "0.0648", "0.0384"]
@@ -84,13 +85,11 @@ def test_published_rows_stand_under_the_protocol_they_were_measured_with():
 
 def test_other_cut_offs_are_shown_too():
     few = {name: {"recall@1": 0.5, "ndcg@1": 0.5} for name in ("unfiltered", "filtered")}
-    found = {"test": {"users": 3, **few}}
-    assert figures.recommenders(found, BENCHMARKS["beauty"], "x")["measures"] == [
-        "Recall@1",
-        "NDCG@1",
-    ]
-    assert figures.headline(found, None)[0]["name"] == "NDCG@1, filtered"
-    assert figures.segments(found) == figures.beyond(found) == []
+    measured = {"test": {"users": 3, **few}}
+    measures = results.recommenders(measured, BENCHMARKS["beauty"])["measures"]
+    assert measures == ["Recall@1", "NDCG@1"]
+    assert results.headline(measured, None)[0]["name"] == "NDCG@1, filtered"
+    assert results.segments(measured) == results.list_quality(measured) == []
 
 
 def test_the_page_has_the_figures_of_the_run(page, tiny_run):
@@ -126,6 +125,13 @@ def test_the_page_has_the_figures_of_the_run(page, tiny_run):
             f"{level['used']:.1%}",
             f"{level['perplexity']:,.1f}",
         )
+    ids = load_semantic_ids(tiny_run / "tokenizer/semantic_ids.parquet").codes
+    _, sizes = np.unique(ids[:, : len(health["levels"])], axis=0, return_counts=True)
+    section, groups = main.having("id", "codes"), np.bincount(sizes)
+    assert f"40 items have {len(sizes)} different tuples of codes" in section.text
+    assert [row[:3] for row in section.all("table")[2].rows()[1:]] == [
+        [str(size), str(groups[size]), str(size * groups[size])] for size in np.unique(sizes)
+    ]
     manifest = read_json(tiny_run / "manifest.json")["stages"]
     last = main.having("id", "provenance")
     said = last.text

@@ -22,8 +22,6 @@ from genrec.decoding import read_lists
 from genrec.embedding import embed_file, load_vectors
 from genrec.errors import UserError
 from genrec.recommend.requests import read_requests
-from genrec.report.run_page import sections
-from genrec.report.stored_figures import read_figures, read_lines
 from genrec.runs.folder import config_of, require
 from genrec.runs.manifest import read_manifest
 from genrec.storage.files import parse_json, sha256
@@ -282,38 +280,6 @@ def test_json_is_read_as_strictly_as_it_is_written():
     for text in ("NaN", "[Infinity]", "-1e400", "[" * 100_000, "9" * 5000, b"\xff"):
         with pytest.raises(ValueError):
             parse_json(text)
-
-
-def test_figures_of_another_form_are_refused_by_the_name_of_what_is_wrong(run):
-    path = run / "metrics.json"
-    metrics = json.loads(path.read_text())
-    for place, value, complaint in (
-        ("users", "150", "test.users is '150'"),
-        ("users", 10**40, "test.users is 1000"),
-        ("unfiltered", {"recall@x": 1.0}, "test.unfiltered has the name 'recall@x'"),
-        ("filtered", {"recall@10": None}, "test.filtered.recall@10 is a NoneType"),
-    ):
-        test = {**metrics["test"], place: value}
-        path.write_text(json.dumps({**metrics, "test": test}))
-        with pytest.raises(UserError) as error:
-            read_figures(run, "metrics.json")
-        assert complaint in str(error.value)
-        assert str(error.value).endswith("; run genrec evaluate again")
-    # One measure that the other protocol has not: the form is right, and yet it cannot be shown.
-    del (test := json.loads(json.dumps(metrics["test"])))["filtered"]["ndcg@10"]
-    path.write_text(json.dumps({**metrics, "test": test}))
-    with pytest.raises(UserError, match=r"metrics.json cannot be read: .*; run genrec evaluate"):
-        sections(run, config_of(run))
-
-
-def test_lines_of_metrics_that_are_none_are_refused(run):
-    for line, complaint in (
-        ('{"step": "x", "epoch": 1}', r"\[1\].step is 'x'"),
-        ('{"step": 2, "loss": 0.5}', r"\[1\] has no epoch"),
-    ):
-        (run / "metrics.jsonl").write_text(f'{{"step": 1, "epoch": 1}}\n{line}\n')
-        with pytest.raises(UserError, match=f"{complaint}; run genrec train again"):
-            read_lines(run)
 
 
 LISTS = {
