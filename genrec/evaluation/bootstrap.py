@@ -35,7 +35,7 @@ class Difference:
 
 
 def intervals(
-    ranks: np.ndarray, top_k: Sequence[int], width: int, *, seed: int, samples: int = _SAMPLES
+    ranks: np.ndarray, top_k: Sequence[int], width: int, *, seed: int
 ) -> dict[str, list[float]]:
     """95 % percentile intervals over users (Efron 1979) of the means that `summarise` gives.
 
@@ -46,13 +46,12 @@ def intervals(
         ranks: int64 (U,), from `target_ranks` of lists of `width` items; U ≥ 1.
         top_k: the cut-offs.
         seed: of the resampling.
-        samples: how often to resample.
 
     Returns:
         For each metric, [lower, upper].
     """
     counts = np.bincount(ranks, minlength=width + 1)
-    drawn = np.random.default_rng(seed).multinomial(len(ranks), counts / len(ranks), size=samples)
+    drawn = np.random.default_rng(seed).multinomial(len(ranks), counts / len(ranks), size=_SAMPLES)
     gains = per_user(np.arange(width + 1), top_k, width)
     means = drawn @ np.stack(list(gains.values()), axis=1) / len(ranks)
     low, high = np.quantile(means, _ENDS, axis=0)

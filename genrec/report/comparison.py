@@ -38,15 +38,7 @@ _COLOURS = 6
 
 @dataclass(frozen=True)
 class _Run:
-    """What the files of one run hold.
-
-    Attributes:
-        test: of metrics.json.
-        segments: see `results.segments`.
-        manifest: its entries, by stage.
-        cost: of decoding_cost.json; {} where there is none.
-        log: the lines of metrics.jsonl.
-    """
+    """What the files of one run hold; `cost` is {} without a decoding_cost.json."""
 
     folder: Path
     config: Config

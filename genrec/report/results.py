@@ -1,6 +1,5 @@
 """How good the recommendations are: the headline, every recommender, and for whom."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from genrec.evaluation.list_quality import DESCRIPTIONS
@@ -21,30 +20,6 @@ _SEGMENTS = {
     "popularity": "interactions that the test item has in training",
     "target": "whether training saw the test item",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One recommender under one protocol.
-
-    Attributes:
-        kind: "ours", "part" or "baseline" as in `MeasuredRecommender`, or "published".
-        note: the source of published figures, else "".
-        cells: its figures in the order of the metrics, "" where it was not measured; and whether no
-            other of the column is printed as larger.
-        bar: its last figure as a share of the longest bar; None where there is none.
-        low, high: the ends of the interval of that figure, likewise.
-        interval: the same as text, "" where there is none.
-    """
-
-    name: str
-    kind: str
-    note: str
-    cells: list[tuple[str, bool]]
-    bar: float | None
-    low: float | None
-    high: float | None
-    interval: str
 
 
 def details(test: Metrics, protocol: str, part: str) -> dict[str, Any]:
@@ -92,65 +67,56 @@ def headline(metrics: Metrics, cost: dict[str, Any] | None) -> list[dict[str, st
 
 
 def recommenders(metrics: Metrics, benchmark: Benchmark | None) -> dict[str, Any]:
-    """Every recommender under both protocols: `measures`, and for each protocol its rows.
+    """Every recommender under both protocols.
 
     Args:
         benchmark: what was published on this data set, if anything was.
+
+    Returns:
+        `measures`: the names of the metrics shown; `protocols`: for each protocol the rows, each
+        with name, kind (that of `MeasuredRecommender`, or "published"), note, `cells` (text, and
+        whether no other of the column is larger) and `value`, the last metric, None if it was not
+        measured; `low`, `high` and `interval` if it has an interval; `longest`: the largest value.
     """
     test = metrics["test"]
     shown = shown_metrics(test["unfiltered"])
     measured = measured_recommenders(metrics, "test")
-    entries: dict[str, list[_Entry]] = {}
+    protocols: dict[str, list[dict[str, Any]]] = {}
     for protocol in PROTOCOLS:
-        entries[protocol] = [(m.name, m.kind, "", m.measured[protocol]) for m in measured]
+        entries = [(m.name, m.kind, "", m.measured[protocol]) for m in measured]
         for row in benchmark.rows if benchmark else ():
             pair = getattr(row, protocol)
             if pair is not None:
                 figures = {"recall@10": pair[0], "ndcg@10": pair[1]}
-                entries[protocol].append((row.name, "published", row.source, figures))
-    intervals = {protocol: _interval(test, protocol, shown[-1]) for protocol in PROTOCOLS}
-    longest = max(
-        [figures.get(shown[-1], 0.0) for rows in entries.values() for *_, figures in rows]
-        + [high for _, high in filter(None, intervals.values())]
-    )
+                entries.append((row.name, "published", row.source, figures))
+        texts = [
+            [f"{figures[metric]:.4f}" if metric in figures else "" for metric in shown]
+            for *_, figures in entries
+        ]
+        protocols[protocol] = [
+            {
+                "name": name,
+                "kind": kind,
+                "note": note,
+                "cells": list(zip(cells, largest, strict=True)),
+                "value": figures.get(shown[-1]),
+            }
+            for (name, kind, note, figures), cells, largest in zip(
+                entries, texts, largest_of_columns(texts), strict=True
+            )
+        ]
+        if interval := _interval(test, protocol, shown[-1]):
+            low, high = interval
+            protocols[protocol][0] |= {"low": low, "high": high, "interval": _range(interval)}
+    bars = [row.get("high") or row["value"] or 0.0 for rows in protocols.values() for row in rows]
     return {
         "measures": [label(metric) for metric in shown],
-        "protocols": {
-            protocol: _rows(rows, shown, longest or 1.0, intervals[protocol])
-            for protocol, rows in entries.items()
-        },
+        "protocols": protocols,
+        "longest": max(bars) or 1.0,
         "benchmark": benchmark,
         "users": f"{test['users']:,}",
         "repeats": test.get("repeat_targets", 0),
     }
-
-
-_Entry = tuple[str, str, str, dict[str, float]]
-"""Name, kind and note of a `Row`, and the metrics it has."""
-
-
-def _rows(
-    entries: list[_Entry], shown: list[str], longest: float, interval: list[float] | None
-) -> list[Row]:
-    """The rows of one protocol; the bars and the model's `interval` are of the last metric."""
-
-    def share(figure: float | None) -> float | None:
-        return None if figure is None else figure / longest
-
-    texts = [
-        [f"{figures[m]:.4f}" if m in figures else "" for m in shown] for *_, figures in entries
-    ]
-    rows = []
-    for (name, kind, note, figures), row_texts, largest in zip(
-        entries, texts, largest_of_columns(texts), strict=True
-    ):
-        cells = list(zip(row_texts, largest, strict=True))
-        own = interval if kind == "ours" else None
-        low, high = own or (None, None)
-        value = figures.get(shown[-1])
-        text = _range(own) if own else ""
-        rows.append(Row(name, kind, note, cells, share(value), share(low), share(high), text))
-    return rows
 
 
 def all_figures(metrics: Metrics) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """The page of one run."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
 from genrec.config import Config
+from genrec.config.parsing import dump_config
 from genrec.data import load_dataset
 from genrec.embedding import load_vectors
 from genrec.evaluation.examples import draw_examples
 from genrec.evaluation.published import benchmark_of
-from genrec.report import codes, curves, provenance, results
+from genrec.report import codes, curves, results
 from genrec.report.item_map import item_map
 from genrec.report.page import write_page
+from genrec.report.provenance import changed_settings, versions
 from genrec.report.tree import tree
 from genrec.runs.figures import (
     blaming_figures,
@@ -18,6 +21,7 @@ from genrec.runs.figures import (
     read_figures,
     read_training_log,
 )
+from genrec.runs.folder import STAGES
 from genrec.runs.manifest import read_manifest
 from genrec.tokenizer import load_semantic_ids
 
@@ -41,6 +45,8 @@ def sections(folder: Path, config: Config) -> dict[str, Any]:
     counts = read_figures(folder, "dataset/counts.json")
     cost = read_decoding_cost(folder)
     manifest, log = read_manifest(folder), read_training_log(folder)
+    stages = {name: manifest[name] for name in STAGES["report"].after if name in manifest}
+    speeds = [line["targets_per_second"] for line in log if "targets_per_second" in line]
     dataset, seed = load_dataset(folder / "dataset"), config.seed
     labels = dataset.labels
     vectors = load_vectors(folder / "embeddings.npy", dataset.num_items)
@@ -77,6 +83,10 @@ def sections(folder: Path, config: Config) -> dict[str, Any]:
         "charts": curves.training_charts(log, config),
         "map": item_map(vectors, first_codes, labels, seed=seed),
         "users": draw_examples(folder, seed=seed, count=10, k=10, recent=8),
-        "cost": provenance.cost(manifest, log, cost),
-        "provenance": provenance.provenance(config, manifest),
+        "stages": stages,
+        "speed": statistics.median(speeds) if speeds else None,
+        "cost": cost,
+        "changed": changed_settings(Config(), config),
+        "yaml": dump_config(config),
+        "versions": versions(stages.values()),
     }

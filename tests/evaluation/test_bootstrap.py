@@ -2,14 +2,16 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
+from genrec.evaluation import bootstrap as module
 from genrec.evaluation import ndcg_at, recall_at
 from genrec.evaluation.bootstrap import intervals
 
 
 @pytest.mark.parametrize(("metric", "of"), [("recall", recall_at), ("ndcg", ndcg_at)])
-def test_intervals_are_those_of_scipy(metric, of):
+def test_intervals_are_those_of_scipy(monkeypatch, metric, of):
+    monkeypatch.setattr(module, "_SAMPLES", 9999)
     ranks = np.minimum(np.random.default_rng(0).geometric(0.08, 900) - 1, 20)
-    found = intervals(ranks, (5, 20), 20, seed=1, samples=9999)
+    found = intervals(ranks, (5, 20), 20, seed=1)
     for k in (5, 20):
         theirs = bootstrap(
             (of(ranks, k, 20),), np.mean, method="percentile", n_resamples=9999, rng=0

@@ -58,14 +58,19 @@ def metrics(**changed):
 
 
 def test_figures_are_rounded_and_the_best_of_each_column_is_marked():
-    found = results.recommenders(metrics(), None)
-    assert found["measures"] == ["Recall@5", "NDCG@5", "Recall@10", "NDCG@10"]
-    ours, knn = found["protocols"]["unfiltered"]
-    assert ours.cells == [("0.1234", False), ("0.2000", True), ("0.3001", True), ("0.1000", True)]
-    assert (knn.name, knn.kind, knn.cells[0]) == ("item knn", "baseline", ("0.2000", True))
-    ours, _ = found["protocols"]["filtered"]
-    assert ours.interval == "0.3500 to 0.4500"
-    assert ours.high == 1.0 and ours.bar == pytest.approx(0.4 / 0.45001)
+    shown = results.recommenders(metrics(), None)
+    assert shown["measures"] == ["Recall@5", "NDCG@5", "Recall@10", "NDCG@10"]
+    ours, knn = shown["protocols"]["unfiltered"]
+    assert ours["cells"] == [
+        ("0.1234", False),
+        ("0.2000", True),
+        ("0.3001", True),
+        ("0.1000", True),
+    ]
+    assert (knn["name"], knn["kind"], knn["cells"][0]) == ("item knn", "baseline", ("0.2000", True))
+    ours, _ = shown["protocols"]["filtered"]
+    assert ours["interval"] == "0.3500 to 0.4500"
+    assert (ours["value"], ours["high"], shown["longest"]) == (0.4, 0.45001, 0.45001)
     tiles = {tile["name"]: tile for tile in results.headline(metrics(), None)}
     assert tiles["NDCG@10, filtered"]["value"] == "0.4000"
     assert tiles["NDCG@10, filtered"]["note"] == ("95 % within 0.3500 to 0.4500; unfiltered 0.1000")
@@ -75,7 +80,7 @@ def test_figures_are_rounded_and_the_best_of_each_column_is_marked():
 def test_published_rows_stand_under_the_protocol_they_were_measured_with():
     found = results.recommenders(metrics(), BENCHMARKS["beauty"])["protocols"]
     rows = {
-        protocol: {row.name: [text for text, _ in row.cells] for row in rows}
+        protocol: {row["name"]: [text for text, _ in row["cells"]] for row in rows}
         for protocol, rows in found.items()
     }
     assert rows["unfiltered"]["TIGER"] == ["", "", "0.0648", "0.0384"]
