@@ -106,7 +106,7 @@ def _shares(users: np.ndarray, categories: np.ndarray, shape: tuple[int, int]) -
 
     `users` and `categories` are int64, an entry for each item of a user, category -1 for none.
     """
-    known = categories >= 0
-    flat = np.bincount(users[known] * shape[1] + categories[known], minlength=shape[0] * shape[1])
-    table = flat.reshape(shape).astype(np.float64)
+    present = categories >= 0
+    cells = users[present] * shape[1] + categories[present]
+    table = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
     return table / np.maximum(table.sum(axis=1, keepdims=True), 1.0)

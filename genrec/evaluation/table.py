@@ -97,13 +97,16 @@ def results_table(metrics: dict[str, Any], split: str) -> Table:
         table.add_column(label(metric), justify="right", no_wrap=True)
     for protocol in PROTOCOLS:
         try:
-            rows = [[f"{each.measured[protocol][m]:.4f}" for m in shown] for each in recommenders]
+            measured = [recommender.measured[protocol] for recommender in recommenders]
+            rows = [[f"{figures[metric]:.4f}" for metric in shown] for figures in measured]
         except KeyError as missing:
             raise ValueError(f"a recommender was not measured at {missing}") from None
         first = protocol
-        for each, row, bold in zip(recommenders, rows, largest_of_columns(rows), strict=True):
-            cells = (Text(text, style="bold" * best) for text, best in zip(row, bold, strict=True))
-            table.add_row(first, each.name, *cells)
+        for recommender, row, largest in zip(
+            recommenders, rows, largest_of_columns(rows), strict=True
+        ):
+            cells = (Text(text, "bold" * best) for text, best in zip(row, largest, strict=True))
+            table.add_row(first, recommender.name, *cells)
             first = ""
         table.add_section()
     return table

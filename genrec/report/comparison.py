@@ -82,17 +82,7 @@ def sections(folders: Sequence[Path]) -> dict[str, Any]:
         "list_quality": _list_quality(runs),
         "cost": _cost(runs),
         "settings": _settings([seeds[0].config for seeds in runs]),
-        "runs": [
-            {
-                "name": name,
-                "folder": str(run.folder),
-                "seed": run.config.seed,
-                "finished": run.manifest["evaluate"]["finished"][:10],
-                "commit": (run.manifest["train"]["git_commit"] or "")[:10],
-            }
-            for name, seeds in zip(names, runs, strict=True)
-            for run in seeds
-        ],
+        "runs": [(name, run) for name, seeds in zip(names, runs, strict=True) for run in seeds],
     }
 
 
