@@ -45,7 +45,7 @@ def sections(folder: Path, config: Config) -> dict[str, Any]:
     counts = read_figures(folder, "dataset/counts.json")
     cost = read_decoding_cost(folder)
     manifest, log = read_manifest(folder), read_training_log(folder)
-    stages = {name: manifest[name] for name in STAGES["report"].after if name in manifest}
+    stages = {name: manifest[name] for name in STAGES["report"].after}
     speeds = [line["targets_per_second"] for line in log if "targets_per_second" in line]
     dataset, seed = load_dataset(folder / "dataset"), config.seed
     labels = dataset.labels
