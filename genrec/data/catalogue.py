@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from genrec.config import Columns
 from genrec.data.duck import in_process
-from genrec.data.query_engine import EMPTY, Bad, Engine
+from genrec.data.query_engine import EMPTY, BadRows, QueryEngine
 from genrec.data.text import fill_template, template_fields
 from genrec.errors import UserError, instead_of
 
@@ -35,13 +35,13 @@ ORDER BY catalogue.item
 
 
 def read_items(
-    db: Engine,
+    db: QueryEngine,
     path: str | Path | None,
     columns: Columns,
     template: str,
     *,
     delimiter: str | None = None,
-    on_bad_rows: Bad = "error",
+    on_bad_rows: BadRows = "error",
 ) -> tuple[dict[str, str], int, int]:
     """Makes the table `described` (line, id, title, others) and checks it and the text template.
 
@@ -112,7 +112,7 @@ def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
         return item_table(db, path, names, template)
 
 
-def number_items(db: Engine, events: str, seed: int) -> None:
+def number_items(db: QueryEngine, events: str, seed: int) -> None:
     """Makes the table `catalogue` (item, item_id, i): the items of `events`, in random order."""
     # Sorted here, because engines differ in how they collate.
     ids = db.fetch(_ITEM_IDS.format(events=events)).sort_by("item_id")
@@ -122,7 +122,7 @@ def number_items(db: Engine, events: str, seed: int) -> None:
 
 
 def item_table(
-    db: Engine, path: str | Path | None, names: dict[str, str], template: str
+    db: QueryEngine, path: str | Path | None, names: dict[str, str], template: str
 ) -> pa.Table:
     """items.parquet, from the tables `catalogue` and `described`; `names` is from `read_items`."""
     table = db.fetch(_ITEMS)

@@ -17,7 +17,7 @@ from genrec.data.catalogue import item_table, number_items, read_items
 from genrec.data.duck import in_process
 from genrec.data.events import Events, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
-from genrec.data.query_engine import Bad, Engine
+from genrec.data.query_engine import BadRows, QueryEngine
 from genrec.data.spark import on_spark
 from genrec.data.splits import MIN_HISTORY, Split, leave_one_out, temporal, write_split
 from genrec.errors import UserError
@@ -102,7 +102,7 @@ def prepare(
     max_interactions: int | None = None,
     split: SplitName = "leave-one-out",
     held_out: float = 0.1,
-    on_bad_rows: Bad = "error",
+    on_bad_rows: BadRows = "error",
     engine: Literal["duckdb", "spark"] = "duckdb",
     spark_master: str | None = None,
     memory_gib: float | None = None,
@@ -223,7 +223,7 @@ def prepare(
     return counts
 
 
-def _description(db: Engine, events: Events) -> dict[str, Any]:
+def _description(db: QueryEngine, events: Events) -> dict[str, Any]:
     """What is left, in figures."""
     left = events.steps[-1]
     ((pairs,),) = db.run(_PAIRS.format(events=events.name))
@@ -269,7 +269,7 @@ def _nothing_left(path: str | Path, steps: list[Step]) -> str:
     )
 
 
-def _write_sequences(db: Engine, folder: Path, events: Events) -> None:
+def _write_sequences(db: QueryEngine, folder: Path, events: Events) -> None:
     """Writes histories/ and sequences.parquet."""
     users = db.fetch(_USERS.format(events=events.name)).sort_by("user_id")
     db.create_from("users", users.select(["u"]).append_column("number", [np.arange(len(users))]))
