@@ -14,8 +14,8 @@ from genrec.report.page import render
 from genrec.report.stored_figures import of_run, read_figures, read_lines
 from genrec.report.tree import tree
 from genrec.runs.manifest import read_manifest
+from genrec.semantic_ids.parquet import load_semantic_ids
 from genrec.storage.files import replacing
-from genrec.tokenizer import load_semantic_ids
 
 _USERS = 10
 _LIST = 10

@@ -26,8 +26,9 @@ from genrec.report.run_page import sections
 from genrec.report.stored_figures import read_figures, read_lines
 from genrec.runs.folder import config_of, require
 from genrec.runs.manifest import read_manifest
+from genrec.semantic_ids.collisions import SemanticIds
+from genrec.semantic_ids.parquet import load_semantic_ids, save_semantic_ids
 from genrec.storage.files import parse_json, sha256
-from genrec.tokenizer import SemanticIds, load_semantic_ids, save_semantic_ids
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -183,7 +184,7 @@ def test_a_pickled_array_is_refused_and_its_payload_does_not_run(tmp_path, tiny_
     with pytest.raises(UserError, match=r"items.npy cannot be read: it holds pickled objects"):
         load_dataset(dataset)
     path.write_bytes(pickle.dumps(Bomb(marker)))
-    with pytest.raises(UserError, match="no sound .npy file"):
+    with pytest.raises(UserError, match=r"no sound \.npy file"):
         embed_file(path, np.arange(1), 1)
     assert not marker.exists()
 
