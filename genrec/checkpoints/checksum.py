@@ -39,7 +39,7 @@ def checksums(tree: Any) -> dict[str, str]:
 
 
 def kinds(tree: Any) -> dict[str, str]:
-    """Type and shape of every array or `jax.ShapeDtypeStruct`, such as "float32[64,8]", by path."""
+    """Type and shape of every leaf with `dtype` and `shape`, such as "float32[64,8]", by path."""
     return {path: _kind(array) for path, array in _named(tree).items()}
 
 
@@ -48,7 +48,7 @@ def _named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def _kind(array: jax.Array | jax.ShapeDtypeStruct) -> str:
+def _kind(array: Any) -> str:
     return f"{array.dtype}[{','.join(map(str, array.shape))}]"
 
 
