@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from genrec.evaluation.examples import Example
     from genrec.pipeline import Outcome
     from genrec.recommend.catalog import Change
-    from genrec.tokenizer import Branch
+    from genrec.semantic_ids.branches import Branch
 
 
 def stage_line(name: str, said: str, outcome: "Outcome") -> str:

@@ -30,16 +30,16 @@ from genrec.runs.figures import read_figures
 from genrec.runs.items import catalogue_of, items_of, tokenized_vectors
 from genrec.runs.manifest import fingerprint
 from genrec.runs.model import best_recommender, builder, places
+from genrec.semantic_ids.collisions import semantic_ids_of
+from genrec.semantic_ids.parquet import save_semantic_ids
 from genrec.storage.files import discard, replacing, write_json
 from genrec.tokenizer import (
     after_collisions,
+    fit_tokenizer,
     health,
     refuse_collapse,
-    save_semantic_ids,
     save_tokenizer,
-    semantic_ids_of,
 )
-from genrec.tokenizer.kinds import fit_tokenizer
 from genrec.training import train
 
 

@@ -23,7 +23,7 @@ from genrec.runs.figures import (
 )
 from genrec.runs.folder import STAGES
 from genrec.runs.manifest import read_manifest
-from genrec.tokenizer import load_semantic_ids
+from genrec.semantic_ids.parquet import load_semantic_ids
 
 
 def write_report(folder: Path, config: Config, out: Path) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.tokenizer import branches
+from genrec.semantic_ids.branches import branches
 
 MOST_ITEMS = 20_000
 """Items whose titles are in the page; of a larger catalogue, a sample."""

@@ -18,8 +18,7 @@ from genrec.runs.folder import config_of
 from genrec.runs.items import items_of
 from genrec.runs.model import best_recommender
 from genrec.storage.files import read_json, sha256
-from genrec.tokenizer import load_tokenizer, rqvae_training
-from genrec.tokenizer.kinds import fit_tokenizer
+from genrec.tokenizer import fit_tokenizer, load_tokenizer, rqvae_training
 from small_run import ITEMS, write_log
 
 

@@ -24,8 +24,9 @@ from genrec.errors import UserError
 from genrec.recommend.requests import read_requests
 from genrec.runs.folder import config_of, require
 from genrec.runs.manifest import read_manifest
+from genrec.semantic_ids.collisions import SemanticIds
+from genrec.semantic_ids.parquet import load_semantic_ids, save_semantic_ids
 from genrec.storage.files import parse_json, sha256
-from genrec.tokenizer import SemanticIds, load_semantic_ids, save_semantic_ids
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -141,14 +142,14 @@ def told(descr, shape):
 
 
 HEADERS = {
-    "claims much": (told("<f4", (10**12, 4)), "it holds 96 bytes, but should be float32 of shape"),
+    "claims much": (told("<f4", (10**12, 4)), "no sound .npy file"),
     "claims less": (told("<f4", (2, 4)), "it holds 96 bytes, but should be float32 of shape"),
-    "negative": (told("<f4", (-6, -4)), "it holds 96 bytes, but should be float32 of shape"),
-    "overflows": (told("<f4", (2**63, 2)), "it holds 96 bytes, but should be float32 of shape"),
-    "code": ("__import__('os').system('touch ran')", "no sound header"),
-    "nested": ("(" * 3000, "no sound header"),
-    "no end": ("{'descr': '<f4', ", "no sound header"),
-    "a large number": ("9" * 6000, "no sound header"),
+    "negative": (told("<f4", (-6, -4)), "no sound .npy file"),
+    "overflows": (told("<f4", (2**63, 2)), "no sound .npy file"),
+    "code": ("__import__('os').system('touch ran')", "no sound .npy file"),
+    "nested": ("(" * 3000, "no sound .npy file"),
+    "no end": ("{'descr': '<f4', ", "no sound .npy file"),
+    "a large number": ("9" * 6000, "no sound .npy file"),
 }
 
 
@@ -178,10 +179,10 @@ def test_a_pickled_array_is_refused_and_its_payload_does_not_run(tmp_path, tiny_
         load_vectors(path, 1)
     dataset = shutil.copytree(tiny_run / "dataset", tmp_path / "dataset")
     shutil.copy(path, dataset / "histories" / "items.npy")
-    with pytest.raises(UserError, match=r"items.npy cannot be read \(it holds pickled objects"):
+    with pytest.raises(UserError, match=r"items.npy cannot be read: it holds pickled objects"):
         load_dataset(dataset)
     path.write_bytes(pickle.dumps(Bomb(marker)))
-    with pytest.raises(UserError, match="no sound header"):
+    with pytest.raises(UserError, match=r"no sound \.npy file"):
         embed_file(path, np.arange(1), 1)
     assert not marker.exists()
 
