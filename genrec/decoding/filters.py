@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from genrec.semantic_ids.device_trie import Trie, leaves_below, parents
+from genrec.semantic_ids.trie import Trie, leaves_below, path_to
 
 
 class Filters(NamedTuple):
@@ -57,7 +57,7 @@ def marked_nodes(trie: Trie, filters: Filters) -> list[tuple[Int[Array, "B X"], 
 
     present = leaves < none
     marks = []
-    for level, (parent, node) in enumerate(parents(trie, jnp.where(present, leaves, 0))):
+    for level, (parent, node) in enumerate(path_to(trie, jnp.where(present, leaves, 0))):
         begin, end = leaves_below(trie, level, node)
         exhausted = named(leaves, end) - named(leaves, begin) == end - begin
         which = node - trie.children[level][parent]

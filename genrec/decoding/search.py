@@ -22,10 +22,9 @@ from genrec.decoding.beam import (
     unconstrained_beam_search,
 )
 from genrec.decoding.filters import Filters, permitted_items
-from genrec.model import Encoded, EncoderDecoder, Trie
+from genrec.model import Encoded, EncoderDecoder
 from genrec.model.look_ahead import Means
-from genrec.semantic_ids.device_trie import means_below, nodes_in
-from genrec.semantic_ids.trie import RARELY
+from genrec.semantic_ids.trie import Trie
 from genrec.sequences.inputs import Catalogue, Inputs
 
 
@@ -189,23 +188,6 @@ def item_vectors(structure: Structure, params, catalogue: Catalogue) -> Float[Ar
     return structure.model(params).item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
 
 
-@jax.jit
-def means_in(
-    whole: Trie,
-    part: Trie,
-    vectors: Float[Array, "N D"],
-    seen: Bool[Array, " N"] | None,
-) -> Means:
-    """The mean vector of the items below every node of a trie, and all else that `whole` has there.
-
-    Items that training never saw count where there are no others, lest they change what the decoder
-    learned of a node.
-    """
-    weights = None if seen is None else jnp.where(seen, 1.0, RARELY)
-    means = means_below(whole, vectors, weights)
-    return tuple(mean[node] for mean, node in zip(means, nodes_in(whole, part)[1:], strict=True))
-
-
 def dense_scores(
     model: EncoderDecoder,
     encoded: Encoded,
@@ -218,7 +200,7 @@ def dense_scores(
     """
     if encoded.start is None:
         raise ValueError("a model with a bidirectional encoder has no dense head")
-    scores = model.with_repeats(model.score_vectors(encoded.start, vectors), encoded)
+    scores = model.with_repeat_bias(model.score_vectors(encoded.start, vectors), encoded)
     scores = scores[:, 0]
     if count is not None:
         scores = jnp.where(jnp.arange(vectors.shape[0]) < count, scores, -jnp.inf)

@@ -28,15 +28,13 @@ def builder(
 
     `trained` is how many items of the catalogue the model is trained on; None for all.
     """
-    options = dataclasses.asdict(settings)
-    del options["max_history"], options["content"], options["codes"]
 
     def build(rngs: nnx.Rngs) -> EncoderDecoder:
         return EncoderDecoder(
+            settings,
             num_items=len(catalogue.codes) if trained is None else trained,
-            codebook_sizes=codebook_sizes if settings.codes else (),
+            codebook_sizes=codebook_sizes,
             content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
-            **options,
             rngs=rngs,
         )
 

@@ -12,8 +12,9 @@ from flax import nnx
 from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
 from genrec.errors import UserError
-from genrec.model import EncoderDecoder, Trie, build_trie
-from genrec.semantic_ids.device_trie import snug
+from genrec.model import EncoderDecoder
+from genrec.semantic_ids.collisions import rank_in_group
+from genrec.semantic_ids.trie import Trie, build_trie, with_exact_fan_out
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue
 from genrec.sequences.packing import Plan, count_batches, epoch_batches
@@ -115,19 +116,13 @@ def train(
 
 
 def trie_of_targets(catalogue: Catalogue) -> Trie:
-    """The trie of all items that training may see, for `next_item_loss`.
+    """The trie of all items that training may see, for `next_item_loss`, as NumPy arrays.
 
     Below the codes it has one more level, in which items of the same codes differ.
     """
     codes = np.asarray(catalogue.codes)
     seen = None if catalogue.seen is None else np.flatnonzero(np.asarray(catalogue.seen))
-    order = np.lexsort(codes.T[::-1])
-    fresh = np.ones(len(codes), bool)
-    fresh[1:] = (codes[order[1:]] != codes[order[:-1]]).any(axis=1)
-    place = np.arange(len(codes))
-    number = np.empty(len(codes), np.int64)
-    number[order] = place - np.maximum.accumulate(np.where(fresh, place, 0))
-    return snug(build_trie(np.column_stack([codes, number]), seen))
+    return with_exact_fan_out(build_trie(np.column_stack([codes, rank_in_group(codes)]), seen))
 
 
 def _finished(position: Position, settings: TrainingConfig) -> bool:
