@@ -1,6 +1,6 @@
-"""Beam search that can only spell items that exist, and one that may spell anything.
+"""Beam search over the codes of real items only, and one over all tuples of codes.
 
-Array shapes: B histories, M beams, R children of a node.
+Array shapes: B histories, M beam width, R children of a node, L levels.
 """
 
 from typing import Literal, NamedTuple
@@ -55,8 +55,8 @@ def beam_search(
         beam: beam width, the number of prefixes kept at every level.
         normalise: over what the probabilities of a level's codes sum to one. "allowed" means those
             that the trie and the filter leave after a prefix.
-        scored: levels that the model has a say in; None for as many as it knows. Below them all
-            codes are equally good.
+        scored: how many levels the model scores; None for all that it has. On those below, all
+            codes score the same.
         sampling: draws items without replacement, each with the probability that the model gives it
             at these temperatures among those permitted (stochastic beam search: Kool, van Hoof and
             Welling 2019, algorithm 1).
@@ -144,7 +144,7 @@ class _Search:
     Attributes:
         score: float32 (B, M), the sum of the log-probabilities of each beam's codes.
         rank: float32 (B, M), what the beams are chosen by: the score, or in sampling the perturbed
-            log-probability; -inf for a beam that came to nothing.
+            log-probability; -inf for a beam that has no code to go on with.
         codes: for each level so far int32 (B, M), each beam's code.
     """
 
@@ -205,7 +205,7 @@ class _Search:
         return self._choose(rank, total, tempered, code, [*self._past, present])
 
     def spread(self, allowed: Bool[Array, "B M R"]) -> Int[Array, "B _"]:
-        """Goes down one level on which the model has no say: every allowed code is as good."""
+        """Goes down one level that the model does not score: all allowed codes score the same."""
         rank, score = (
             jnp.where(allowed, values[:, :, None], -jnp.inf) for values in (self.rank, self.score)
         )
@@ -236,7 +236,7 @@ class _Search:
             beams = origin.reshape(*origin.shape, *[1] * (values.ndim - 2))
             return jnp.take_along_axis(values, beams, axis=1, mode="clip")
 
-        # What the single query of the first level left behind serves every beam as it is.
+        # Keys and values of the first level, which has one query, serve every beam as they are.
         self._past = jax.tree.map(lambda x: x if x.shape[1] == 1 else of_origin(x), past)
         self.codes = [of_origin(codes) for codes in self.codes]
         if code is not None:
@@ -279,10 +279,10 @@ def _permitted(
 ) -> Bool[Array, "B M R"]:
     """Which children of every beam's node the filter lets a search go down to."""
     # Beams hold distinct nodes, so a marked child belongs to one beam at most.
-    parent, which = marks
+    parent, child = marks
     of_beam = (node[:, :, None] == parent[:, None, :]) & (parent >= 0)[:, None, :]
     beam = jnp.where(of_beam.any(1), of_beam.argmax(1), node.shape[1])
     row = jnp.arange(node.shape[0])[:, None]
     allow = jnp.asarray(filters.allow)[:, None, None]
-    ruled = jnp.broadcast_to(~allow, children.valid.shape)
-    return ruled.at[row, beam, which].set(allow[:, :, 0], mode="drop")
+    default = jnp.broadcast_to(~allow, children.valid.shape)
+    return default.at[row, beam, child].set(allow[:, :, 0], mode="drop")

@@ -10,7 +10,7 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config, ModelConfig
-from genrec.decoding import Options, Recommender, Resolver, order_within
+from genrec.decoding import Options, Recommender, Resolver, rank_by_distance
 from genrec.model import EncoderDecoder
 from genrec.runs.items import Items, catalogue_of, tokenized_vectors
 from genrec.sequences.inputs import Catalogue
@@ -98,7 +98,7 @@ def places(config: Config, folder: Path, items: Items) -> np.ndarray | None:
         return None
     tokenizer = load_tokenizer(folder / "tokenizer")
     vectors = tokenized_vectors(config, items.dataset, items.content, items.trained)
-    return order_within(items.ids.codes, vectors, tokenizer.decode)
+    return rank_by_distance(items.ids.codes, vectors, tokenizer.decode)
 
 
 def item_resolver(config: Config, folder: Path, items: Items) -> Resolver:

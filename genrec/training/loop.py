@@ -19,7 +19,7 @@ from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue
 from genrec.sequences.packing import Plan, count_batches, epoch_batches
 from genrec.training.mesh import by_rows, make_mesh, put, replicated, to_host
-from genrec.training.monitor import Position, Watch
+from genrec.training.monitor import Monitor, Position
 from genrec.training.preemption import Interruption
 from genrec.training.steps import begun_with, compile_training, weights
 
@@ -46,8 +46,8 @@ def train(
 
     Args:
         build: makes the model from its random streams.
-        catalogue: what is known of the items, as NumPy arrays.
-        histories: what may be learnt from; a history needs two items to have a target.
+        catalogue: the items' codes and contents, as NumPy arrays.
+        histories: those to train on; a history needs two items to have a target.
         folder: the run's; gets checkpoints/, metrics.jsonl and tensorboard/.
         identity: settings and data by name; a checkpoint of others is refused.
         validate: parameters as NumPy arrays → metrics; the best checkpoint has the highest
@@ -90,28 +90,29 @@ def train(
             position = Position(**saved)
         elif begin is not None:
             state = begun_with(begin, state)
-        with Watch(folder, position, done, batches * settings.epochs) as watch:
+        with Monitor(folder, position, done, batches * settings.epochs) as monitor:
             while not _finished(position, settings):
                 for batch in epoch_batches(
                     histories, plan, seed=seed, epoch=position.epoch, skip=position.batch, part=part
                 ):
                     state, metrics = step(state, catalogue, trie, put(batch, by_rows(mesh)))
-                    watch.step(metrics)
+                    monitor.step(metrics)
                     done, position.batch = done + 1, position.batch + 1
                     stop = interrupt.asked(done)
                     if stop or done % settings.checkpoint_every == 0:
-                        watch.settle()
+                        monitor.settle()
                         checkpoints.save(done, state, dataclasses.asdict(position), None)
                     if stop:
                         raise KeyboardInterrupt(f"step {done} is kept")
-                watch.finish_epoch()
+                monitor.finish_epoch()
                 position.epoch, position.batch = position.epoch + 1, 0
                 if _is_validated(position.epoch, settings):
-                    found = validate(to_host(weights(state)))
-                    position.waited = 0 if found["ndcg@10"] > position.best else position.waited + 1
-                    position.best = max(position.best, found["ndcg@10"])
-                    watch.validated(found)
-                    checkpoints.save(done, state, dataclasses.asdict(position), found)
+                    validation = validate(to_host(weights(state)))
+                    ndcg = validation["ndcg@10"]
+                    position.waited = 0 if ndcg > position.best else position.waited + 1
+                    position.best = max(position.best, ndcg)
+                    monitor.validated(validation)
+                    checkpoints.save(done, state, dataclasses.asdict(position), validation)
         return checkpoints.best
 
 

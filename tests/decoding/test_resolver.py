@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.decoding import Resolver, order_within
+from genrec.decoding import Resolver, rank_by_distance
 from genrec.decoding.resolver import EXACT_BELOW
 
 RNG = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def test_items_that_share_their_codes_are_ordered_by_how_near_they_are_to_what_t
     vectors = rng.normal(size=(40, 3)).astype(np.float32)
     vectors[7] = vectors[3]
     codes[7] = codes[3]
-    places = order_within(codes, vectors, rebuild)
+    places = rank_by_distance(codes, vectors, rebuild)
     for tuple_ in np.unique(codes, axis=0):
         group = np.flatnonzero((codes == tuple_).all(axis=1))
         distance = ((vectors[group] - rebuild(tuple_[None])) ** 2).sum(axis=1)
