@@ -17,12 +17,13 @@ a vector.
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-Array = np.ndarray | jax.Array
+Array = Any
+"""`np.ndarray` or `jax.Array`, whichever the caller has."""
 
 _WEIGHT_OF_UNSEEN = 1e-6
 """How much an item that training never saw counts in a mean, where others count 1."""
