@@ -170,7 +170,7 @@ class _Search:
         allowed: Bool[Array, "B M R"],
         candidates: CandidateCodes | None = None,
     ) -> Int[Array, "B _"]:
-        """Goes down one level, with the best of the allowed codes of all beams.
+        """Goes down one level, to the best of the allowed codes of all beams.
 
         `candidates` are the same codes with the items below them, for a model that looks ahead.
 
@@ -277,7 +277,7 @@ def _permitted(
     marks: tuple[Array, Array],
     filters: Filters,
 ) -> Bool[Array, "B M R"]:
-    """Which children of every beam's node the filter lets a search go down to."""
+    """Which children of every beam's node the filter permits."""
     # Beams hold distinct nodes, so a marked child belongs to one beam at most.
     parent, child = marks
     of_beam = (node[:, :, None] == parent[:, None, :]) & (parent >= 0)[:, None, :]

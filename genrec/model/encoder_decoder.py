@@ -143,11 +143,14 @@ class EncoderDecoder(nnx.Module):
         every_position: bool,
         noise: Noise | None = None,
     ) -> Encoded:
-        """Reads rows of items.
+        """States of rows of items, and the queries that the decoder is to answer.
 
         Args:
             every_position: whether there is a query at every slot (Q = T) of a causal encoder, or
                 one after the last item of each row (Q = 1), which then holds one history.
+
+        Raises:
+            ValueError: a query at every slot of a bidirectional encoder.
         """
         if every_position and not self.causal:
             raise ValueError("a bidirectional encoder serves one query a row, after its last item")
@@ -202,7 +205,7 @@ class EncoderDecoder(nnx.Module):
     def item_vectors(
         self, items: Int[Array, "*shape"], catalogue: Catalogue
     ) -> Float[Array, "*shape D"]:
-        """One vector for each item: the sum over its codes and what else the model knows of it."""
+        """One vector for each item: the sum of its codes' embeddings, its own vector and its content."""
         if catalogue.vectors is not None:
             return jnp.asarray(catalogue.vectors)[items]
         codes = jnp.asarray(catalogue.codes)[items]
@@ -314,7 +317,7 @@ class EncoderDecoder(nnx.Module):
     def score_vectors(
         self, start: Float[Array, "B Q D"], vectors: Float[Array, "V D"]
     ) -> Float[Array, "B Q V"]:
-        """The same for items whose vectors, `item_vectors`, are at hand."""
+        """As `score_items`, from the items' vectors, see `item_vectors`."""
         return jnp.matmul(self._query(start), vectors.T, preferred_element_type=jnp.float32)
 
     def with_repeat_bias(
@@ -340,12 +343,12 @@ class EncoderDecoder(nnx.Module):
     def score_targets(
         self, start: Float[Array, "B Q D"], items: Int[Array, "B Q"], catalogue: Catalogue
     ) -> Float[Array, "B Q"]:
-        """The same for one item of its own for every query."""
+        """As `score_items`, for one item of each query."""
         products = self._query(start).astype(jnp.float32) * self.item_vectors(items, catalogue)
         return products.sum(-1)
 
     def _query(self, start: Array) -> Array:
-        """What the dense head multiplies with items' vectors."""
+        """(B, Q, D): the vector that the dense head multiplies with items' vectors."""
         if self.item_query is None:
             raise ValueError("this model has no dense head")
         return self.item_query(start) * start.shape[-1] ** -0.5

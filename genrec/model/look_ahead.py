@@ -16,7 +16,7 @@ from genrec.model.repeat_bias import HistoryItems, share_in_history
 from genrec.semantic_ids.trie import Children, Trie, children_of, path_to
 
 Means = tuple[Float[Array, "_ D"], ...]
-"""What `means_below` returns: by level from the second on, a vector for every node."""
+"""For each level but the first (P_l, D), a vector for every node, see `means_below`."""
 
 
 class CandidateCodes(NamedTuple):

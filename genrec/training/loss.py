@@ -1,4 +1,7 @@
-"""What training minimises: the negative log-likelihood of every next item's codes."""
+"""The loss: the negative log-likelihood of every next item's codes, and what may be added to it.
+
+Array shapes: B rows, Q targets of a row, V items scored.
+"""
 
 from typing import NamedTuple
 

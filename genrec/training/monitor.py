@@ -1,4 +1,4 @@
-"""What watches a training: the progress bar, the log, and the check that its loss is finite."""
+"""Monitoring a training: the progress bar, the log, and the check that its loss is finite."""
 
 import contextlib
 import math
