@@ -205,7 +205,7 @@ class EncoderDecoder(nnx.Module):
     def item_vectors(
         self, items: Int[Array, "*shape"], catalogue: Catalogue
     ) -> Float[Array, "*shape D"]:
-        """One vector for each item: the sum of its codes' embeddings, its own vector and its content."""
+        """One vector for each item: the sum of its codes' embeddings, its own and its content."""
         if catalogue.vectors is not None:
             return jnp.asarray(catalogue.vectors)[items]
         codes = jnp.asarray(catalogue.codes)[items]

@@ -141,8 +141,10 @@ def build_trie(
 
 
 def with_exact_fan_out(trie: Trie) -> Trie:
-    """The same trie with fan-outs that are not rounded up: cheaper to compute with, but the compiled
-    function serves no other trie."""
+    """The same trie with fan-outs that are not rounded up.
+
+    That is cheaper to compute with, but what is compiled for it serves no other trie.
+    """
     exact = tuple(int(np.diff(np.asarray(children)).max()) for children in trie.children)
     return dataclasses.replace(trie, fan_out=exact)
 
