@@ -10,7 +10,7 @@ from genrec.bundle.storage import changing, pack_names, write_bundle
 from genrec.errors import UserError
 from genrec.recommend.catalog import Change
 from genrec.semantic_ids.collisions import SemanticIds, rank_in_group
-from genrec.semantic_ids.trie import spell
+from genrec.semantic_ids.trie import build_trie
 from genrec.storage.safetensors import pack_tensors
 
 _COMMAND = "genrec update"
@@ -139,7 +139,7 @@ def _open(folder: Path, bundle: Bundle, opened: np.ndarray) -> Change:
 def _check_room(folder: str | Path, bundle: Bundle, codes: np.ndarray) -> None:
     """Raises UserError unless the bundle's programs take so many items with these codes."""
     try:
-        spell(codes, None, bundle.shapes)
+        build_trie(codes, None, bundle.shapes)
     except ValueError as error:
         raise UserError(
             f"{folder} has no room for {len(codes):,} items: export it again, with more --room"

@@ -22,7 +22,7 @@ from genrec.runs.items import catalogue_of
 from genrec.runs.loaded import LoadedRun
 from genrec.runs.manifest import provenance
 from genrec.runs.model import builder, options
-from genrec.semantic_ids.trie import spell
+from genrec.semantic_ids.trie import build_trie
 from genrec.storage.files import read_json
 from genrec.storage.safetensors import pack_tensors
 
@@ -109,7 +109,7 @@ def _export(
         before = _the_same(out, answers, weights)
         newcomers = before.manifest["newcomers"] is not None
         try:
-            whole = spell(tables["codes"], None, before.shapes)
+            whole = build_trie(tables["codes"], None, before.shapes)
         except ValueError as error:
             raise UserError(
                 f"{out} has no room for {len(tables['codes']):,} items: export without --update"
@@ -120,7 +120,7 @@ def _export(
             if name.startswith("programs/")
         }
     else:
-        whole = spell(tables["codes"], room=room)
+        whole = build_trie(tables["codes"], room=room)
         state = state_of(tables, weights, whole, tables["open"], look_ahead=model.look_ahead)
         programs = {
             program_name(named, users): export_program(

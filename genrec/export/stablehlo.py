@@ -17,7 +17,8 @@ from jax import export
 from genrec.decoding.filters import Filters
 from genrec.decoding.recommender import Options
 from genrec.decoding.search import Fusion, Structure, search
-from genrec.model import EncoderDecoder, Trie, nested
+from genrec.model import EncoderDecoder, nested
+from genrec.semantic_ids.trie import Trie
 from genrec.sequences.inputs import Catalogue, Inputs
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -41,8 +42,8 @@ def export_program(
         graph: the model's structure.
         options: how lists are made; neither drawn at random nor with a share for new items.
         state: arrays of the shapes and types that the program is for.
-        fan_out: see `Spelling`.
-        levels: of the semantic IDs; the codes that spell an item may have one more.
+        fan_out: see `Trie`.
+        levels: of the semantic IDs; the codes that lead to an item in the trie may have one more.
         unread: the shapes of the parameters that the weights lack, as they are not read.
         named: how many items each request may name, to exclude them or to allow no others.
         users: whether requests say whose they are.

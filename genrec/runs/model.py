@@ -10,7 +10,7 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config, ModelConfig
-from genrec.decoding import Options, Recommender, Resolver, order_within
+from genrec.decoding import Options, Recommender, Resolver, rank_by_distance
 from genrec.model import EncoderDecoder
 from genrec.runs.items import Items, catalogue_of, tokenized_vectors
 from genrec.sequences.inputs import Catalogue
@@ -28,15 +28,13 @@ def builder(
 
     `trained` is how many items of the catalogue the model is trained on; None for all.
     """
-    options = dataclasses.asdict(settings)
-    del options["max_history"], options["content"], options["codes"]
 
     def build(rngs: nnx.Rngs) -> EncoderDecoder:
         return EncoderDecoder(
+            settings,
             num_items=len(catalogue.codes) if trained is None else trained,
-            codebook_sizes=codebook_sizes if settings.codes else (),
+            codebook_sizes=codebook_sizes,
             content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
-            **options,
             rngs=rngs,
         )
 
@@ -100,7 +98,7 @@ def places(config: Config, folder: Path, items: Items) -> np.ndarray | None:
         return None
     tokenizer = load_tokenizer(folder / "tokenizer")
     vectors = tokenized_vectors(config, items.dataset, items.content, items.trained)
-    return order_within(items.ids.codes, vectors, tokenizer.decode)
+    return rank_by_distance(items.ids.codes, vectors, tokenizer.decode)
 
 
 def item_resolver(config: Config, folder: Path, items: Items) -> Resolver:

@@ -9,6 +9,7 @@ import pytest
 import genrec
 from genrec.bundle import load_bundle
 from genrec.bundle.storage import write_bundle
+from genrec.config import ModelConfig
 from genrec.decoding.search import item_vectors
 from genrec.errors import UserError
 from genrec.export import export_bundle
@@ -73,9 +74,9 @@ def test_another_size_is_refused(source, tiny_run):
     catalogue = catalogue_of(run.config, run.items)
 
     def build(rngs):
+        settings = ModelConfig(d_model=16, encoder_layers=1, heads=2, d_ff=64)
         sizes = run.items.ids.codebook_sizes
-        how = {"encoder_layers": 1, "decoder_layers": 1, "heads": 2, "d_ff": 64, "rngs": rngs}
-        return EncoderDecoder(num_items=40, codebook_sizes=sizes, d_model=16, **how)
+        return EncoderDecoder(settings, num_items=40, codebook_sizes=sizes, rngs=rngs)
 
     with pytest.raises(UserError, match=r"begin from a model of the same size"):
         begin_from(source, build, catalogue, run.item_ids, seed=0)
