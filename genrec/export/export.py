@@ -21,7 +21,7 @@ from genrec.model.weights import OWN, flat
 from genrec.runs.items import catalogue_of
 from genrec.runs.loaded import LoadedRun
 from genrec.runs.manifest import provenance
-from genrec.runs.model import builder, options
+from genrec.runs.model import decoding_options, model_builder
 from genrec.semantic_ids.trie import spell
 from genrec.storage.files import read_json
 from genrec.storage.safetensors import pack_tensors
@@ -71,7 +71,7 @@ def _export(
     newcomers: bool,
     update: bool,
 ) -> dict[str, Any]:
-    how = options(run.config)
+    how = decoding_options(run.config)
     if how.temperature is not None or how.unseen_share:
         raise UserError(
             "a bundle takes the best items of all: leave out decoding.temperature and "
@@ -81,7 +81,7 @@ def _export(
     if dtype is not None:
         model = dataclasses.replace(model, dtype=dtype)
     catalogue = catalogue_of(run.config, run.items)
-    build = builder(model, catalogue, run.items.ids.codebook_sizes, trained=run.items.trained)
+    build = model_builder(model, catalogue, run.items.ids.codebook_sizes, trained=run.items.trained)
     graph = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
     store = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
     every = flat(run.recommender.params)

@@ -16,7 +16,7 @@ from genrec.bundle.new_items import STORED
 from genrec.export.stablehlo import exported
 from genrec.model import EncoderDecoder, nested
 from genrec.model.weights import flat
-from genrec.runs.items import cooccurrence_of
+from genrec.runs.items import cooccurrence_vectors
 from genrec.runs.loaded import LoadedRun
 from genrec.semantic_ids.item_features import directions, standard_of
 from genrec.sequences.inputs import Catalogue
@@ -53,7 +53,7 @@ def newcomers_of(
     parameters = {name: value for name, value in every.items() if name not in decoder}
     files = {"content.safetensors": _index(directions(content, standard.mean))}
     if config.tokenizer.cooccurrence:
-        consumed, all_consumed = cooccurrence_of(config, items.dataset, content, trained)
+        consumed, all_consumed = cooccurrence_vectors(config, items.dataset, content, trained)
         # Where no item is consumed with another, as a single one, the first lends its zeros.
         lenders = np.flatnonzero(consumed.any(axis=1)) if consumed.any() else np.zeros(1, np.intp)
         standard = standard_of(all_consumed[:trained])

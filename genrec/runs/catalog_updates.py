@@ -26,7 +26,7 @@ from genrec.embedding import embed_file, embed_tfidf
 from genrec.errors import UserError, blaming
 from genrec.recommend.catalog import Change, ItemNames
 from genrec.runs.folder import alone, require
-from genrec.runs.items import Items, items_of, tokenized_vectors
+from genrec.runs.items import RunItems, load_items, tokenized_vectors
 from genrec.storage.files import parse_json, replacing
 from genrec.storage.json_schema import expect
 from genrec.tokenizer import (
@@ -48,7 +48,7 @@ _STATE = b"genrec"
 _ANY = re.compile(r"(?s).+")
 
 
-def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.ndarray]:
+def current_items(folder: Path, built_on: dict[str, str]) -> tuple[RunItems, np.ndarray]:
     """The items of a run with all that came later, and which of them have gone.
 
     Args:
@@ -60,7 +60,7 @@ def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.nda
     Raises:
         UserError: the changes belong to other files than those that are there.
     """
-    items, path = items_of(folder), folder / _FILE
+    items, path = load_items(folder), folder / _FILE
     if not path.exists():
         return items, np.zeros(0, np.int64)
     with blaming(path):
@@ -93,7 +93,7 @@ def current_items(folder: Path, built_on: dict[str, str]) -> tuple[Items, np.nda
             f"the items again (genrec tokenize {folder} --append FILE)"
         )
     ids = dataclasses.replace(items.ids, codes=np.concatenate([items.ids.codes, codes]))
-    return Items(dataset, ids, np.concatenate([items.content, content]), items.trained), gone
+    return RunItems(dataset, ids, np.concatenate([items.content, content]), items.trained), gone
 
 
 def append_items(
@@ -143,7 +143,7 @@ def _append(config: Config, folder: Path, file: Path, vectors: Path | None) -> C
         items.ids,
     )
     still_gone = np.setdiff1d(gone, back)
-    after = Items(dataset, ids, content, items.trained)
+    after = RunItems(dataset, ids, content, items.trained)
     _write(folder, built_on, after, still_gone)
     drift = None
     if len(content) > items.trained:
@@ -206,7 +206,7 @@ def show_branches(
 
 
 def _embed(
-    config: Config, items: Items, table: pa.Table, vectors: Path | None, rows: np.ndarray
+    config: Config, items: RunItems, table: pa.Table, vectors: Path | None, rows: np.ndarray
 ) -> np.ndarray:
     """float32 (M, E): the content vectors of some rows of a table of new items."""
     width = items.content.shape[1]
@@ -239,7 +239,7 @@ def _embed(
     return embed(table["text"].take(rows).to_pylist())
 
 
-def _write(folder: Path, built_on: dict[str, str], items: Items, gone: np.ndarray) -> None:
+def _write(folder: Path, built_on: dict[str, str], items: RunItems, gone: np.ndarray) -> None:
     """Writes catalogue.parquet: in one file, lest a crash leave one part of a change."""
     item_ids, trained = items.dataset.item_ids, items.trained
     came = items.dataset.items.slice(trained).combine_chunks()
