@@ -26,7 +26,7 @@ class IdMap:
 
     def indices_of(self, item_ids: Iterable[str]) -> np.ndarray:
         """int64 (n,): the index of each of n items; -1 for an id that none has."""
-        return np.array([self.index_of(item_id) for item_id in item_ids], np.int64)
+        return np.array([self._index.get(item_id, -1) for item_id in item_ids], np.int64)
 
 
 class ItemNames:
