@@ -10,7 +10,7 @@ from genrec.bundle.storage import changing, pack_names, write_bundle
 from genrec.errors import UserError
 from genrec.recommend.catalog import Change, change_of, plan_additions
 from genrec.semantic_ids.collisions import SemanticIds, rank_in_group
-from genrec.semantic_ids.trie import spell
+from genrec.semantic_ids.trie import Spelling, spell
 from genrec.storage.safetensors import pack_tensors
 
 _COMMAND = "genrec update"
@@ -44,12 +44,12 @@ def add_items(
         files = {}
         if len(new):
             tables |= _with_new(bundle, vectors[new])
-            _check_room(folder, bundle, tables["codes"])
+            trie_in(bundle, tables["codes"], folder, "export it again, with more --room")
             files = {
                 "content.safetensors": bundle.newcomers.with_content(vectors[new]),
                 "items.json.gz": pack_names(
-                    [*bundle.item_ids, *(item_ids[row] for row in new)],
-                    [*bundle.titles.values(), *(titles[row] for row in new)],
+                    [*bundle.item_ids, *(item_ids[row] for row in new.tolist())],
+                    [*bundle.titles.values(), *(titles[row] for row in new.tolist())],
                 ),
             }
         _write(folder, bundle, tables, files, added=len(new))
@@ -125,14 +125,16 @@ def _with_new(bundle: Bundle, content: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.concatenate([tables[name], new]) for name, new in rows.items()}
 
 
-def _check_room(folder: Path, bundle: Bundle, codes: np.ndarray) -> None:
-    """Raises UserError unless the bundle's programs take so many items with these codes."""
+def trie_in(bundle: Bundle, codes: np.ndarray, folder: Path, remedy: str) -> Spelling:
+    """The trie of items of these codes (N, L), in the shapes of a bundle's programs.
+
+    Raises:
+        UserError: they have no room for it; `folder` is the bundle's, `remedy` what to do.
+    """
     try:
-        spell(codes, None, bundle.shapes)
+        return spell(codes, None, bundle.shapes)
     except ValueError as error:
-        raise UserError(
-            f"{folder} has no room for {len(codes):,} items: export it again, with more --room"
-        ) from error
+        raise UserError(f"{folder} has no room for {len(codes):,} items: {remedy}") from error
 
 
 def _write(

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from genrec.errors import UserError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -72,10 +74,25 @@ def sweep(folder: Path, name: str) -> None:
             _remove(path)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically; NaN is refused because JSON has none."""
+def refuse_others(out: Path, *, ours: bool) -> None:
+    """Raises UserError if there is something at `out` that must not be replaced.
+
+    An empty folder may be, and what is `ours`: something of the kind that is to be written.
+    """
+    if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} holds something else: choose a new folder with --out")
+
+
+def write_json(path: Path, value: Any, *, compact: bool = False) -> None:
+    """Writes `value` as JSON, atomically: indented, or `compact` in one line.
+
+    NaN is refused because JSON has none.
+    """
+    indent, separators = (None, (",", ":")) if compact else (2, None)
     with replacing(path) as temporary:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(
+            value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators
+        )
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
