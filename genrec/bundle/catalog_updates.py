@@ -39,20 +39,20 @@ def add_items(
         vectors = np.asarray(vectors, np.float32)
         _check_new(folder, item_ids, titles, vectors, bundle.newcomers.width)
         additions = plan_additions(bundle.item_ids, bundle.open_items, item_ids)
-        new = additions.new
+        rows: list[int] = additions.new.tolist()
         tables = dict(bundle.tables) | {"open": additions.open_items.astype(np.int32)}
         files = {}
-        if len(new):
-            tables |= _with_new(bundle, vectors[new])
+        if rows:
+            tables |= _with_new(bundle, vectors[rows])
             trie_in(bundle, tables["codes"], folder, "export it again, with more --room")
             files = {
-                "content.safetensors": bundle.newcomers.with_content(vectors[new]),
+                "content.safetensors": bundle.newcomers.with_content(vectors[rows]),
                 "items.json.gz": pack_names(
-                    [*bundle.item_ids, *(item_ids[row] for row in new.tolist())],
-                    [*bundle.titles.values(), *(titles[row] for row in new.tolist())],
+                    [*bundle.item_ids, *(item_ids[row] for row in rows)],
+                    [*bundle.titles.values(), *(titles[row] for row in rows)],
                 ),
             }
-        _write(folder, bundle, tables, files, added=len(new))
+        _write(folder, bundle, tables, files, added=len(rows))
         return additions.change
 
 
