@@ -38,9 +38,9 @@ def add_items(
         bundle = load_bundle(folder)
         vectors = np.asarray(vectors, np.float32)
         _check_new(folder, item_ids, titles, vectors, bundle.newcomers.width)
-        additions = plan_additions(bundle.item_ids, bundle.open_items, item_ids)
-        rows: list[int] = additions.new.tolist()
-        tables = dict(bundle.tables) | {"open": additions.open_items.astype(np.int32)}
+        new, open_items, change = plan_additions(bundle.item_ids, bundle.open_items, item_ids)
+        rows: list[int] = new.tolist()
+        tables = dict(bundle.tables) | {"open": open_items.astype(np.int32)}
         files = {}
         if rows:
             tables |= _with_new(bundle, vectors[rows])
@@ -53,7 +53,7 @@ def add_items(
                 ),
             }
         _write(folder, bundle, tables, files, added=len(rows))
-        return additions.change
+        return change
 
 
 def remove_items(folder: str | Path, names: Sequence[str]) -> Change:

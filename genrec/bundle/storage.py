@@ -19,18 +19,17 @@ from genrec.storage.lock import held
 
 FORMAT = "genrec bundle"
 SCHEMA = 3
-_TRIES = 5
 _MOST_MANIFEST = 100_000_000
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest, and what each file holds, by name.
+    """The manifest, and the contents of every file by name.
 
     Raises:
         UserError: it is no bundle, a file is missing or damaged, or another genrec is needed.
     """
     manifest = read_manifest(folder)
-    for _ in range(_TRIES):
+    while True:
         try:
             return manifest, _contents(folder, manifest)
         except UserError:
@@ -38,7 +37,6 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             before, manifest = manifest, read_manifest(folder)
             if manifest == before:
                 raise
-    return manifest, _contents(folder, manifest)
 
 
 def _contents(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
@@ -56,7 +54,7 @@ def _contents(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _size(path: Path) -> int:
-    """Of a file that has one: a pipe or a device would be read without end."""
+    """Bytes of a file; OSError for a pipe or a device, which would be read without end."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path.name} is no file")
@@ -101,7 +99,7 @@ def write_bundle(
 
 
 def pack_names(item_ids: Sequence[str], titles: Sequence[str]) -> bytes:
-    """What items.json.gz holds."""
+    """The contents of items.json.gz."""
     names = {"item_id": list(item_ids), "title": list(titles)}
     text = json.dumps(names, ensure_ascii=False, separators=(",", ":")).encode()
     packed = gzip.compress(text, mtime=0)

@@ -69,17 +69,11 @@ def export_bundle(
             "decoding.unseen_share"
         )
     with changing(out, "genrec export"):
-        return _export(run, out, dtype, room=room, newcomers=newcomers, update=update)
+        return _export(run, out, dtype, room, newcomers, update)
 
 
 def _export(
-    run: LoadedRun,
-    out: Path,
-    dtype: Literal["float32", "bfloat16"] | None,
-    *,
-    room: float,
-    newcomers: bool,
-    update: bool,
+    run: LoadedRun, out: Path, dtype: str | None, room: float, newcomers: bool, update: bool
 ) -> dict[str, Any]:
     model, options = run.config.model, decoding_options(run.config)
     if dtype is not None:

@@ -5,6 +5,7 @@ written by the decoder: `from_pretrained` gives both stacks the same table, and 
 knows at which level a code stands, which its encoder does not. See `genrec.export.t5` for the rest.
 """
 
+import json
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -75,7 +76,8 @@ def export_huggingface(
         write_tensors(folder / "model.safetensors", state, metadata={"format": "pt"})
         write_json(folder / "config.json", config)
         write_json(folder / "generation_config.json", generation)
-        write_json(folder / "semantic_ids.json", tokens, compact=True)
+        text = json.dumps(tokens, ensure_ascii=False, separators=(",", ":"))
+        (folder / "semantic_ids.json").write_text(text + "\n", encoding="utf-8")
         (folder / "README.md").write_text(readme.read_text(encoding="utf-8"), encoding="utf-8")
     return f"{len(tokens['items']):,} items, a T5 of {config['vocab_size']:,} tokens"
 

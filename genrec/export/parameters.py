@@ -1,6 +1,7 @@
 """A trained run's parameters under plain names, with what another program needs to use them."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -98,7 +99,8 @@ def export_parameters(
         folder.mkdir(parents=True)
         write_tensors(folder / "model.safetensors", weights)
         write_tensors(folder / "items.safetensors", items)
-        write_json(folder / "items.json", names, compact=True)
+        text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
+        (folder / "items.json").write_text(text + "\n", encoding="utf-8")
         write_json(folder / "config.json", config)
         (folder / "README.md").write_text(readme + _table(weights), encoding="utf-8")
     count = sum(x.size for x in weights.values())

@@ -127,35 +127,23 @@ def change_of(before: np.ndarray, after: np.ndarray, *, added: int = 0, known: i
     )
 
 
-@dataclass(frozen=True)
-class Additions:
-    """Items to be added to a catalogue of N items, compared with those that it has.
-
-    Attributes:
-        new: int64 (n,), the rows of those that it does not have; they become items N, N + 1, ….
-        open_items: int64, the items that may be recommended afterwards, in ascending order: all
-            that could be before, and all that are to be added, also if they had been removed.
-        change: the counts of it all.
-    """
-
-    new: np.ndarray
-    open_items: np.ndarray
-    change: Change
-
-
 def plan_additions(
     item_ids: Sequence[str], open_items: np.ndarray, to_add: Sequence[str]
-) -> Additions:
+) -> tuple[np.ndarray, np.ndarray, Change]:
     """Which items are new to a catalogue, and which it has already, removed or not.
 
     Args:
         item_ids: of the N items that the catalogue has.
         open_items: int, those of them that may be recommended now.
         to_add: ids of the items to add, each once.
+
+    Returns:
+        int64 (n,), the positions in `to_add` of the new items, which become items N, N + 1, …;
+        int64, the items that may be recommended afterwards, also those that had been removed; and
+        the counts of the change.
     """
     items = IdMap(item_ids).indices_of(to_add)
     new, known = np.flatnonzero(items < 0), items[items >= 0]
-    numbers = len(item_ids) + np.arange(len(new))
-    after = np.union1d(open_items, np.concatenate([known, numbers]))
-    change = change_of(open_items, after, added=len(new), known=len(known))
-    return Additions(new, after, change)
+    new_items = len(item_ids) + np.arange(len(new))
+    after = np.union1d(open_items, np.concatenate([known, new_items]))
+    return new, after, change_of(open_items, after, added=len(new), known=len(known))

@@ -112,43 +112,35 @@ def append_items(
         UserError: the run is not tokenized, or the file or the vectors are not as they should be,
             or there is no room for an item's codes; or another process writes into the run.
     """
-    folder, file = Path(folder), Path(file)
-    vectors = None if vectors is None else Path(vectors)
+    folder, vectors = Path(folder), None if vectors is None else Path(vectors)
     with alone(folder, "genrec tokenize"):
-        return _append(config, folder, file, vectors)
-
-
-def _append(config: Config, folder: Path, file: Path, vectors: Path | None) -> Change:
-    built_on = require(folder, config, *BUILT_ON)
-    items, gone = current_items(folder, built_on)
-    source = data_source(config.data)
-    table = read_new_items(file, source.columns, source.text)
-    additions = plan_additions(
-        items.dataset.item_ids, _open_items(items, gone), table["item_id"].to_pylist()
-    )
-    content = _embed(config, items, table, vectors, additions.new)
-    content = np.concatenate([items.content, content])
-    first = len(items.content)
-    numbers = pa.array(np.arange(first, len(content)), pa.int32())
-    rows = table.take(additions.new).set_column(0, "item", numbers)
-    dataset = _with_items(items.dataset, _like(rows, items.dataset.items.schema))
-    inputs = tokenized_vectors(config, dataset, content, items.trained)
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    new_inputs = inputs[first:]
-    new_codes = tokenizer.encode(new_inputs)
-    ids = append_codes(
-        items.ids,
-        new_codes,
-        config.tokenizer.collisions,
-        lambda new: tokenizer.distances(new_inputs[new], new_codes[new]),
-    )
-    after = RunItems(dataset, ids, content, items.trained)
-    _write(folder, built_on, after, additions.open_items)
-    if len(content) == items.trained:
-        return additions.change
-    codes = np.concatenate([items.ids.codes[:, : new_codes.shape[1]], new_codes])
-    drift = _drift(config, tokenizer, inputs, codes, items.trained)
-    return dataclasses.replace(additions.change, drift=drift)
+        built_on = require(folder, config, *BUILT_ON)
+        items, gone = current_items(folder, built_on)
+        source = data_source(config.data)
+        table = read_new_items(Path(file), source.columns, source.text)
+        new, open_items, change = plan_additions(
+            items.dataset.item_ids, _open_items(items, gone), table["item_id"].to_pylist()
+        )
+        content = np.concatenate([items.content, _embed(config, items, table, vectors, new)])
+        first = len(items.content)
+        numbers = pa.array(np.arange(first, len(content)), pa.int32())
+        rows = table.take(new).set_column(0, "item", numbers)
+        dataset = _with_items(items.dataset, _like(rows, items.dataset.items.schema))
+        inputs = tokenized_vectors(config, dataset, content, items.trained)
+        new_inputs, tokenizer = inputs[first:], load_tokenizer(folder / "tokenizer")
+        new_codes = tokenizer.encode(new_inputs)
+        ids = append_codes(
+            items.ids,
+            new_codes,
+            config.tokenizer.collisions,
+            lambda some: tokenizer.distances(new_inputs[some], new_codes[some]),
+        )
+        _write(folder, built_on, RunItems(dataset, ids, content, items.trained), open_items)
+        if len(content) == items.trained:
+            return change
+        codes = np.concatenate([items.ids.codes[:, : new_codes.shape[1]], new_codes])
+        drift = _drift(config, tokenizer, inputs, codes, items.trained)
+        return dataclasses.replace(change, drift=drift)
 
 
 def append_to_bundle(bundle: Path, file: Path, vectors: Path) -> Change:

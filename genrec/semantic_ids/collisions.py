@@ -75,8 +75,7 @@ def append_codes(
     Args:
         before: of the N items.
         codes: integers (n, L), what the tokenizer, which stays as it is, gives the new items.
-        collisions: see `semantic_ids_of`.
-        distances: likewise, but by the row of a new item in `codes`.
+        collisions, distances: see `semantic_ids_of`; the latter by row of `codes`.
 
     Raises:
         UserError: there is no room left to tell some items apart.

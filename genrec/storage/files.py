@@ -83,16 +83,10 @@ def refuse_others(out: Path, *, ours: bool) -> None:
         raise UserError(f"{out} holds something else: choose a new folder with --out")
 
 
-def write_json(path: Path, value: Any, *, compact: bool = False) -> None:
-    """Writes `value` as JSON, atomically: indented, or `compact` in one line.
-
-    NaN is refused because JSON has none.
-    """
-    indent, separators = (None, (",", ":")) if compact else (2, None)
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically; NaN is refused because JSON has none."""
     with replacing(path) as temporary:
-        text = json.dumps(
-            value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators
-        )
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
