@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import errno
 import os
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ _MISREAD = (
     StopIteration,
     TypeError,
     ValueError,
+    zlib.error,
 )
 
 

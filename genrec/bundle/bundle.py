@@ -35,7 +35,7 @@ from genrec.sequences.padding import batches, filter_table, no_lists
 from genrec.storage.safetensors import parse_tensors
 
 if TYPE_CHECKING:
-    from genrec.bundle.new_items import Newcomers
+    from genrec.bundle.new_items import NewItemEncoder
 
 
 def load_bundle(folder: str | Path) -> "Bundle":
@@ -119,13 +119,13 @@ class Bundle(Answering):
         return self._answers["unknown_items"] != "refuse"
 
     @functools.cached_property
-    def newcomers(self) -> "Newcomers":
+    def newcomers(self) -> "NewItemEncoder":
         """What takes new items, and knows which items are alike; needs Faiss.
 
         Raises:
             UserError: the bundle was exported without it.
         """
-        from genrec.bundle.new_items import Newcomers
+        from genrec.bundle.new_items import NewItemEncoder
 
         if self.manifest["newcomers"] is None:
             raise UserError(
@@ -133,7 +133,7 @@ class Bundle(Answering):
             )
         tensors = self._tensors("tokenizer.safetensors")
         count = len(self.item_ids)
-        return Newcomers(self.manifest["newcomers"], tensors, self.contents, count)
+        return NewItemEncoder(self.manifest["newcomers"], tensors, self.contents, count)
 
     def similar(
         self, items: Sequence[str], k: int = 10

@@ -63,6 +63,32 @@ def semantic_ids_of(
     return SemanticIds(codes, sizes, unique=False)
 
 
+def append_codes(
+    before: SemanticIds,
+    codes: np.ndarray,
+    collisions: Collisions,
+    distances: Callable[[np.ndarray], np.ndarray],
+) -> SemanticIds:
+    """Semantic IDs of N items and of n new ones behind them; those of the N stay as they are.
+
+    Args:
+        before: of the N items.
+        codes: integers (n, L), what the tokenizer, which stays as it is, gives the new items.
+        collisions, distances: see `semantic_ids_of`; the latter by row of `codes`.
+
+    Raises:
+        UserError: there is no room left to tell some items apart.
+    """
+    first, levels = len(before.codes), codes.shape[1]
+    return semantic_ids_of(
+        np.concatenate([before.codes[:, :levels], codes]),
+        before.codebook_sizes[:levels],
+        collisions,
+        lambda items: distances(items - first),
+        before,
+    )
+
+
 def disambiguate(
     codes: np.ndarray, codebook_sizes: tuple[int, ...], existing: SemanticIds | None = None
 ) -> SemanticIds:
