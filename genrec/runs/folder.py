@@ -9,7 +9,6 @@ from pathlib import Path
 
 from genrec.config import HOW, Config
 from genrec.config.parsing import differences, dump_config, load_config
-from genrec.config.validation import check
 from genrec.data.locations import absolute
 from genrec.errors import UserError
 from genrec.runs import manifest
@@ -113,32 +112,24 @@ def alone(folder: Path, command: str) -> Iterator[None]:
         yield
 
 
-def open_run(config: Config, folder: Path) -> Config:
-    """Keeps the settings of a run in its folder, unless they are there.
+def keep_settings(config: Config, folder: Path, *, writable: bool) -> None:
+    """Writes the settings of a run to its config.yaml, unless they are there.
 
-    Returns:
-        The settings with absolute paths, as they are kept in config.yaml.
+    Args:
+        config: with absolute paths.
+        writable: whether anything can be written, as `claimed` yields it.
 
     Raises:
-        UserError: the folder holds something else, or a training with other settings, which
-            would be lost; or it cannot be written, or another process writes there.
+        UserError: the folder holds a training with other settings, which would be lost; or it
+            cannot be written.
     """
-    check(config)
-    config = with_absolute_paths(config)
-    with claimed(folder, "genrec") as writable:
-        _keep(config, folder, writable)
-    return config
-
-
-def _keep(config: Config, folder: Path, writable: bool) -> None:
     file, text = folder / "config.yaml", dump_config(config)
     if file.exists() and file.read_text(encoding="utf-8") == text:
         return
     if (folder / "checkpoints").exists():
-        before, now = load_config(file), config
         differing = [
             f"{name} was {old}, now {new}"
-            for name, old, new in differences(before, now)
+            for name, old, new in differences(load_config(file), config)
             if name.split(".")[0] in _SHAPES_TRAINING and name not in HOW
         ]
         if differing:
