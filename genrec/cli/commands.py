@@ -5,33 +5,36 @@ Nothing heavy is imported before a command is chosen, so that the map is there a
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Command:
-    """One command of genrec.
+class Command(NamedTuple):
+    """A command of genrec. The dataclass of its arguments is called like it, in cli.arguments.
 
     Attributes:
-        line: what it does, for the map.
-        dataclass: name of the class in genrec.cli.arguments that holds its arguments.
-        function: module of genrec.cli and function that do the work, from an instance of that class
-            and a `Call`.
+        function: the module of genrec.cli and the function that do the work, from an instance of
+            that dataclass and a `Call`.
+        summary: what it does, for the map.
+        writes: of a stage, what it writes.
     """
 
-    line: str
-    dataclass: str
+    name: str
     function: str
+    summary: str
+    writes: str = ""
 
     @property
     def arguments(self) -> type:
-        return getattr(importlib.import_module("genrec.cli.arguments"), self.dataclass)
+        return getattr(importlib.import_module("genrec.cli.arguments"), self.name.capitalize())
 
     @property
     def action(self) -> Callable[[Any, "Call"], None]:
         module, function = self.function.split(".")
         return getattr(importlib.import_module(f"genrec.cli.{module}"), function)
+
+    @property
+    def line(self) -> str:
+        return f"  {self.name:<13} {self.summary:<45} → {self.writes}".rstrip(" →")
 
 
 class Call(NamedTuple):
@@ -42,69 +45,44 @@ class Call(NamedTuple):
 
 
 _GROUPS = {
-    "Make a run: a folder, runs/NAME, from a config or a known data set": {
-        "run": Command(
-            "all stages below, in order; those that are done are skipped", "Run", "run.run_stages"
+    "Make a run: a folder, runs/NAME, from a config or a known data set": [
+        Command("run", "run.stages", "all stages below, in order; those that are done are skipped"),
+        Command("prepare", "run.stages", "1 · read, clean, order and split the log", "dataset/"),
+        Command("embed", "run.stages", "2 · items' texts to vectors", "embeddings.npy"),
+        Command("tokenize", "run.tokenize", "3 · vectors to semantic IDs", "tokenizer/"),
+        Command(
+            "train", "run.stages", "4 · histories to a model; resumes by itself", "checkpoints/"
         ),
-        "prepare": Command(
-            "1 · read, clean, order and split the log      → dataset/", "Prepare", "run.run_stages"
+        Command("evaluate", "run.stages", "5 · held-out items, beside baselines", "metrics.json"),
+        Command("report", "run.report", "6 · all of it on one page", "report.html"),
+    ],
+    "Use it": [
+        Command(
+            "recommend", "recommend.recommend", "items for a history, a file of them, or all users"
         ),
-        "embed": Command(
-            "2 · items' texts to vectors                   → embeddings.npy",
-            "Embed",
-            "run.run_stages",
-        ),
-        "tokenize": Command(
-            "3 · vectors to semantic IDs                   → tokenizer/", "Tokenize", "run.tokenize"
-        ),
-        "train": Command(
-            "4 · histories to a model; resumes by itself   → checkpoints/",
-            "Train",
-            "run.run_stages",
-        ),
-        "evaluate": Command(
-            "5 · held-out items, beside baselines          → metrics.json",
-            "Evaluate",
-            "run.run_stages",
-        ),
-        "report": Command(
-            "6 · all of it on one page                     → report.html", "Report", "run.report"
-        ),
-    },
-    "Use it": {
-        "recommend": Command(
-            "items for a history, a file of them, or all users",
-            "Recommend",
-            "recommend.recommend",
-        ),
-        "compare": Command(
-            "runs with each other, and whether a difference is chance",
-            "Compare",
+        Command(
+            "compare",
             "recommend.compare",
+            "runs with each other, and whether a difference is chance",
         ),
-    },
-    "Deploy it": {
-        "export": Command(
-            "a bundle of a run, or its weights for other programs", "Export", "deploy.export"
+    ],
+    "Deploy it": [
+        Command("export", "deploy.export", "a bundle of a run, or its weights for other programs"),
+        Command("update", "deploy.update", "let items of a bundle come and go"),
+        Command("serve", "deploy.serve", "answer from a bundle over HTTP"),
+    ],
+    "Help": [
+        Command("doctor", "help.doctor", "versions, devices, memory, disk, and what is missing"),
+        Command(
+            "completion", "help.completion", "complete commands and flags in bash, zsh or fish"
         ),
-        "update": Command("let items of a bundle come and go", "Update", "deploy.update"),
-        "serve": Command("answer from a bundle over HTTP", "Serve", "deploy.serve"),
-    },
-    "Help": {
-        "doctor": Command(
-            "versions, devices, memory, disk, and what is missing", "Doctor", "help.doctor"
-        ),
-        "completion": Command(
-            "complete commands and flags in bash, zsh or fish", "Completion", "help.completion"
-        ),
-    },
+    ],
 }
-COMMANDS = {name: command for group in _GROUPS.values() for name, command in group.items()}
+COMMANDS = {command.name: command for group in _GROUPS.values() for command in group}
 """By name, in the order of the help."""
 
 _LISTED = "\n\n".join(
-    "\n".join([title, *(f"  {name:<13} {command.line}" for name, command in group.items())])
-    for title, group in _GROUPS.items()
+    "\n".join([title, *(command.line for command in group)]) for title, group in _GROUPS.items()
 )
 MAP = f"""\
 usage: genrec COMMAND …          genrec COMMAND --help tells all of its flags

@@ -1,4 +1,4 @@
-"""What went wrong, in one line for people, and the exit status that says whose turn it is."""
+"""Reports an error: one line for people, and the exit status."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ _LONGEST = 1500
 
 
 def report(error: BaseException, *, verbose: bool) -> int:
-    """Says to stderr what went wrong, and returns the exit status.
+    """Prints to stderr what went wrong, and returns the exit status.
 
     2 is a mistake that the user can mend, 130 an interruption, 1 anything else.
     """

@@ -1,4 +1,4 @@
-"""The command: has the arguments parsed and the work done, and says what went wrong."""
+"""The `genrec` command: parses arguments, runs what the table of commands names, tells errors."""
 
 import importlib.metadata
 import sys

@@ -12,16 +12,15 @@ import re
 import typing
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from genrec.config import Config
 from genrec.config.parsing import (
     is_list,
-    is_section,
     read_settings,
     setting_types,
+    type_of,
     typed,
-    unknown,
     with_settings,
 )
 from genrec.errors import UserError
@@ -52,7 +51,7 @@ def parse(command: type, arguments: list[str], name: str = "") -> tuple[Any, fro
 
     if os.environ.get("NO_COLOR"):
         tyro._experimental_options["ansi_codes"] = False
-    named = frozenset(_checked(command, arguments))
+    named = frozenset(_named(command, arguments))
     # In a help only: the command says itself what it is for, and null is a value for files.
     help_only = {"description": "", "config": (tyro.conf.DisallowNone,)}
     options = {} if _HELP.isdisjoint(arguments) else help_only
@@ -94,53 +93,46 @@ def flags_of(command: type, prefix: str = "") -> dict[str, Flag]:
     from tyro.conf import Positional
 
     (positional,) = typing.get_args(Positional[str])[1:]
-    plain = typing.get_type_hints(command)
-    flags = {}
+    kinds, flags = typing.get_type_hints(command), {}
     for name, annotated in typing.get_type_hints(command, include_extras=True).items():
-        tags = annotated.__metadata__ if typing.get_origin(annotated) is Annotated else ()
-        kind = plain[name]
-        if dataclasses.is_dataclass(kind):
+        tags = getattr(annotated, "__metadata__", ())
+        flag = Flag(prefix + name, kinds[name])
+        if dataclasses.is_dataclass(flag.kind):
             # A section with tags has its fields at the top level.
-            below = prefix if tags else f"{prefix}{name}."
-            flags |= {} if tags else {prefix + name: Flag(prefix + name, None)}
-            flags |= flags_of(kind, below)
+            flags |= {} if tags else {flag.name: Flag(flag.name, None)}
+            flags |= flags_of(flag.kind, prefix if tags else f"{flag.name}.")
         elif positional not in tags:
-            flag = Flag(prefix + name, kind)
-            flags[flag.name] = flag
             aliases = [alias for tag in tags for alias in getattr(tag, "aliases", None) or ()]
             long = [alias for alias in aliases if alias.startswith("--")]
-            flags |= {alias.strip("-").replace("-", "_"): flag for alias in long}
+            names = [flag.name, *(alias.strip("-").replace("-", "_") for alias in long)]
+            flags |= dict.fromkeys(names, flag)
     return flags
 
 
-def _checked(command: type, arguments: list[str]) -> Iterator[str]:
+def _named(command: type, arguments: list[str]) -> Iterator[str]:
     """The dotted names of the flags among the arguments.
 
     Raises:
         UserError: a flag is unknown, or its value is of another type.
     """
     flags = flags_of(command)
+    kinds = {name: flag.kind for name, flag in flags.items()}
     for position, argument in enumerate(arguments):
         if not argument.startswith("--") or argument == "--help":
             continue
         written, equals, value = argument.removeprefix("--").partition("=")
         written = written.replace("-", "_")
-        name = written if written in flags else re.sub(r"(^|\.)no_(?=[^.]*$)", r"\1", written)
-        if name not in flags:
-            raise UserError(unknown(written, [name for name in flags if flags[name].kind]))
-        flag = flags[name]
-        if flag.kind is None:
-            raise UserError(is_section(name, flags))
-        if name != written and flag.kind is not bool:
+        positive = re.sub(r"(^|\.)no_(?=[^.]*$)", r"\1", written)
+        name = written if written in flags or positive not in flags else positive
+        kind = type_of(name, kinds)
+        if name != written and kind is not bool:
             raise UserError(f"{written}: only a setting that is true or false can be negated")
-        if flag.kind is bool and equals:
+        if kind is bool and equals:
             raise UserError(f"{name} is true or false: write --{name} or --{negated(name)}")
-        behind = itertools.takewhile(_is_value, arguments[position + 1 :])
-        values = [value] if equals else [*behind]
-        if values and flag.kind is not bool:
-            several = is_list(flag.kind) and len(values) > 1
-            typed(name, flag.kind, values if several else values[0])
-        yield flag.name
+        values = [value] if equals else [*itertools.takewhile(_is_value, arguments[position + 1 :])]
+        if values and kind is not bool:
+            typed(name, kind, values if is_list(kind) and len(values) > 1 else values[0])
+        yield flags[name].name
 
 
 def _is_value(argument: str) -> bool:

@@ -13,7 +13,7 @@ from genrec.config import Config
 from genrec.errors import UserError
 
 
-def run_stages(command: RunCommand, call: Call) -> None:
+def stages(command: RunCommand, call: Call) -> None:
     """`run`, or one stage of it."""
     file, folder = _file_and_folder(command)
     config = command.config if file is None else settings_under(file, command.config, call.named)
@@ -36,8 +36,8 @@ def run_stages(command: RunCommand, call: Call) -> None:
             outcomes.append(run.make(stage))
             console.show(stage_line(stage, outcomes[-1].summary, outcomes[-1]))
         figures = results(call.name, folder)
-    stages = [dataclasses.asdict(outcome) for outcome in outcomes]
-    console.document({"run": folder, "stages": stages, **figures})
+    listed = [dataclasses.asdict(outcome) for outcome in outcomes]
+    console.document({"run": folder, "stages": listed, **figures})
 
 
 def results(name: str, folder: Path) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def results(name: str, folder: Path) -> dict[str, Any]:
 def tokenize(command: Tokenize, call: Call) -> None:
     """The stage; or shows the semantic IDs of a run, and lets items come and go."""
     if not _changes_or_shows(command, call):
-        run_stages(command, call)
+        stages(command, call)
         return
 
     from genrec.runs.catalog_updates import append_items, remove_items

@@ -5,9 +5,9 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -16,7 +16,6 @@ from genrec.errors import UserError, nearest, reason
 
 _LARGEST_FILE = 1 << 18
 _LONGEST_NAME = 200
-_LARGEST_BITS = 63
 _TYPES = {
     str: "text",
     int: "a whole number",
@@ -94,13 +93,28 @@ def differences(before: Any, now: Any, name: str = "") -> list[tuple[str, Any, A
 @functools.cache
 def setting_types(section: type = Config, prefix: str = "") -> dict[str, Any]:
     """Every setting's type by dotted name; None for a section."""
-    found = {}
+    kinds = {}
     for name, kind in typing.get_type_hints(section).items():
         if dataclasses.is_dataclass(kind):
-            found |= {prefix + name: None} | setting_types(kind, f"{prefix}{name}.")
+            kinds |= {prefix + name: None} | setting_types(kind, f"{prefix}{name}.")
         else:
-            found[prefix + name] = kind
-    return found
+            kinds[prefix + name] = kind
+    return kinds
+
+
+def type_of(name: str, kinds: Mapping[str, Any], *, section: bool = False) -> Any:
+    """A setting's type among those of all; None for a section, if one may stand there.
+
+    Raises:
+        UserError: there is no such setting, and which is the nearest; or it is a section.
+    """
+    if name not in kinds:
+        alike = nearest(name, [other for other in kinds if (kinds[other] is None) == section])
+        raise UserError(f"unknown setting {name}" + "; the nearest is ".join(["", *alike]))
+    if kinds[name] is None and not section:
+        inside = [other for other in kinds if other.startswith(f"{name}.")]
+        raise UserError(f"{name} is a section; its settings are {', '.join(inside)}")
+    return kinds[name]
 
 
 def typed(name: str, kind: Any, value: Any) -> Any:
@@ -109,65 +123,44 @@ def typed(name: str, kind: Any, value: Any) -> Any:
     Raises:
         UserError: it cannot be of that type.
     """
-    if _is_optional(kind):
-        return None if value in (None, "None") else typed(name, _without_none(kind), value)
-    if typing.get_origin(kind) is tuple:
-        element = typing.get_args(kind)[0]
+    inside = typing.get_args(kind)
+    if types.NoneType in inside:
+        return None if value in (None, "None") else typed(name, inside[0], value)
+    if is_list(kind):
         if not isinstance(value, list):
-            return (typed(name, element, value),)
-        return tuple(typed(f"{name}[{n}]", element, each) for n, each in enumerate(value))
+            return (typed(name, inside[0], value),)
+        return tuple(typed(f"{name}[{n}]", inside[0], each) for n, each in enumerate(value))
     try:
-        return _scalar(kind, value)
-    except (ValueError, OverflowError):
-        words = typing.get_args(kind)
-        wanted = f"{', '.join(words[:-1])} or {words[-1]}" if words else _TYPES[kind]
+        return _converted(kind, value)
+    except ValueError:
+        wanted = f"{', '.join(inside[:-1])} or {inside[-1]}" if inside else _TYPES[kind]
         raise UserError(f"{name} should be {wanted}, but is {_shown(value)}") from None
-
-
-def _is_optional(kind: Any) -> bool:
-    return typing.get_origin(kind) in (typing.Union, types.UnionType)
-
-
-def _without_none(kind: Any) -> Any:
-    """The type of a setting that may be None too."""
-    kinds = typing.get_args(kind) if _is_optional(kind) else [kind]
-    return next(each for each in kinds if each is not types.NoneType)
 
 
 def is_list(kind: Any) -> bool:
     """Whether a setting of this type takes several values."""
-    return typing.get_origin(_without_none(kind)) is tuple
+    return tuple in (typing.get_origin(each) for each in (kind, *typing.get_args(kind)))
 
 
-def _scalar(kind: Any, value: Any) -> Any:
-    """A value as a plain type or one of a Literal's words; ValueError where it is none."""
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind is bool and value in ("true", "false"):
-        return value == "true"
+def _converted(kind: Any, value: Any) -> Any:
+    """A value as a plain type, or one of a Literal's words; ValueError where it is none."""
+    if kind is bool and str(value) in ("True", "true", "False", "false"):
+        return str(value).lower() == "true"
     if kind is bool or isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError
-    if kind is int and isinstance(value, float):
-        raise ValueError
-    if typing.get_origin(kind) is Literal:
-        if value not in typing.get_args(kind):
-            raise ValueError
-        return value
-    converted = kind(value)
+    if words := typing.get_args(kind):
+        return words[words.index(value)]
+    converted = kind(str(value))  # by way of text, lest 96.5 becomes a whole number
     if kind is float and not math.isfinite(converted):
-        raise ValueError
-    if kind is int and converted.bit_length() > _LARGEST_BITS:
         raise ValueError
     return converted
 
 
 def _shown(value: Any) -> str:
     """A value for a complaint; of a text its beginning, and nothing of what may be huge."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
-        return "a number of very many digits"
-    if isinstance(value, str | int | float):
+    if isinstance(value, int | None) and (value is None or abs(value) < 1e60):
+        return yaml.safe_dump(value).split()[0]
+    if isinstance(value, str | float):
         return f"{value!r:.60}"
     return "several settings by name" if isinstance(value, dict) else f"a {type(value).__name__}"
 
@@ -178,22 +171,18 @@ def _settings_in(tree: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
         if not isinstance(key, str) or not key.isprintable() or len(key) > _LONGEST_NAME:
             raise UserError(f"{prefix}{_shown(key)} is no name of a setting")
         name = f"{prefix}{key}".replace("-", "_")
-        kind = _type_of(name, section=isinstance(value, dict))
+        kind = type_of(name, setting_types(), section=isinstance(value, dict | None))
         if kind is not None:
             yield name, typed(name, kind, value)
-        elif isinstance(value, dict):
-            yield from _settings_in(value, f"{name}.")
-        elif value is not None:
-            raise UserError(is_section(name, setting_types()))
+        else:
+            yield from _settings_in(value or {}, f"{name}.")
 
 
 def _read_override(override: str) -> tuple[str, Any]:
     """The dotted name and the value that "model.d_model=96" gives to a setting."""
     name, equals, text = override.partition("=")
     name = name.replace("-", "_")
-    kind = _type_of(name)
-    if kind is None:
-        raise UserError(is_section(name, setting_types()))
+    kind = type_of(name, setting_types())
     if not equals and kind is not bool:
         raise UserError(f"{name} needs a value, as in {name}=…")
     value: Any = text if equals else True
@@ -202,27 +191,6 @@ def _read_override(override: str) -> tuple[str, Any]:
     elif is_list(kind):
         value = text.strip("[]").replace(",", " ").split()
     return name, typed(name, kind, value)
-
-
-def _type_of(name: str, *, section: bool = False) -> Any:
-    """A setting's type; None for a section. Of a wrong name, the nearest section or setting is
-    told."""
-    known = setting_types()
-    if name not in known:
-        raise UserError(unknown(name, [one for one in known if (known[one] is None) == section]))
-    return known[name]
-
-
-def unknown(name: str, known: Iterable[str]) -> str:
-    """The complaint about a setting that is not known."""
-    near = nearest(name, known)
-    return f"unknown setting {name}" + "".join(f"; the nearest is {other}" for other in near)
-
-
-def is_section(name: str, known: Iterable[str]) -> str:
-    """The complaint about a section that was given a value."""
-    inside = ", ".join(other for other in known if other.startswith(f"{name}."))
-    return f"{name} is a section; its settings are {inside}"
 
 
 def _read_yaml(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""What runs: the stages, in order."""
+"""Runs the stages of a run folder, in order."""
 
 from genrec.pipeline.runner import Outcome, open_run, run, run_stage
 

@@ -36,12 +36,12 @@ MAKE: dict[str, Callable[[stages.Task], str]] = {
     "evaluate": stages.make_metrics,
     "report": stages.make_report,
 }
-"""What writes the files of each stage, and returns the line that sums them up."""
+"""The function that writes the files of each stage, and returns the line that sums them up."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a stage: made anew, or skipped because it was done already."""
+    """The result of a stage: it was made anew, or skipped because it was done already."""
 
     stage: str
     skipped: bool

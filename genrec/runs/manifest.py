@@ -1,4 +1,4 @@
-"""What a run folder says of itself: one `manifest.json`, an entry for each finished stage.
+"""`manifest.json` of a run folder: an entry for each finished stage, and what is out of date.
 
 An entry is written last and atomically, so a stage without one did not finish. It holds all that
 made the stage's files (settings, seed, sha256 of inputs, versions, commit) and their sha256.
@@ -185,7 +185,7 @@ def record(
 
 
 def provenance() -> dict[str, Any]:
-    """What made a file: genrec's git commit, and the versions of what matters."""
+    """Which code made a file: genrec's git commit, and the versions of the packages below it."""
     return {"git_commit": _git_commit(), "versions": _versions()}
 
 
