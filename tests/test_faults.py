@@ -20,8 +20,7 @@ import pytest
 import genrec
 from genrec.bundle import load_bundle
 from genrec.bundle.storage import read_bundle, write_bundle
-from genrec.cli.failures import lacking
-from genrec.errors import UserError
+from genrec.errors import UserError, lacking
 from genrec.pipeline import run_stage
 from genrec.pipeline.runner import MAKE
 from genrec.runs.folder import STAGES, claimed, config_of

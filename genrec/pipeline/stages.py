@@ -45,7 +45,7 @@ from genrec.training import train
 
 @dataclass(frozen=True)
 class Task:
-    """What a stage is told.
+    """The input of a stage.
 
     Attributes:
         config: every setting.
