@@ -66,7 +66,8 @@ def start(folder, *, devices, fsdp=1, until=99, process=None, port=0):
     environment = {
         **os.environ,
         "PYTHONPATH": str(TESTS),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} "
+        f"--xla_force_host_platform_device_count={devices}",
     }
     if process is not None:
         environment |= {
