@@ -320,6 +320,7 @@ def test_a_clock_that_jumps_while_a_stage_works_changes_nothing(run, tiny_run, m
     assert all(entry["seconds"] >= 0 for entry in entries.values())
 
 
+@pytest.mark.soak
 def test_stages_that_are_killed_end_as_if_they_had_not_been(tmp_path):
     """A dozen kills of two stages; `python tools/kill_stages.py` has all of them, and hundreds."""
     out = tmp_path / "kills.json"

@@ -8,6 +8,8 @@ from hypothesis.extra import numpy as hnp
 from genrec.semantic_ids.trie import Trie, build_trie
 
 SIZES = (3, 2, 4)
+LARGEST = 25
+"""The most items that a drawn catalogue has."""
 
 
 def tuples(fewest=1):
@@ -25,7 +27,7 @@ def catalogues(draw):
     """Distinct code tuples, in no order, of 1 to 4 levels."""
     levels = draw(st.integers(1, 4))
     code = st.integers(0, draw(st.integers(1, 6)))
-    rows = draw(st.sets(st.tuples(*[code] * levels), min_size=1, max_size=25))
+    rows = draw(st.sets(st.tuples(*[code] * levels), min_size=1, max_size=LARGEST))
     return np.array(draw(st.permutations(sorted(rows))), np.int32)
 
 

@@ -42,17 +42,18 @@ def python(*arguments):
     return done.stdout
 
 
+@pytest.mark.parametrize("inputs", [3, pytest.param(15, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("part", ["file_readers", "run_readers"])
-def test_every_reader_reads_or_refuses_what_is_damaged(part, tiny_run, tmp_path):
+def test_every_reader_reads_or_refuses_what_is_damaged(part, inputs, tiny_run, tmp_path):
     list_names = (
         f"from fuzz import {part}; print(*(each.name for each in {part}.READERS), sep='\\n')"
     )
     names = python("-c", list_names).splitlines()
     found = tmp_path / "found.json"
-    flags = ["--inputs", "15", "--run", str(tiny_run), "--json", str(found)]
+    flags = ["--inputs", str(inputs), "--run", str(tiny_run), "--json", str(found)]
     python(TOOLS / "fuzz_readers.py", "--readers", *names, *flags)
     for name, told in json.loads(found.read_text()).items():
-        assert told["inputs"] == told["read"] + told["refused"] == 15, name
+        assert told["inputs"] == told["read"] + told["refused"] == inputs, name
 
 
 MISBEHAVING = """
@@ -119,6 +120,7 @@ for name, how in WAYS.items():
 """
 
 
+@pytest.mark.soak
 def test_what_a_reader_does_wrong_is_noticed():
     python("-c", MISBEHAVING)
 
