@@ -180,6 +180,7 @@ def test_a_missing_file_is_named():
         ("data.held_out=0.5", "data.held_out must be above 0 and below 0.5, but is 0.5"),
         ("tokenizer.codebook_sizes=[64,1]", r"codebook_sizes\[1\] must be at least 2, but is 1"),
         ("training.epochs=0", "training.epochs must be at least 1, but is 0"),
+        ("data.k_core=0", "data.k_core must be at least 1, but is 0"),
         ("embedding.kind=file", "embedding.path"),
         ("model.user_tokens=9", "model.user_tokens goes with model.encoder bidirectional"),
         ("model.tokens=codes", "item_embedding, content and time_gaps go with model.tokens items"),
