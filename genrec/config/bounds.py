@@ -50,16 +50,15 @@ def bounds_of(kind: Any) -> Bounds | None:
 def check_bounds(section: Any, prefix: str = "") -> None:
     """Raises UserError if a setting of a section, or of one in it, lies outside of its bounds."""
     for name, kind in typing.get_type_hints(type(section), include_extras=True).items():
-        value, bounds = getattr(section, name), bounds_of(kind)
+        value, bounds, name = getattr(section, name), bounds_of(kind), f"{prefix}{name}"
         if dataclasses.is_dataclass(value):
-            check_bounds(value, f"{prefix}{name}.")
-        elif bounds is not None and isinstance(value, tuple):
-            for position, number in enumerate(value):
-                _check(f"{prefix}{name}[{position}]", number, bounds)
-        elif bounds is not None and value is not None:
-            _check(f"{prefix}{name}", value, bounds)
-
-
-def _check(name: str, value: int | float, bounds: Bounds) -> None:
-    if not bounds.hold(value):
-        raise UserError(f"{name} must be {bounds}, but is {value}")
+            check_bounds(value, f"{name}.")
+        if bounds is None or value is None:
+            continue
+        several = isinstance(value, tuple)
+        numbers = (
+            {f"{name}[{n}]": each for n, each in enumerate(value)} if several else {name: value}
+        )
+        for name, number in numbers.items():
+            if not bounds.hold(number):
+                raise UserError(f"{name} must be {bounds}, but is {number}")

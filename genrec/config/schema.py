@@ -240,7 +240,7 @@ class TrainingConfig:
     validation_users: Count = 1000
     """Users in a validation, drawn once by the seed."""
     validation_beam: Annotated[int, Bounds(least=10)] = 20
-    """Beam width in a validation."""
+    """Beam width in a validation; at least 10."""
     patience: Count | None = None
     """Validations without a better one after which training stops early; without it, never."""
 
