@@ -17,6 +17,7 @@ from genrec.model import Encoded, EncoderDecoder
 from genrec.semantic_ids.trie import build_trie
 from genrec.sequences.inputs import Catalogue, Inputs
 from small import small_model
+from small_codes import device_trie
 
 SIZES = (6, 5, 4)
 LENGTH, EXCLUDED = 4, 5
@@ -291,7 +292,7 @@ def test_equal_scores_are_ranked_by_code_whatever_the_item_numbers():
     read = encoded(codes, histories_of(np.random.default_rng(0), 2, 20), recipe="genrec")
     nothing = np.full((2, 1), -1, np.int32)
     find = jax.jit(functools.partial(beam_search, uniform, beam=20))
-    items, scores = find(build_trie(codes), read, blocking(nothing))
+    items, scores = find(device_trie(codes), read, blocking(nothing))
     by_code = np.lexsort(codes.T[::-1])
     assert np.array_equal(items, np.stack([by_code, by_code]))
     assert np.allclose(scores, -np.log(SIZES).sum(), atol=1e-5)
@@ -332,7 +333,7 @@ class Table(EncoderDecoder):
     def remember(self, states):
         return []
 
-    def decode_level(self, level, previous, start, past, memory, mask, ahead):
+    def decode_level(self, level, previous, start, past, memory, mask, candidates):
         row = jnp.arange(len(mask))[:, None]
         before = jnp.zeros(mask.shape[:2], jnp.int32) if previous is None else previous
         return self.codes[level][...][row, before], []
