@@ -37,18 +37,6 @@ def dataset_names() -> list[str]:
     return ["movielens-100k", "movielens-1m", *categories, "steam"]
 
 
-def check_name(name: str) -> None:
-    """UserError for a data set that is not known."""
-    names = dataset_names()
-    if name not in names:
-        families = sorted({other.split("/")[0] for other in names})
-        raise UserError(
-            f"data.dataset {name!r} is not known; the nearest is {nearest(name, names)[0]!r}; "
-            f"there are {', '.join(families)}, those of Amazon with a category, as in "
-            "amazon-2014/Beauty"
-        )
-
-
 def known_source(name: str, *, raw: Path | None = None, cache: Path | None = None) -> Source:
     """A known data set as `prepare` reads it.
 
@@ -67,7 +55,14 @@ def known_source(name: str, *, raw: Path | None = None, cache: Path | None = Non
         UserError: the name is not known, or a file is damaged, is missing or cannot be fetched (it
             says how to bring it by hand).
     """
-    check_name(name)
+    names = dataset_names()
+    if name not in names:
+        families = sorted({other.split("/")[0] for other in names})
+        raise UserError(
+            f"data.dataset {name!r} is not known; the nearest is {nearest(name, names)[0]!r}; "
+            f"there are {', '.join(families)}, those of Amazon with a category, as in "
+            "amazon-2014/Beauty"
+        )
     folder = cache or cache_folder()
     if name == "movielens-100k":
         return movielens_100k(folder, raw)
