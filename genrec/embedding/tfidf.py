@@ -67,8 +67,8 @@ def embed_tfidf(texts: Sequence[str], *, dim: int, seed: int) -> tuple[np.ndarra
     directions = randomized_svd(weights, rank, random_state=seed)[2].T
     vectors = weights @ directions
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    known = norms[:, 0] > _ZERO_NORM
-    mean = (vectors[known] / norms[known]).mean(axis=0)
+    has_terms = norms[:, 0] > _ZERO_NORM
+    mean = (vectors[has_terms] / norms[has_terms]).mean(axis=0)
     unknown = mean / np.linalg.norm(mean)
     return _unit(vectors, unknown), TextEmbedder(terms, directions, unknown)
 
@@ -76,9 +76,9 @@ def embed_tfidf(texts: Sequence[str], *, dim: int, seed: int) -> tuple[np.ndarra
 def _unit(vectors: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """`vectors` (N, C) with rows of unit norm, as float32; zero rows become `unknown`."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    known = norms[:, 0] > _ZERO_NORM
-    vectors[known] /= norms[known]
-    vectors[~known] = unknown
+    has_terms = norms[:, 0] > _ZERO_NORM
+    vectors[has_terms] /= norms[has_terms]
+    vectors[~has_terms] = unknown
     return vectors.astype(np.float32)
 
 

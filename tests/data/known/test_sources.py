@@ -468,7 +468,7 @@ def test_every_name_is_described():
     assert len(names) == len(set(names)) == 2 + 24 + 29 + 34 + 1
     for name in names:
         if name != "movielens-100k":
-            for file in sources._official(name).files:
+            for file in sources._OFFICIAL[name]().files:
                 assert file.url.startswith("https://")
 
 
