@@ -9,7 +9,8 @@ from genrec.evaluation.metrics import per_user
 
 _SAMPLES = 2000
 _SAMPLES_AT_ONCE = 100
-_ENDS = (0.025, 0.975)
+_LEVEL = 0.95
+_ENDS = ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2)
 """Quantiles of the samples between which 95 % of them lie."""
 
 
