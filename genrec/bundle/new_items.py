@@ -28,6 +28,7 @@ from genrec.bundle.checks import check_tokenizer
 from genrec.bundle.indexes import load_index, pack_index
 from genrec.bundle.stablehlo import load_program
 from genrec.errors import UserError, misfit
+from genrec.recommend.similarity import nearest
 from genrec.semantic_ids.collisions import SemanticIds, semantic_ids_of
 from genrec.semantic_ids.item_features import (
     NEIGHBOURS,
@@ -37,9 +38,6 @@ from genrec.semantic_ids.item_features import (
     lent,
     standardised,
 )
-
-STORED = "SQ8"
-"""Faiss index-factory string of both indexes."""
 
 
 class Newcomers:
@@ -78,20 +76,6 @@ class Newcomers:
     def index(self) -> faiss.Index:
         """The directions of all items, by inner product."""
         return load_index(self._contents, "content.safetensors", self.width, self._count)
-
-    def similar(
-        self, towards: np.ndarray, k: int, among: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k items of `among` (by index) most similar to each direction (n, E), and cosines."""
-        mask = np.zeros(self.index.ntotal, bool)
-        mask[among] = True
-        bits = np.packbits(mask, bitorder="little")
-        chosen = faiss.IDSelectorBitmap(bits)  # pyright: ignore[reportCallIssue]
-        how = faiss.SearchParameters(sel=chosen)  # pyright: ignore[reportCallIssue]
-        cosines, items = self.index.search(  # pyright: ignore[reportCallIssue]
-            towards, k, params=how
-        )
-        return items, cosines
 
     def towards(self, content: np.ndarray) -> np.ndarray:
         """float32 (n, E): the directions of content vectors (n, E)."""
@@ -135,9 +119,8 @@ class Newcomers:
         vectors = content
         if self._told["cooccurrence"]:
             lenders = known["lenders"]
-            near, _ = self.similar(
-                self.towards(content), min(NEIGHBOURS, len(lenders)), among=lenders
-            )
+            count = min(NEIGHBOURS, len(lenders))
+            near, _ = nearest(self.index, self.towards(content), count, among=lenders)
             other_width = len(known["consumed.mean"])
             index = load_index(self._contents, "consumed.safetensors", other_width, len(lenders))
             consumed = index.reconstruct_n(0, len(lenders))  # pyright: ignore[reportCallIssue]

@@ -17,7 +17,7 @@ from genrec.progress import progress
 if TYPE_CHECKING:
     import numpy as np
 
-    from genrec.recommend.base import Known
+    from genrec.recommend.base import ResolvedRequests
     from genrec.runs.loaded import LoadedRun
 
 AT_ONCE = 8192
@@ -108,7 +108,7 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
     return document | ({"invalid_share": invalid / max(total, 1)} if command.unconstrained else {})
 
 
-def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[Known]]":
+def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[ResolvedRequests]]":
     """How many lists are wanted, and for whom, some at once."""
     from genrec.recommend.base import Requests
     from genrec.recommend.requests import count_requests, read_requests
@@ -117,8 +117,8 @@ def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[Know
         return len(run.dataset.user_ids), iter(run.everybody(AT_ONCE))
     if command.histories:
         requests = read_requests(command.histories, AT_ONCE)
-        return count_requests(command.histories), map(run.known, requests)
-    return 1, iter([run.known(Requests(None, [command.history or ()]))])
+        return count_requests(command.histories), map(run.resolve, requests)
+    return 1, iter([run.resolve(Requests(None, [command.history or ()]))])
 
 
 def _show_lists(

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import faiss
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +11,13 @@ from flax import nnx
 from jax import export
 
 from genrec.bundle.indexes import pack_index
-from genrec.bundle.new_items import STORED
 from genrec.export.stablehlo import exported
 from genrec.model import EncoderDecoder, nested
 from genrec.model.weights import flat
+from genrec.recommend.similarity import build_index
 from genrec.runs.items import cooccurrence_of
 from genrec.runs.loaded import LoadedRun
-from genrec.semantic_ids.item_features import directions, standard_of
+from genrec.semantic_ids.item_features import standard_of
 from genrec.sequences.inputs import Catalogue
 from genrec.storage.safetensors import pack_tensors
 from genrec.tokenizer import load_tokenizer
@@ -51,7 +50,7 @@ def newcomers_of(
     every = {f"tokenizer.{name}": value for name, value in flat(tokenizer.params).items()}
     decoder = {name: value.shape for name, value in every.items() if ".decoder." in name}
     parameters = {name: value for name, value in every.items() if name not in decoder}
-    files = {"content.safetensors": _index(directions(content, standard.mean))}
+    files = {"content.safetensors": pack_index(run.content_index)}
     if config.tokenizer.cooccurrence:
         consumed, all_consumed = cooccurrence_of(config, items.dataset, content, trained)
         # Where no item is consumed with another, as a single one, the first lends its zeros.
@@ -62,7 +61,7 @@ def newcomers_of(
             "consumed.norm": np.array(standard.norm, np.float32),
             "lenders": lenders.astype(np.int32),
         }
-        files["consumed.safetensors"] = _index(consumed[lenders])
+        files["consumed.safetensors"] = pack_index(build_index(consumed[lenders]))
     files["tokenizer.safetensors"] = pack_tensors(tensors | parameters)
 
     structure = structure_of(tokenizer)
@@ -106,14 +105,6 @@ def newcomers_of(
         "codebook_sizes": list(items.ids.codebook_sizes),
     }
     return told, files
-
-
-def _index(vectors: np.ndarray) -> bytes:
-    index = faiss.index_factory(vectors.shape[1], STORED, faiss.METRIC_INNER_PRODUCT)
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    index.train(vectors)  # pyright: ignore[reportCallIssue]
-    index.add(vectors)  # pyright: ignore[reportCallIssue]
-    return pack_index(index)
 
 
 def _exported(function: Any, parameters: Mapping[str, np.ndarray], *shapes: Any) -> bytes:

@@ -10,7 +10,7 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config, ModelConfig
-from genrec.decoding import Options, Recommender, Resolver, order_within
+from genrec.decoding import Recommender, Resolver, SearchOptions, order_within
 from genrec.model import EncoderDecoder
 from genrec.runs.items import Items, catalogue_of, tokenized_vectors
 from genrec.sequences.inputs import Catalogue
@@ -73,7 +73,7 @@ def recommender(
     catalogue: Catalogue,
     build: Callable[[nnx.Rngs], EncoderDecoder],
     params: Any,
-    options: Options,
+    options: SearchOptions,
     **given: Any,
 ) -> Recommender:
     """A model ready to recommend; `given` is what else `Recommender` may be told."""
@@ -87,11 +87,11 @@ def recommender(
     )
 
 
-def options(config: Config) -> Options:
+def options(config: Config) -> SearchOptions:
     """How lists are made, by the settings of the decoding."""
     settings = dataclasses.asdict(config.decoding)
     del settings["unknown_items"], settings["index"]
-    return Options(**settings, seed=config.seed)
+    return SearchOptions(**settings, seed=config.seed)
 
 
 def places(config: Config, folder: Path, items: Items) -> np.ndarray | None:
