@@ -17,7 +17,7 @@ Neither the model's code nor Flax is needed. The folder holds
 import copy
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ from genrec.bundle.stablehlo import load_program
 from genrec.bundle.storage import program_name, read_bundle, unpack_names
 from genrec.errors import UserError, misfit
 from genrec.recommend.base import ItemRecommender
+from genrec.recommend.requests import ResolvedRequests
 from genrec.semantic_ids.trie import RARELY, Shapes, Spelling, means_below, nodes_in, spell
-from genrec.sequences.histories import Histories
 from genrec.sequences.padding import empty_lists, fill_lists, request_batches
 from genrec.storage.safetensors import parse_tensors
 
@@ -69,55 +69,30 @@ class Bundle(ItemRecommender):
         self.manifest = manifest
         self.contents = dict(contents)
         self._answers: Mapping[str, Any] = manifest["answers"]
-        self._item_ids, self._its_titles = unpack_names(contents["items.json.gz"])
+        self.item_ids, self._item_titles = unpack_names(contents["items.json.gz"])
         self.tables = self._tensors("items.safetensors")
         weights = self._tensors("weights.safetensors")
         self.weights = {name: jnp.asarray(value) for name, value in weights.items()}
         self._compiled: dict[str, Any] = {}  # shared by all that `restricted` makes
-        told = self._answers["shapes"]
-        codes = tuple((size, kind) for size, kind in told["codes"])
-        self.shapes = Shapes(codes, told["items"], tuple(told["fan_out"]))
+        shapes = self._answers["shapes"]
+        codes = tuple((size, kind) for size, kind in shapes["codes"])
+        self.shapes = Shapes(codes, shapes["items"], tuple(shapes["fan_out"]))
         try:
-            names = self._item_ids, self._its_titles
+            names = self.item_ids, self._item_titles
             check_items(self._answers, manifest["items"], self.tables, weights, *names)
             self._whole = spell(self.tables["codes"], None, self.shapes)
         except (ValueError, KeyError) as error:
             raise UserError(f"the bundle's files do not fit each other: {misfit(error)}") from error
-        self._its_open = self.tables["open"]
-
-    @property
-    def item_ids(self) -> list[str]:
-        return self._item_ids
+        self.codes, self._counts = self.tables["codes"], self.tables["counts"]
+        self.open_items = self.tables["open"]
+        self._beam = self._answers["beam"]
+        self._skips_unknown = self._answers["unknown_items"] != "refuse"
 
     @property
     def vectors(self) -> np.ndarray | None:
         """float32 (N, D), what the model makes of every item; None where it has no such thing."""
         vectors = self.tables.get("vectors")
         return None if vectors is None else vectors.astype(np.float32)
-
-    @property
-    def codes(self) -> np.ndarray:
-        return self.tables["codes"]
-
-    @property
-    def _item_titles(self) -> list[str]:
-        return self._its_titles
-
-    @property
-    def open_items(self) -> np.ndarray:
-        return self._its_open
-
-    @property
-    def _counts(self) -> np.ndarray:
-        return self.tables["counts"]
-
-    @property
-    def _beam(self) -> int:
-        return self._answers["beam"]
-
-    @property
-    def _skips_unknown(self) -> bool:
-        return self._answers["unknown_items"] != "refuse"
 
     @functools.cached_property
     def newcomers(self) -> "Newcomers":
@@ -146,7 +121,7 @@ class Bundle(ItemRecommender):
     def _with_open_items(self, items: np.ndarray) -> "Bundle":
         other = copy.copy(self)
         vars(other).pop("state", None)
-        other._its_open = np.asarray(items)
+        other.open_items = np.asarray(items)
         return other
 
     @functools.cached_property
@@ -156,20 +131,15 @@ class Bundle(ItemRecommender):
             self.tables,
             self.weights,
             self._whole,
-            self._its_open,
+            self.open_items,
             look_ahead=self._answers["look_ahead"],
         )
         return jax.tree.map(jnp.asarray, state)
 
     def _search(
-        self,
-        histories: Histories,
-        k: int,
-        *,
-        exclude_history: bool,
-        exclude: Sequence[np.ndarray] | None,
-        allow: Sequence[np.ndarray | None] | None,
+        self, requests: ResolvedRequests, k: int, exclude_history: bool
     ) -> tuple[np.ndarray, np.ndarray]:
+        histories = requests.histories
         if not self._answers["users"]:
             histories = dataclasses.replace(histories, users=None)
         lists = empty_lists(len(histories), k)
@@ -178,8 +148,8 @@ class Bundle(ItemRecommender):
             self._answers["max_history"],
             self._answers["batch_size"],
             exclude_history=exclude_history,
-            exclude=exclude,
-            allow=allow,
+            exclude=requests.exclude,
+            allow=requests.allow,
             named_width=self.named_width,
         )
         for rows, batch in batches:

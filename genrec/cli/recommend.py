@@ -17,7 +17,7 @@ from genrec.progress import progress
 if TYPE_CHECKING:
     import numpy as np
 
-    from genrec.recommend.base import ResolvedRequests
+    from genrec.recommend.requests import ResolvedRequests
     from genrec.runs.loaded import LoadedRun
 
 AT_ONCE = 8192
@@ -32,7 +32,7 @@ def recommend(command: Recommend, arguments: list[str]) -> None:
         raise UserError("--unconstrained goes without decoding.temperature")
 
     from genrec.evaluation.examples import examples
-    from genrec.recommend.requests import read_names
+    from genrec.recommend.request_files import read_names
     from genrec.runs.loaded import load_run
 
     console.tell_compilations()
@@ -81,6 +81,7 @@ def _check(command: Recommend) -> None:
 def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
     """Writes or shows all lists; returns them as a document, or the name of their file."""
     from genrec.decoding import ListsWriter
+    from genrec.recommend.requests import log_notices
 
     total, requests = _requests(command, run)
     codes = run.codes if command.codes else None
@@ -92,11 +93,15 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
             writer = stack.enter_context(ListsWriter(command.out, run.item_ids, codes))
             bar = stack.enter_context(progress("recommend", total, "user"))
         for some in requests:
+            log_notices(some.notices)
             if command.unconstrained:
                 items, scores, share = run.recommend_freely(some, **options)
                 invalid += share * len(items)
             else:
-                items, scores = run.recommend_items(some, partial=total > AT_ONCE, **options)
+                items, scores, notices = run.recommend_items(
+                    some, partial=total > AT_ONCE, **options
+                )
+                log_notices(notices)
             users = [""] * len(items) if some.user_ids is None else some.user_ids
             if writer is not None and bar is not None:
                 writer.write(users, items, scores)
@@ -110,8 +115,8 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
 
 def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[ResolvedRequests]]":
     """How many lists are wanted, and for whom, some at once."""
-    from genrec.recommend.base import Requests
-    from genrec.recommend.requests import count_requests, read_requests
+    from genrec.recommend.request_files import count_requests, read_requests
+    from genrec.recommend.requests import Requests
 
     if command.all:
         return len(run.dataset.user_ids), iter(run.everybody(AT_ONCE))

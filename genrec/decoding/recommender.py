@@ -157,7 +157,9 @@ class Recommender:
         Raises:
             ValueError: k is larger than the beam, or a history is empty.
         """
-        return self._lists(histories, k, exclude_history, exclude, allow)["whole"]
+        return self._lists(
+            histories, k, exclude_history=exclude_history, exclude=exclude, allow=allow
+        )["whole"]
 
     def in_parts(
         self, histories: Histories, k: int, *, exclude_history: bool
@@ -167,7 +169,7 @@ class Recommender:
         Those are "codes" and "dense_head"; the part that is the whole already is left out, and so
         are both where new items have a share of their own.
         """
-        found = self._lists(histories, k, exclude_history, None, None)
+        lists = self._lists(histories, k, exclude_history=exclude_history)
         model = self.structure.model(self.params)
         both = bool(model.codes) and model.item_query is not None
         others = {"dense_head": 1.0, "codes": 0.0}
@@ -175,18 +177,13 @@ class Recommender:
             for name, share in others.items():
                 if share != self.options.dense_share:
                     other = self.ranked_by(share)
-                    found[name] = other(histories, k, exclude_history=exclude_history)
-        return found
+                    lists[name] = other(histories, k, exclude_history=exclude_history)
+        return lists
 
     def _lists(
-        self,
-        histories: Histories,
-        k: int,
-        exclude_history: bool,
-        exclude: Sequence[np.ndarray] | None,
-        allow: Sequence[np.ndarray | None] | None,
+        self, histories: Histories, k: int, **filters: Any
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """What `search` finds, by name, for histories in any number."""
+        """The lists of `search`, by name, for any number of histories; filters as in `__call__`."""
         options = self.options
         if not 1 <= k <= options.beam:
             raise ValueError(f"k must lie between 1 and the beam width {options.beam}, got {k}")
@@ -201,10 +198,7 @@ class Recommender:
             share = jnp.float32(options.unseen_share)
             unseen = Unseen(self._unseen_trie, share, count, k, its_means)
         lists: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        requests = self._batches(
-            histories, exclude_history=exclude_history, exclude=exclude, allow=allow
-        )
-        for rows, batch in requests:
+        for rows, batch in self._batches(histories, **filters):
             found = search(
                 self.structure,
                 self.params,

@@ -2,161 +2,59 @@
 
 import abc
 import functools
-import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from genrec.errors import UserError
 from genrec.recommend.catalog import ItemNames
+from genrec.recommend.requests import (
+    RankedLists,
+    Requests,
+    ResolvedRequests,
+    UnknownItem,
+    first_few,
+    log_notices,
+    short_lists,
+    whose,
+)
 from genrec.sequences.histories import Histories, hash_user_ids
 from genrec.sequences.padding import empty_lists
 
 if TYPE_CHECKING:
     import faiss
 
-logger = logging.getLogger(__name__)
-
-_NAMED_AT_MOST = 5
-
-
-@dataclass(frozen=True)
-class Requests:
-    """Some requests, in the order of their file.
-
-    Attributes:
-        user_ids: whose histories they are; None where nobody knows.
-        histories: the item ids or titles of each, oldest first.
-        timestamps: seconds since 1970 of every item; None where the file has none.
-        exclude: the items that each list must not hold; None where the file has none.
-        allow: the only items that each list may hold, None for all; None where the file has none.
-    """
-
-    user_ids: Sequence[str] | None
-    histories: Sequence[Sequence[str]]
-    timestamps: Sequence[Sequence[int]] | None = None
-    exclude: Sequence[Sequence[str]] | None = None
-    allow: Sequence[Sequence[str] | None] | None = None
-
-
-@dataclass(frozen=True)
-class ResolvedRequests:
-    """Requests with item indices in place of names; see `Requests`.
-
-    Attributes:
-        user_ids: whose histories they are; None where nobody knows.
-        histories: B histories.
-        exclude: for each, int, the items that its list must not hold.
-        allow: for each, int, the only items that its list may hold; None for all.
-        notices: for people, which names were skipped.
-    """
-
-    user_ids: Sequence[str] | np.ndarray | None
-    histories: Histories
-    exclude: list[np.ndarray] | None = None
-    allow: list[np.ndarray | None] | None = None
-    notices: tuple[str, ...] = ()
-
-    def select(self, rows: np.ndarray) -> "ResolvedRequests":
-        """The requests in some rows, without notices."""
-
-        def of(values: Any) -> Any:
-            return None if values is None else [values[row] for row in rows.tolist()]
-
-        return ResolvedRequests(
-            of(self.user_ids), self.histories.select(rows), of(self.exclude), of(self.allow)
-        )
-
-    def whose(self, rows: np.ndarray) -> str:
-        """Names the requests in some rows to people."""
-        return _whose(self.user_ids, rows)
-
-
-class RankedLists(NamedTuple):
-    """Answers to B requests.
-
-    Attributes:
-        items: int32 (B, k), item indices, best first; -1 for none.
-        scores: float32 (B, k), log-probabilities; -inf for none.
-        notices: for people, where the most popular items stand in, and which lists are short.
-    """
-
-    items: np.ndarray
-    scores: np.ndarray
-    notices: list[str]
-
-
-class UnknownItem(UserError):
-    """No item has this id or title.
-
-    Attributes:
-        name: the id or title.
-    """
-
-    def __init__(self, name: str):
-        super().__init__(f"no item has the id or title {name!r}")
-        self.name = name
-
-
 _Self = TypeVar("_Self", bound="ItemRecommender")
 
 
 class ItemRecommender(abc.ABC):
-    """Recommends items by name: a finished run, or a bundle made from one."""
+    """Recommends items by name: a finished run, or a bundle made from one.
 
-    @property
-    @abc.abstractmethod
-    def item_ids(self) -> list[str]:
-        """The user's own id of each of N items, by item index."""
+    Attributes:
+        item_ids: the user's own id of each of N items, by item index.
+        codes: int (N, L), the semantic ID of each item.
+        open_items: int, the items that may be recommended at all, in ascending order.
+        content_index: the directions of all items' content (see `item_features`), by inner product.
+    """
 
-    @property
-    @abc.abstractmethod
-    def _item_titles(self) -> list[str]:
-        """The title of each item."""
-
-    @property
-    @abc.abstractmethod
-    def open_items(self) -> np.ndarray:
-        """int: the items that may be recommended at all, in ascending order."""
-
-    @property
-    @abc.abstractmethod
-    def _counts(self) -> np.ndarray:
-        """int (N,): how many training interactions each item has."""
-
-    @property
-    @abc.abstractmethod
-    def _beam(self) -> int:
-        """Beam width, and so the largest k."""
-
-    @property
-    @abc.abstractmethod
-    def _skips_unknown(self) -> bool:
-        """Whether names that no item has are skipped, or else refused."""
-
-    @property
-    @abc.abstractmethod
-    def codes(self) -> np.ndarray:
-        """int (N, L): the semantic ID of each item."""
-
-    @property
-    @abc.abstractmethod
-    def content_index(self) -> "faiss.Index":
-        """The directions of all items' content (`semantic_ids.item_features`), by inner product."""
+    item_ids: list[str]
+    codes: np.ndarray
+    open_items: np.ndarray
+    content_index: "faiss.Index"
+    _item_titles: list[str]
+    _counts: np.ndarray
+    """int (N,): how many training interactions each item has."""
+    _beam: int
+    """Beam width, and so the largest k."""
+    _skips_unknown: bool
+    """Whether names that no item has are skipped, or else refused."""
 
     @abc.abstractmethod
     def _search(
-        self,
-        histories: Histories,
-        k: int,
-        *,
-        exclude_history: bool,
-        exclude: Sequence[np.ndarray] | None,
-        allow: Sequence[np.ndarray | None] | None,
+        self, requests: ResolvedRequests, k: int, exclude_history: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `decoding.Recommender.__call__`."""
+        """The lists of `recommend_items`, for requests whose histories are not empty."""
 
     @abc.abstractmethod
     def _with_open_items(self: _Self, items: np.ndarray) -> _Self:
@@ -240,10 +138,10 @@ class ItemRecommender(abc.ABC):
             UserError: an item is unknown, a history has not one timestamp for every item, k exceeds
                 the beam width, or no item is left for any history.
         """
-        requests = Requests(user_ids, histories, timestamps, exclude, allow)
-        items, scores = self.recommend_items(
-            self.resolve(requests), k, exclude_history=exclude_history
-        )
+        resolved = self.resolve(Requests(user_ids, histories, timestamps, exclude, allow))
+        log_notices(resolved.notices)
+        items, scores, notices = self.recommend_items(resolved, k, exclude_history=exclude_history)
+        log_notices(notices)
         return named_lists(self.item_ids, items, scores)
 
     def recommend_items(
@@ -253,46 +151,23 @@ class ItemRecommender(abc.ABC):
         *,
         exclude_history: bool = True,
         partial: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same by item index: int32 (B, k) items, -1 for none, and float32 (B, k) scores.
+    ) -> RankedLists:
+        """The same by item index, with notices in place of what `recommend` logs.
 
         Where these are but a part of the requests, no item need be left for any of them.
         """
-        log_notices(requests.notices)
-        items, scores, notices = self.rank(
-            requests, k, exclude_history=exclude_history, partial=partial
-        )
-        log_notices(notices)
-        return items, scores
-
-    def rank(
-        self,
-        requests: ResolvedRequests,
-        k: int,
-        *,
-        exclude_history: bool = True,
-        partial: bool = False,
-    ) -> RankedLists:
-        """The same, with notices in place of what `recommend_items` logs."""
         self.check_k(k)
         lengths = requests.histories.lengths
         empty, others = np.flatnonzero(lengths == 0), np.flatnonzero(lengths)
         items, scores = empty_lists(len(lengths), k)
         notices = []
         if len(empty):
-            notices.append(
-                f"nothing is known of {requests.whose(empty)}: the most popular items stand in"
-            )
+            nobody = whose(requests.user_ids, empty)
+            notices.append(f"nothing is known of {nobody}: the most popular items stand in")
             items[empty], scores[empty] = self._most_popular(requests.select(empty), k)
         if len(others):
             searched = requests.select(others) if len(empty) else requests
-            items[others], scores[others] = self._search(
-                searched.histories,
-                k,
-                exclude_history=exclude_history,
-                exclude=searched.exclude,
-                allow=searched.allow,
-            )
+            items[others], scores[others] = self._search(searched, k, exclude_history)
         notices += short_lists(requests, items, k, partial=partial)
         return RankedLists(items, scores, notices)
 
@@ -325,9 +200,8 @@ class ItemRecommender(abc.ABC):
                 many.
 
         Raises:
-            UnknownItem: an item is unknown.
-            UserError: several items have a title, or the parts of the requests do not fit each
-                other.
+            UserError: an item is unknown (UnknownItem without `suggest`), several items have a
+                title, or the parts of the requests do not fit each other.
         """
         histories, times = requests.histories, requests.timestamps
         for name, part in vars(requests).items():
@@ -347,7 +221,7 @@ class ItemRecommender(abc.ABC):
             wrong = np.flatnonzero(counts != [len(row) for row in times])[:1]
             if len(wrong):
                 raise UserError(
-                    f"{_whose(requests.user_ids, wrong)} has {counts[wrong[0]]} items, but "
+                    f"{whose(requests.user_ids, wrong)} has {counts[wrong[0]]} items, but "
                     f"{len(times[wrong[0]])} timestamps"
                 )
             seconds = np.array([second for row in times for second in row], np.int64)[known]
@@ -392,14 +266,14 @@ class ItemRecommender(abc.ABC):
         """int32: the item of each name; -1, and a notice, for unknown ones if they are skipped.
 
         Raises:
-            UnknownItem: an item is unknown, and not skipped; see `resolve`.
+            UserError: an item is unknown, and not skipped; see `resolve`.
         """
         items = np.array(self.names.find(names), np.int32)
         unknown = list(dict.fromkeys(names[row] for row in np.flatnonzero(items < 0).tolist()))
         if unknown and not self._skips_unknown:
             raise self.names.unknown(unknown[0]) if suggest else UnknownItem(unknown[0])
         if unknown:
-            notices.append(f"skipped in {where}, for no item has this name: {_some(unknown)}")
+            notices.append(f"skipped in {where}, for no item has this name: {first_few(unknown)}")
         return items
 
     def _most_popular(self, requests: ResolvedRequests, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -416,51 +290,6 @@ class ItemRecommender(abc.ABC):
             best = best[:k]
             items[row, : len(best)], scores[row, : len(best)] = best, self._log_popularity[best]
         return items, scores
-
-
-def short_lists(
-    requests: ResolvedRequests, items: np.ndarray, k: int, *, partial: bool = False
-) -> list[str]:
-    """A notice of the lists that hold fewer than k items, if any does.
-
-    Args:
-        items: int (B, at most k), of each list; -1 for none.
-        partial: these are but a part of the requests, so there may be no item in any list.
-
-    Raises:
-        UserError: no list holds an item.
-    """
-    lengths = (items >= 0).sum(axis=1)
-    if not partial and len(lengths) and lengths.max() == 0:
-        raise UserError("no item is left to recommend: allow more or exclude fewer")
-    short = np.flatnonzero(lengths < k)
-    if len(short) == 0:
-        return []
-    return [
-        f"{k} items are wanted, but as few as {lengths[short].min()} are allowed for "
-        f"{requests.whose(short)}"
-    ]
-
-
-def log_notices(notices: Iterable[str]) -> None:
-    """Says in the log what requests could not have, and what they got instead."""
-    for notice in notices:
-        logger.warning("%s", notice)
-
-
-def _whose(user_ids: Sequence[str] | np.ndarray | None, rows: np.ndarray) -> str:
-    """Names some of the requests to people."""
-    if user_ids is None:
-        return f"history {_some([str(row + 1) for row in rows.tolist()])}"
-    return f"user {_some([str(user_ids[row]) for row in rows.tolist()])}"
-
-
-def _some(names: Sequence[str]) -> str:
-    """The names, or the first few of many."""
-    more = len(names) - _NAMED_AT_MOST
-    return (
-        ", ".join(names) if more <= 0 else f"{', '.join(names[:_NAMED_AT_MOST])} and {more:,} more"
-    )
 
 
 def named_lists(

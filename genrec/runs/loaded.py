@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from genrec.config.validation import check
 from genrec.data import Dataset
 from genrec.decoding import Recommender, Resolver
 from genrec.errors import UserError
-from genrec.recommend.base import ItemRecommender, ResolvedRequests, log_notices
+from genrec.recommend.base import ItemRecommender
+from genrec.recommend.requests import ResolvedRequests, whose
 from genrec.recommend.similarity import build_index
 from genrec.runs.catalog_updates import BUILT_ON, current_items
 from genrec.runs.folder import config_of, require
 from genrec.runs.items import Items
 from genrec.runs.model import best_recommender, item_resolver
 from genrec.semantic_ids.item_features import directions, standard_of
-from genrec.sequences.histories import Histories
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,6 @@ class LoadedRun(ItemRecommender):
             UserError: k exceeds the beam width, a history is empty, items are excluded or only some
                 allowed, or the model can write no other codes.
         """
-        log_notices(requests.notices)
         self.check_k(k)
         if not self.config.model.codes:
             raise UserError(f"the model of {self.folder} writes no codes (model.codes false)")
@@ -73,7 +72,7 @@ class LoadedRun(ItemRecommender):
         histories = requests.histories
         empty = np.flatnonzero(histories.lengths == 0)
         if len(empty):
-            raise UserError(f"nothing is known of {requests.whose(empty)}, to go on from")
+            raise UserError(f"nothing is known of {whose(requests.user_ids, empty)}, to go on from")
         gone = set(self.gone.tolist())
         excluded = [
             gone | (set(items.tolist()) if exclude_history else set()) for items in histories
@@ -137,16 +136,14 @@ class LoadedRun(ItemRecommender):
         return self.config.decoding.unknown_items != "refuse"
 
     def _search(
-        self,
-        histories: Histories,
-        k: int,
-        *,
-        exclude_history: bool,
-        exclude: Sequence[np.ndarray] | None,
-        allow: Sequence[np.ndarray | None] | None,
+        self, requests: ResolvedRequests, k: int, exclude_history: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         return self.recommender(
-            histories, k, exclude_history=exclude_history, exclude=exclude, allow=allow
+            requests.histories,
+            k,
+            exclude_history=exclude_history,
+            exclude=requests.exclude,
+            allow=requests.allow,
         )
 
     def _with_open_items(self, items: np.ndarray) -> "LoadedRun":

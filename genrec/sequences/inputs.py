@@ -1,4 +1,4 @@
-"""What the encoder reads: histories laid out in rows, as the training and the recommender do it."""
+"""The encoder's input: histories laid out in rows, in training as for a request."""
 
 from typing import NamedTuple
 
@@ -28,16 +28,16 @@ class Inputs(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """What is known of the N items; an argument of compiled functions, never a part of them.
+    """What the model knows of the N items; an argument of compiled functions, never a constant.
 
     Attributes:
         codes: int32 (N, L), the semantic IDs.
-        content: float32 (N, E), the embeddings of their content, of about unit entries; None where
+        content: float32 (N, C), the embeddings of their content, of about unit entries; None where
             the model does not read them.
-        seen: bool (N,), whether an item has a training interaction; None where all have one. What
-            is learned of each item alone can say nothing of the others.
-        vectors: (N, D), what the model makes of each item, where that has been worked out already;
-            then neither content nor seen are read.
+        seen: bool (N,), whether an item has a training interaction; None where all have one. The
+            model leaves out its learned embedding of an item that has none.
+        vectors: (N, D), the model's vector of each item, if computed already; then neither content
+            nor seen are read.
     """
 
     codes: np.ndarray | jax.Array
@@ -71,8 +71,8 @@ def lay_out(
 
     Args:
         histories: where the pieces are cut from.
-        starts, stops: int64 (P,), each piece is `histories.items[start:stop]`.
-        rows, offsets, segments: int64 (P,), where its first item goes, and its number in the row.
+        starts, stops: int64 (S,), each piece is `histories.items[start:stop]`.
+        rows, offsets, segments: int64 (S,), where its first item goes, and its number in the row.
         shape: rows and slots, (B, T).
 
     Returns:

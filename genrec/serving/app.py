@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from starlette.exceptions import HTTPException
 
 from genrec.errors import UserError
-from genrec.recommend.base import Requests
+from genrec.recommend.requests import Requests
 from genrec.serving.middleware import RequestMiddleware, refusal
 from genrec.serving.service import Busy, Service
 

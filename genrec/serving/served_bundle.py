@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from genrec.bundle import Bundle
-from genrec.recommend.base import ResolvedRequests
+from genrec.recommend.requests import ResolvedRequests
 from genrec.sequences.histories import Histories
 from genrec.sequences.padding import NamedItems, named_items, request_batch
 from genrec.serving.compiled import CompiledPrograms, Kind, Shape

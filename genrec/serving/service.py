@@ -10,7 +10,7 @@ import numpy as np
 
 from genrec.bundle import load_bundle
 from genrec.errors import UserError
-from genrec.recommend.base import Requests, ResolvedRequests, UnknownItem, short_lists
+from genrec.recommend.requests import Requests, ResolvedRequests, UnknownItem, short_lists
 from genrec.serving.batching import Batcher, QueueFull
 from genrec.serving.options import ServingOptions
 from genrec.serving.prometheus import Metrics
@@ -101,7 +101,7 @@ class Service:
             items, scores = result.items[:k], result.scores[:k]
             notices = short_lists(resolved, items[None], k)
         else:
-            lists = served.bundle.rank(resolved, k)
+            lists = served.bundle.recommend_items(resolved, k)
             items, scores, notices = lists.items[0], lists.scores[0], lists.notices
         return served, items[items >= 0], scores[items >= 0], [*resolved.notices, *notices]
 

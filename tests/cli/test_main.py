@@ -12,7 +12,7 @@ import pytest
 import genrec
 from genrec.cli import recommend as recommending
 from genrec.config.parsing import dump_config
-from genrec.recommend.base import Requests
+from genrec.recommend.requests import Requests
 
 ONE_SHAPE = ("--decoding.batch-size", "1")  # takes less time to compile than many do
 

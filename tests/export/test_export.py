@@ -21,7 +21,7 @@ from genrec.bundle.storage import manifest_text
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
 from genrec.export import export_bundle
-from genrec.recommend.base import Requests
+from genrec.recommend.requests import Requests
 from genrec.runs.loaded import load_run
 from small_run import ITEMS
 

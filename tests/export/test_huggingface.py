@@ -13,7 +13,7 @@ import pytest
 
 from genrec.errors import UserError
 from genrec.export import export_huggingface
-from genrec.recommend.base import Requests
+from genrec.recommend.requests import Requests
 from genrec.sequences.padding import request_batches
 from genrec.storage.safetensors import read_tensors
 from small_loaded import TIGER, random_run

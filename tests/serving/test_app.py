@@ -154,7 +154,7 @@ def test_warnings_are_told_to_whom_they_concern(app, caplog):
 
 
 def test_names_that_a_bundle_skips_are_told(bundle, service, app, monkeypatch, caplog):
-    monkeypatch.setitem(service.served.bundle.manifest["answers"], "unknown_items", "skip")
+    monkeypatch.setattr(service.served.bundle, "_skips_unknown", True)
     answer = ask(app, "POST", "/recommend", json={"history": ["nix", "i001"]})
     assert answer.json()["warnings"] == ["skipped in histories, for no item has this name: nix"]
     same(answer.json(), genrec.load_bundle(bundle).recommend([["i001"]]))

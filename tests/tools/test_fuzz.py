@@ -21,7 +21,7 @@ from genrec.data.locations import find_files
 from genrec.decoding import read_lists
 from genrec.embedding import embed_file, load_vectors
 from genrec.errors import UserError
-from genrec.recommend.requests import read_requests
+from genrec.recommend.request_files import read_requests
 from genrec.report.run_page import sections
 from genrec.report.stored_figures import read_figures, read_lines
 from genrec.runs.folder import config_of, require
