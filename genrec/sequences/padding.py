@@ -6,6 +6,7 @@ Array shapes: n requests in a batch of B rows, T slots for items of a history, X
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from genrec.sequences.histories import Histories
@@ -142,7 +143,9 @@ def empty_lists(count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fill_lists(
-    lists: tuple[np.ndarray, np.ndarray], rows: np.ndarray, answers: Iterable[np.ndarray]
+    lists: tuple[np.ndarray, np.ndarray],
+    rows: np.ndarray,
+    answers: Iterable[np.ndarray | jax.Array],
 ) -> None:
     """Puts a batch's items and scores, (B, M) each, best first, into some rows of lists (N, k)."""
     for values, answer in zip(lists, answers, strict=True):
