@@ -1,4 +1,4 @@
-"""Requests in files: histories to go on from, and lists of items to allow or to exclude."""
+"""Reading requests for recommendations, and lists of items, from files."""
 
 import contextlib
 import itertools
@@ -33,23 +33,23 @@ def read_requests(path: Path, at_once: int) -> Iterator[Requests]:
     Raises:
         UserError: the file can't be read, or a row is not what it should be.
     """
-    with _complaining(path, _WANTED):
+    with _naming_the_file(path, _WANTED):
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
-                known = [name for name in _COLUMNS if name in file.schema_arrow.names]
-                for batch in file.iter_batches(at_once, columns=known):
-                    yield _requests(batch.to_pylist(), known)
+                columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+                for batch in file.iter_batches(at_once, columns=columns):
+                    yield _requests(batch.to_pylist(), columns)
         else:
             with path.open(encoding="utf-8") as file:
                 lines = ((n, line) for n, line in enumerate(file, 1) if line.strip())
                 while rows := [_object(*line) for line in itertools.islice(lines, at_once)]:
-                    known = [name for name in _COLUMNS if any(name in row for row in rows)]
-                    yield _requests(rows, known)
+                    columns = [name for name in _COLUMNS if any(name in row for row in rows)]
+                    yield _requests(rows, columns)
 
 
 def count_requests(path: Path) -> int:
     """How many requests a file holds, before it is read."""
-    with _complaining(path, _WANTED):
+    with _naming_the_file(path, _WANTED):
         if path.suffix == ".parquet":
             return pq.read_metadata(path).num_rows
         with path.open("rb") as file:
@@ -62,7 +62,7 @@ def read_names(path: Path) -> list[str]:
     Raises:
         UserError: the file can't be read.
     """
-    with _complaining(path, "should name an item on each line, or be Parquet with item_id"):
+    with _naming_the_file(path, "should name an item on each line, or be Parquet with item_id"):
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
                 column = file.read(columns=["item_id"])["item_id"]
@@ -74,7 +74,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def _object(number: int, line: str) -> dict[str, Any]:
-    """What line `number` of a file says."""
+    """The object in line `number` of a file."""
     try:
         row = json.loads(line, parse_int=str)  # ids that are numbers may stand among titles
     except (ValueError, RecursionError) as error:
@@ -87,13 +87,13 @@ def _object(number: int, line: str) -> dict[str, Any]:
     return row
 
 
-def _requests(rows: list[dict[str, Any]], known: list[str]) -> Requests:
+def _requests(rows: list[dict[str, Any]], columns: list[str]) -> Requests:
     for name in _NEEDED:
-        if name not in known:
+        if name not in columns:
             raise ValueError(f"there is no {name}")
     # Arrow checks the types, and turns numbers into text and back.
-    columns: dict[str, Any] = {}
-    for name in known:
+    values_of: dict[str, Any] = {}
+    for name in columns:
         values = pa.array([row.get(name) for row in rows])
         inner = getattr(values.type, "value_type", None)
         if inner is not None and pa.types.is_timestamp(inner):
@@ -102,25 +102,26 @@ def _requests(rows: list[dict[str, Any]], known: list[str]) -> Requests:
         inner = values if name == "user_id" else values.flatten()
         if inner.null_count:
             raise ValueError(f"{name} has gaps")
-        columns[name] = values.to_pylist()
+        values_of[name] = values.to_pylist()
     for name in ("items", "timestamps", "exclude"):
-        if name in columns:
-            columns[name] = [values or [] for values in columns[name]]
+        if name in values_of:
+            values_of[name] = [values or [] for values in values_of[name]]
     return Requests(
-        columns["user_id"],
-        columns["items"],
-        columns.get("timestamps"),
-        columns.get("exclude"),
-        columns.get("allow"),
+        values_of["user_id"],
+        values_of["items"],
+        values_of.get("timestamps"),
+        values_of.get("exclude"),
+        values_of.get("allow"),
     )
 
 
 @contextlib.contextmanager
-def _complaining(path: Path, wanted: str) -> Iterator[None]:
+def _naming_the_file(path: Path, wanted: str) -> Iterator[None]:
+    """Raises UserError, with the path and what it should be, for a file that cannot be read."""
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     try:
         yield
     except (KeyError, OSError, ValueError, pa.ArrowException) as error:
-        said = " ".join(str(error).split())[:300]
-        raise UserError(f"{path} {wanted}: {said}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} {wanted}: {reason}") from error
