@@ -35,9 +35,9 @@ class Catalogue(NamedTuple):
         content: float32 (N, C), the embeddings of their content, of about unit entries; None where
             the model does not read them.
         seen: bool (N,), whether an item has a training interaction; None where all have one. The
-            model leaves out its learned embedding of an item that has none.
-        vectors: (N, D), the model's vector of each item, if computed already; then neither content
-            nor seen are read.
+            vectors of their own that items have beside codes and content are read for these alone.
+        vectors: (N, D), the model's vector of each item, where it has been computed already; then
+            neither content nor seen are read.
     """
 
     codes: np.ndarray | jax.Array

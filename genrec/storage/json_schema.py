@@ -12,21 +12,29 @@ _LONGEST = 10_000
 def expect(value: Any, form: Any, where: str = "") -> None:
     """Raises ValueError, which says where, unless a value of JSON has a form.
 
-    A form is `int`, `float` (any number), `str` or `bool`; None; `object` for anything; a tuple of
-    forms, one of which it must have; a list with the form of all elements; or a dict: of names,
-    each with its form (with "?" behind a name that may be missing), or with a pattern as its only
-    key, which all names must match. There may be names that the form does not mention.
+    A form is one of these:
+    - `int`, `float` (any number), `str`, `bool`, `list`, None, or `object` for anything;
+    - a range that has to contain the number, a set that has to contain the text, or a pattern that
+      has to match all of the text;
+    - a tuple of forms, one of which the value must have;
+    - a list of one form, which all elements must have; or of two or more forms, of as many
+      elements;
+    - a dict of names, each with its form (with "?" behind a name that may be missing); or with a
+      pattern as its only key, which all names must match. There may be names that it does not
+      mention.
     """
     if isinstance(form, tuple):
-        kinds = [each for each in form if _alike(value, each)]
-        if not kinds:
+        alternatives = [each for each in form if _alike(value, each)]
+        if not alternatives:
             raise ValueError(f"{where or 'it'} is {_shown(value)}")
-        expect(value, kinds[0], where)
+        expect(value, alternatives[0], where)
     elif not _alike(value, form):
         raise ValueError(f"{where or 'it'} is {_shown(value)}")
     elif isinstance(form, list):
-        for place, element in enumerate(value):
-            expect(element, form[0], f"{where}[{place}]")
+        if len(form) > 1 and len(value) != len(form):
+            raise ValueError(f"{where or 'it'} has {len(value)} elements")
+        for number, element in enumerate(value):
+            expect(element, form[number % len(form)], f"{where}[{number}]")
     elif isinstance(form, dict):
         _expect_names(value, form, where)
 
@@ -57,6 +65,12 @@ def _alike(value: Any, form: Any) -> bool:
         return type(value) in (int, float) and abs(value) <= _LARGEST
     if form is int:
         return type(value) is int and abs(value) <= _LARGEST
+    if isinstance(form, range):
+        return type(value) is int and value in form
+    if isinstance(form, set):
+        return isinstance(value, str) and value in form
+    if isinstance(form, re.Pattern):
+        return isinstance(value, str) and form.fullmatch(value) is not None
     return type(value) is (form if isinstance(form, type) else type(form))
 
 

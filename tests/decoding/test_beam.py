@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genrec.decoding.beam import Normalise, Sampling, beam_search
 from genrec.decoding.filters import Filters
 from genrec.model import Encoded, EncoderDecoder
-from genrec.semantic_ids.device_trie import build_trie
+from genrec.semantic_ids.trie import build_trie
 from genrec.sequences.inputs import Catalogue, Inputs
 from small import small_model
 

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.decoding.filters import Filters, marked_nodes, permitted_items
-from genrec.semantic_ids.device_trie import build_trie
-from small_codes import catalogues
+from small_codes import catalogues, device_trie
 
 
 @st.composite
@@ -26,7 +25,7 @@ def permitted(filters, request, item):
 @given(filtered())
 def test_marks_tell_which_nodes_still_lead_to_an_item(drawn):
     codes, filters = drawn
-    trie = build_trie(codes)
+    trie = device_trie(codes)
     rows = codes.tolist()
     marks = marked_nodes(trie, filters)
     for request, allow in enumerate(filters.allow):
@@ -49,7 +48,7 @@ def test_marks_tell_which_nodes_still_lead_to_an_item(drawn):
 def test_a_filter_permits_what_it_allows_or_does_not_block_of_the_items_that_are_there(drawn, data):
     codes, filters = drawn
     there = data.draw(st.sets(st.integers(0, len(codes) - 1), min_size=1))
-    trie = build_trie(codes, np.array(sorted(there)), like=build_trie(codes))
+    trie = device_trie(codes, np.array(sorted(there)), like=device_trie(codes).shapes)
     found = np.asarray(permitted_items(filters, trie, len(codes)))
     for request in range(len(filters.items)):
         expected = [
