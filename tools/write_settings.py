@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from genrec.config import HOW, Config
 from genrec.config.bounds import Bounds
-from genrec.serving.options import Options
+from genrec.serving.options import ServingOptions
 from genrec.storage.files import replacing
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
@@ -63,7 +63,7 @@ def page() -> str:
             continue
         parts.append(f"\n## {field.name}\n\n{_one_line(inspect.getdoc(kind))}\n\n")
         parts.append(_table(_rows(kind, f"{field.name}.")))
-    parts += ["\n## seed\n\n", _table(alone), _SERVE, "\n", _table(_rows(Options, "--"))]
+    parts += ["\n## seed\n\n", _table(alone), _SERVE, "\n", _table(_rows(ServingOptions, "--"))]
     return "".join(parts)
 
 

@@ -15,8 +15,9 @@ Neither the model's code nor Flax is needed. The folder holds
 """
 
 import copy
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,15 @@ from genrec.bundle.checks import check_items
 from genrec.bundle.stablehlo import load_program
 from genrec.bundle.storage import program_name, read_bundle, unpack_names
 from genrec.errors import UserError, misfit
-from genrec.recommend.base import Answering, named_lists
+from genrec.recommend.base import ItemRecommender
+from genrec.recommend.requests import ResolvedRequests
 from genrec.semantic_ids.trie import Shapes, Trie, build_trie, means_in
-from genrec.sequences.histories import Histories
-from genrec.sequences.padding import batches, filter_table, no_lists
+from genrec.sequences.padding import empty_lists, fill_lists, request_batches
 from genrec.storage.safetensors import parse_tensors
 
 if TYPE_CHECKING:
+    import faiss
+
     from genrec.bundle.new_items import NewItemEncoder
 
 
@@ -48,7 +51,7 @@ def load_bundle(folder: str | Path) -> "Bundle":
     return Bundle(*read_bundle(Path(folder)))
 
 
-class Bundle(Answering):
+class Bundle(ItemRecommender):
     """What a bundle holds, see the module; `load_bundle` makes one.
 
     Attributes:
@@ -66,57 +69,30 @@ class Bundle(Answering):
         self.manifest = manifest
         self.contents = dict(contents)
         self._answers: Mapping[str, Any] = manifest["answers"]
-        self._item_ids, self._its_titles = unpack_names(contents["items.json.gz"])
+        self.item_ids, self._item_titles = unpack_names(contents["items.json.gz"])
         self.tables = self._tensors("items.safetensors")
         weights = self._tensors("weights.safetensors")
         self.weights = {name: jnp.asarray(value) for name, value in weights.items()}
         self._compiled: dict[str, Any] = {}  # shared by all that `restricted` makes
-        told = self._answers["shapes"]
-        codes = tuple((size, kind) for size, kind in told["codes"])
-        self.shapes = Shapes(codes, told["items"], tuple(told["fan_out"]))
+        shapes = self._answers["shapes"]
+        codes = tuple((size, kind) for size, kind in shapes["codes"])
+        self.shapes = Shapes(codes, shapes["items"], tuple(shapes["fan_out"]))
         try:
-            names = self._item_ids, self._its_titles
+            names = self.item_ids, self._item_titles
             check_items(self._answers, manifest["items"], self.tables, weights, *names)
             self._whole = build_trie(self.tables["codes"], None, self.shapes)
         except (ValueError, KeyError) as error:
             raise UserError(f"the bundle's files do not fit each other: {misfit(error)}") from error
-        self._its_open = self.tables["open"]
-
-    @property
-    def item_ids(self) -> list[str]:
-        return self._item_ids
+        self.codes, self._counts = self.tables["codes"], self.tables["counts"]
+        self.open_items = self.tables["open"]
+        self._beam = self._answers["beam"]
+        self._skips_unknown = self._answers["unknown_items"] != "refuse"
 
     @property
     def vectors(self) -> np.ndarray | None:
         """float32 (N, D), what the model makes of every item; None where it has no such thing."""
         vectors = self.tables.get("vectors")
         return None if vectors is None else vectors.astype(np.float32)
-
-    @property
-    def codes(self) -> np.ndarray:
-        """int (N, L), the semantic ID of every item."""
-        return self.tables["codes"]
-
-    @property
-    def _item_titles(self) -> list[str]:
-        return self._its_titles
-
-    @property
-    def open_items(self) -> np.ndarray:
-        return self._its_open
-
-    @functools.cached_property
-    def _log_popularity(self) -> np.ndarray:
-        counts = self.tables["counts"] + 1.0
-        return np.log(counts / counts.sum())
-
-    @property
-    def _beam(self) -> int:
-        return self._answers["beam"]
-
-    @property
-    def _skips_unknown(self) -> bool:
-        return self._answers["unknown_items"] != "refuse"
 
     @functools.cached_property
     def newcomers(self) -> "NewItemEncoder":
@@ -135,40 +111,17 @@ class Bundle(Answering):
         count = len(self.item_ids)
         return NewItemEncoder(self.manifest["newcomers"], tensors, self.contents, count)
 
-    def similar(
-        self, items: Sequence[str], k: int = 10
-    ) -> tuple[list[list[str]], list[list[float]]]:
-        """The k items most like each of these in content, by id or title; needs Faiss.
-
-        Returns:
-            Item ids, of what may be recommended, the most alike first; and the cosine of the
-            angle between the content vectors, centred on the catalogue's mean.
-
-        Raises:
-            UserError: an item is unknown, or the bundle was exported with --no-newcomers.
-        """
-        newcomers = self.newcomers
-        if k < 1:
-            raise UserError(f"k is {k}, but must be at least 1")
-        found = np.array(self.names.known(items), np.int64)
-        towards = np.stack([newcomers.index.reconstruct(item) for item in found.tolist()])
-        near, cosines = newcomers.similar(towards, k + 1, self.open_items)
-        itself = near == found[:, None]
-        itself[~itself.any(axis=1), -1] = True  # one too many was asked for, lest it be the item
-        near, cosines = (each[~itself].reshape(len(found), k) for each in (near, cosines))
-        return named_lists(self.item_ids, near, cosines)
-
-    def everything(self) -> "Bundle":
-        """The same over all items that it knows, also those that were removed."""
-        return self._over(np.arange(len(self.item_ids), dtype=np.int32))
+    @property
+    def content_index(self) -> "faiss.Index":
+        return self.newcomers.index
 
     def _tensors(self, name: str) -> dict[str, np.ndarray]:
         return parse_tensors(self.contents[name], Path(name))
 
-    def _over(self, allowed: np.ndarray) -> "Bundle":
+    def _with_open_items(self, items: np.ndarray) -> "Bundle":
         other = copy.copy(self)
         vars(other).pop("state", None)
-        other._its_open = np.asarray(allowed)
+        other.open_items = np.asarray(items)
         return other
 
     @functools.cached_property
@@ -178,57 +131,45 @@ class Bundle(Answering):
             self.tables,
             self.weights,
             self._whole,
-            self._its_open,
+            self.open_items,
             look_ahead=self._answers["look_ahead"],
         )
         return jax.tree.map(jnp.asarray, state)
 
     def _search(
-        self,
-        histories: Histories,
-        k: int,
-        *,
-        exclude_history: bool,
-        exclude: Sequence[np.ndarray] | None,
-        allow: Sequence[np.ndarray | None] | None,
+        self, requests: ResolvedRequests, k: int, exclude_history: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        answers = self._answers
-        items, scores = no_lists(len(histories), k)
-        if not answers["users"]:
-            histories = Histories(
-                histories.starts, histories.stops, histories.items, histories.timestamps
-            )
-        for rows, read in batches(histories, answers["max_history"], answers["batch_size"]):
-            size = len(read.items)
-            named, allows = filter_table(histories, rows, size, exclude_history, exclude, allow)
-            request = {
-                "items": read.items,
-                "segments": read.segments,
-                "gaps": np.zeros_like(read.items) if read.gaps is None else read.gaps,
-                "named": self._padded(named),
-                "allow": allows,
-            }
-            if read.users is not None:
-                request["users"] = read.users
-            program = self._program(request)
-            best, score = program(self.state, request)
-            width = min(k, best.shape[1])
-            items[rows, :width] = np.asarray(best)[: len(rows), :width]
-            scores[rows, :width] = np.asarray(score)[: len(rows), :width]
-        return items, scores
+        histories = requests.histories
+        if not self._answers["users"]:
+            histories = dataclasses.replace(histories, users=None)
+        lists = empty_lists(len(histories), k)
+        batches = request_batches(
+            histories,
+            self._answers["max_history"],
+            self._answers["batch_size"],
+            exclude_history=exclude_history,
+            exclude=requests.exclude,
+            allow=requests.allow,
+            named_width=self.named_width,
+        )
+        for rows, batch in batches:
+            request = batch.arrays()
+            fill_lists(lists, rows, self._program(request)(self.state, request))
+        return lists
 
-    def _padded(self, named: np.ndarray) -> np.ndarray:
-        """What requests name, as wide as a program takes it."""
-        most = named.shape[1]
-        width = next((width for width in self._answers["named"] if width >= most), None)
-        if width is None:
+    def named_width(self, count: int) -> int:
+        """How many items requests may name in the smallest program that takes `count`.
+
+        Raises:
+            UserError: none takes so many.
+        """
+        widths = self._answers["named"]
+        if count > widths[-1]:
             raise UserError(
-                f"a request names {(named >= 0).sum(axis=1).max():,} items to exclude or allow, "
-                f"its history included; this bundle takes {self._answers['named'][-1]:,} at most"
+                f"a request names {count:,} items to exclude or allow, its history included; "
+                f"this bundle takes {widths[-1]:,} at most"
             )
-        padded = np.full((len(named), width), -1, np.int32)
-        padded[:, :most] = named
-        return padded
+        return next(width for width in widths if width >= count)
 
     def _program(self, request: Mapping[str, np.ndarray]) -> Any:
         """What answers such requests."""

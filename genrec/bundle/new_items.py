@@ -28,6 +28,7 @@ from genrec.bundle.checks import check_tokenizer
 from genrec.bundle.indexes import load_index, pack_index
 from genrec.bundle.stablehlo import load_program
 from genrec.errors import UserError, misfit
+from genrec.recommend.similarity import nearest
 from genrec.semantic_ids.collisions import SemanticIds, append_codes
 from genrec.semantic_ids.item_features import (
     NEIGHBOURS,
@@ -76,20 +77,6 @@ class NewItemEncoder:
         """The directions of all items, by inner product."""
         return load_index(self._contents, "content.safetensors", self.width, self._count)
 
-    def similar(
-        self, towards: np.ndarray, k: int, among: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k items of `among` (by index) most similar to each direction (n, C), and cosines."""
-        mask = np.zeros(self.index.ntotal, bool)
-        mask[among] = True
-        bits = np.packbits(mask, bitorder="little")
-        selector = faiss.IDSelectorBitmap(bits)  # pyright: ignore[reportCallIssue]
-        parameters = faiss.SearchParameters(sel=selector)  # pyright: ignore[reportCallIssue]
-        cosines, items = self.index.search(  # pyright: ignore[reportCallIssue]
-            towards, k, params=parameters
-        )
-        return items, cosines
-
     def towards(self, content: np.ndarray) -> np.ndarray:
         """float32 (n, C): the directions of content vectors (n, C)."""
         return directions(content, self._tensors["content.mean"])
@@ -126,9 +113,8 @@ class NewItemEncoder:
         tensors, vectors = self._tensors, content
         if weight := self._settings["cooccurrence"]:
             lenders = tensors["lenders"]
-            near, _ = self.similar(
-                self.towards(content), min(NEIGHBOURS, len(lenders)), among=lenders
-            )
+            count = min(NEIGHBOURS, len(lenders))
+            near, _ = nearest(self.index, self.towards(content), count, among=lenders)
             width = len(tensors["consumed.mean"])
             index = load_index(self._contents, "consumed.safetensors", width, len(lenders))
             consumed = index.reconstruct_n(0, len(lenders))  # pyright: ignore[reportCallIssue]

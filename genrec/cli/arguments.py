@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from genrec.config import Config, DecodingConfig
-from genrec.serving.options import Options
+from genrec.serving.options import ServingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,9 @@ class Serve(CommonFlags):
 
     bundle: tyro.conf.Positional[Path]
     """Folder of a bundle, made by `genrec export`."""
-    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+    options: Annotated[ServingOptions, tyro.conf.arg(name="")] = field(
+        default_factory=ServingOptions
+    )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def export(command: Export, call: Call) -> None:
 
     from genrec.bundle.checks import MOST_ROOM
     from genrec.export import export_bundle, export_huggingface, export_parameters
-    from genrec.recommend.requests import read_names
+    from genrec.recommend.request_files import read_names
     from genrec.runs.loaded import load_run
 
     if not 0 <= command.room <= MOST_ROOM:
@@ -66,7 +66,7 @@ def update(command: Update, call: Call) -> None:
 
         change = append_to_bundle(command.bundle, command.append, command.vectors)
     elif command.allow is not None:
-        from genrec.recommend.requests import read_names
+        from genrec.recommend.request_files import read_names
 
         change = allow_items(command.bundle, read_names(command.allow))
     else:

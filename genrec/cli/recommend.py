@@ -18,7 +18,7 @@ from genrec.progress import progress
 if TYPE_CHECKING:
     import numpy as np
 
-    from genrec.recommend.base import Known
+    from genrec.recommend.requests import ResolvedRequests
     from genrec.runs.loaded import LoadedRun
 
 AT_ONCE = 8192
@@ -32,7 +32,7 @@ def recommend(command: Recommend, call: Call) -> None:
         raise UserError("--unconstrained goes without decoding.temperature")
 
     from genrec.evaluation.examples import draw_examples
-    from genrec.recommend.requests import read_names
+    from genrec.recommend.request_files import read_names
     from genrec.runs.folder import config_of, require
     from genrec.runs.loaded import load_run
 
@@ -87,6 +87,7 @@ def _check(command: Recommend) -> None:
 def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
     """Writes or shows all lists; returns them as a document, or the name of their file."""
     from genrec.decoding import ListsWriter
+    from genrec.recommend.requests import log_notices
 
     total, requests = _requests(command, run)
     codes = run.codes if command.codes else None
@@ -98,11 +99,15 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
             writer = stack.enter_context(ListsWriter(command.out, run.item_ids, codes))
             bar = stack.enter_context(progress("recommend", total, "user"))
         for some in requests:
+            log_notices(some.notices)
             if command.unconstrained:
                 items, scores, share = run.recommend_freely(some, **options)
                 invalid += share * len(items)
             else:
-                items, scores = run.recommend_items(some, partial=total > AT_ONCE, **options)
+                items, scores, notices = run.recommend_items(
+                    some, partial=total > AT_ONCE, **options
+                )
+                log_notices(notices)
             users = [""] * len(items) if some.user_ids is None else some.user_ids
             if writer is not None and bar is not None:
                 writer.write(users, items, scores)
@@ -114,17 +119,17 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
     return document | ({"invalid_share": invalid / max(total, 1)} if command.unconstrained else {})
 
 
-def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[Known]]":
+def _requests(command: Recommend, run: "LoadedRun") -> "tuple[int, Iterator[ResolvedRequests]]":
     """How many lists are wanted, and for whom, some at once."""
-    from genrec.recommend.base import Requests
-    from genrec.recommend.requests import count_requests, read_requests
+    from genrec.recommend.request_files import count_requests, read_requests
+    from genrec.recommend.requests import Requests
 
     if command.all:
         return len(run.dataset.user_ids), iter(run.everybody(AT_ONCE))
     if command.histories:
         requests = read_requests(command.histories, AT_ONCE)
-        return count_requests(command.histories), map(run.known, requests)
-    return 1, iter([run.known(Requests(None, [command.history or ()]))])
+        return count_requests(command.histories), map(run.resolve, requests)
+    return 1, iter([run.resolve(Requests(None, [command.history or ()]))])
 
 
 def _show_lists(

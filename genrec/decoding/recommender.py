@@ -1,11 +1,11 @@
-"""From histories to ranked items: batches of few shapes around the compiled search."""
+"""A model and a catalogue that rank items: batches of few shapes around the compiled search."""
 
-import contextlib
 import copy
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +27,14 @@ from genrec.model.look_ahead import Means
 from genrec.progress import progress
 from genrec.semantic_ids.trie import build_trie, means_in
 from genrec.sequences.histories import Histories
-from genrec.sequences.inputs import Catalogue, Inputs
-from genrec.sequences.padding import batches, filter_table, no_lists
+from genrec.sequences.inputs import Catalogue
+from genrec.sequences.padding import RequestBatch, empty_lists, fill_lists, request_batches
 
 _means_in = jax.jit(means_in)
 
 
 @dataclass(frozen=True)
-class Options:
+class SearchOptions:
     """How lists are made.
 
     Attributes:
@@ -83,7 +83,7 @@ class Recommender:
         catalogue: Catalogue,
         *,
         max_history: int,
-        options: Options,
+        options: SearchOptions,
         places: np.ndarray | None = None,
         progress_name: str | None = None,
     ):
@@ -112,7 +112,7 @@ class Recommender:
         return other
 
     def ranked_by(self, dense_share: float) -> "Recommender":
-        """The same recommender with another share of the dense head, see `Options`."""
+        """The same recommender with another share of the dense head, see `SearchOptions`."""
         other = copy.copy(self)
         other.options = dataclasses.replace(self.options, dense_share=dense_share)
         other._prepared = None
@@ -158,7 +158,9 @@ class Recommender:
         Raises:
             ValueError: k is larger than the beam, or a history is empty.
         """
-        return self._lists(histories, k, exclude_history, exclude, allow)["whole"]
+        return self._lists(
+            histories, k, exclude_history=exclude_history, exclude=exclude, allow=allow
+        )["whole"]
 
     def in_parts(
         self, histories: Histories, k: int, *, exclude_history: bool
@@ -168,7 +170,7 @@ class Recommender:
         Those are "codes" and "dense_head"; the part that is the whole already is left out, and so
         are both where new items have a share of their own.
         """
-        found = self._lists(histories, k, exclude_history, None, None)
+        lists = self._lists(histories, k, exclude_history=exclude_history)
         model = self.structure.model(self.params)
         both = bool(model.codes) and model.item_query is not None
         others = {"dense_head": 1.0, "codes": 0.0}
@@ -176,18 +178,13 @@ class Recommender:
             for name, share in others.items():
                 if share != self.options.dense_share:
                     other = self.ranked_by(share)
-                    found[name] = other(histories, k, exclude_history=exclude_history)
-        return found
+                    lists[name] = other(histories, k, exclude_history=exclude_history)
+        return lists
 
     def _lists(
-        self,
-        histories: Histories,
-        k: int,
-        exclude_history: bool,
-        exclude: Sequence[np.ndarray] | None,
-        allow: Sequence[np.ndarray | None] | None,
+        self, histories: Histories, k: int, **filters: Any
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """What `search` finds, by name, for histories in any number."""
+        """The lists of `search`, by name, for any number of histories; filters as in `__call__`."""
         options = self.options
         if not 1 <= k <= options.beam:
             raise ValueError(f"k must lie between 1 and the beam width {options.beam}, got {k}")
@@ -202,29 +199,25 @@ class Recommender:
             share = jnp.float32(options.unseen_share)
             unseen = Unseen(self._unseen_trie, share, count, k, its_means)
         lists: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for rows, read in self._batches(histories):
-            size = len(read.items)
+        for rows, batch in self._batches(histories, **filters):
             found = search(
                 self.structure,
                 self.params,
                 self.trie,
                 self.catalogue,
-                read,
-                Filters(*filter_table(histories, rows, size, exclude_history, exclude, allow)),
-                self._sampling(rows, size),
+                batch.inputs,
+                Filters(batch.named, batch.allow),
+                self._sampling(rows, len(batch.allow)),
                 fusion,
                 unseen,
                 means,
                 beam=options.beam,
                 normalise=options.normalise,
             )
-            for name, (best, score) in found.items():
-                items, scores = lists.setdefault(name, no_lists(len(histories), k))
-                width = min(k, best.shape[1])
-                items[rows, :width] = np.asarray(best)[: len(rows), :width]
-                scores[rows, :width] = np.asarray(score)[: len(rows), :width]
+            for name, answers in found.items():
+                fill_lists(lists.setdefault(name, empty_lists(len(histories), k)), rows, answers)
         self._drawn += len(histories)
-        return lists or {"whole": no_lists(0, k)}
+        return lists or {"whole": empty_lists(0, k)}
 
     def _of_items(self) -> tuple[jax.Array | None, Means | None, Means | None]:
         """What the parameters make of the items: their vectors, and the means in either trie.
@@ -266,9 +259,14 @@ class Recommender:
         width = min(beam, math.prod(codebook_sizes))
         codes = np.zeros((len(histories), width, len(codebook_sizes)), np.int32)
         scores = np.zeros((len(histories), width), np.float32)
-        for rows, read in self._batches(histories):
+        for rows, batch in self._batches(histories):
             written, score = search_freely(
-                self.structure, self.params, self.catalogue, read, sizes=codebook_sizes, beam=beam
+                self.structure,
+                self.params,
+                self.catalogue,
+                batch.inputs,
+                sizes=codebook_sizes,
+                beam=beam,
             )
             codes[rows] = np.asarray(written)[: len(rows)]
             scores[rows] = np.asarray(score)[: len(rows)]
@@ -286,12 +284,15 @@ class Recommender:
         seeds[: len(rows)] += (self._drawn + rows).astype(np.uint32)
         return Sampling(np.array(each, np.float32), seeds)
 
-    def _batches(self, histories: Histories) -> Iterator[tuple[np.ndarray, Inputs]]:
-        """What `batches` says, with progress."""
-        shown = self.progress_name is not None and len(histories) > 0
-        name = self.progress_name or ""
-        with progress(name, len(histories), "user") if shown else contextlib.nullcontext() as bar:
-            for rows, read in batches(histories, self.max_history, self.options.batch_size):
-                yield rows, read
-                if bar is not None:
-                    bar.advance(len(rows))
+    def _batches(
+        self, histories: Histories, **filters: Any
+    ) -> Iterator[tuple[np.ndarray, RequestBatch]]:
+        """See `request_batches`, which takes the filters; with progress."""
+        batches = request_batches(histories, self.max_history, self.options.batch_size, **filters)
+        if self.progress_name is None or len(histories) == 0:
+            yield from batches
+            return
+        with progress(self.progress_name, len(histories), "user") as bar:
+            for rows, batch in batches:
+                yield rows, batch
+                bar.advance(len(rows))

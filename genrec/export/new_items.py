@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import faiss
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,16 +14,14 @@ from genrec.bundle.indexes import pack_index
 from genrec.export.stablehlo import exported
 from genrec.model import EncoderDecoder, nested
 from genrec.model.weights import flat
+from genrec.recommend.similarity import build_index
 from genrec.runs.items import cooccurrence_vectors
 from genrec.runs.loaded import LoadedRun
-from genrec.semantic_ids.item_features import directions, standard_of
+from genrec.semantic_ids.item_features import standard_of
 from genrec.sequences.inputs import Catalogue
 from genrec.storage.safetensors import pack_tensors
 from genrec.tokenizer import Tokenizer, load_tokenizer
 from genrec.tokenizer.tokenizer import codes_of, distances_of, structure_of
-
-STORED = "SQ8"
-"""Faiss index-factory string of the indexes."""
 
 
 def new_item_files(
@@ -62,7 +59,7 @@ def _tables(run: LoadedRun, tokenizer: Tokenizer) -> dict[str, bytes]:
         "content.mean": standard.mean.astype(np.float32),
         "content.norm": np.array(standard.norm, np.float32),
     }
-    files = {"content.safetensors": _index(directions(content, standard.mean))}
+    files = {"content.safetensors": pack_index(run.content_index)}
     if config.tokenizer.cooccurrence:
         own, borrowed = cooccurrence_vectors(config, items.dataset, content, trained)
         # Where no item is consumed with another, as a single one, the first lends its zeros.
@@ -73,7 +70,7 @@ def _tables(run: LoadedRun, tokenizer: Tokenizer) -> dict[str, bytes]:
             "consumed.norm": np.array(standard.norm, np.float32),
             "lenders": lenders.astype(np.int32),
         }
-        files["consumed.safetensors"] = _index(own[lenders])
+        files["consumed.safetensors"] = pack_index(build_index(own[lenders]))
     _, parameters = _without_decoder(tokenizer)
     files["tokenizer.safetensors"] = pack_tensors(tensors | parameters)
     return files
@@ -124,11 +121,3 @@ def _without_decoder(tokenizer: Tokenizer) -> tuple[Any, dict[str, np.ndarray]]:
     module.decoder = None
     parameters = flat({"tokenizer": nnx.as_pure(nnx.state(module, nnx.Param))})
     return nnx.graphdef(module), parameters
-
-
-def _index(vectors: np.ndarray) -> bytes:
-    index = faiss.index_factory(vectors.shape[1], STORED, faiss.METRIC_INNER_PRODUCT)
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    index.train(vectors)  # pyright: ignore[reportCallIssue]
-    index.add(vectors)  # pyright: ignore[reportCallIssue]
-    return pack_index(index)

@@ -15,7 +15,7 @@ from flax import nnx
 from jax import export
 
 from genrec.decoding.filters import Filters
-from genrec.decoding.recommender import Options
+from genrec.decoding.recommender import SearchOptions
 from genrec.decoding.search import Fusion, Structure, search
 from genrec.model import EncoderDecoder, nested
 from genrec.semantic_ids.trie import Trie
@@ -27,7 +27,7 @@ _REQUEST = {"items": np.int32, "segments": np.int32, "gaps": np.int32}
 
 def export_program(
     graph: nnx.GraphDef[EncoderDecoder],
-    options: Options,
+    options: SearchOptions,
     state: Mapping[str, Any],
     fan_out: tuple[int, ...],
     *,

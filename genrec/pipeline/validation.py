@@ -9,7 +9,7 @@ from flax import nnx
 
 from genrec.config import Config
 from genrec.data import Dataset
-from genrec.decoding import Options
+from genrec.decoding import SearchOptions
 from genrec.evaluation import summarise, target_ranks
 from genrec.model import EncoderDecoder
 from genrec.runs.model import make_recommender
@@ -37,7 +37,7 @@ def validation(
     beam = config.training.validation_beam
     if not config.model.codes:
         dense_share = 1.0
-    how = Options(beam, config.decoding.batch_size, dense_share=dense_share)
+    how = SearchOptions(beam, config.decoding.batch_size, dense_share=dense_share)
     model = make_recommender(config, catalogue, build, None, how, places=places)
 
     def validate(params: Any) -> dict[str, float]:

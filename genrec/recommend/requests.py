@@ -1,126 +1,134 @@
-"""Requests in files: histories to go on from, and lists of items to allow or to exclude."""
+"""Requests for recommendations, by name and by item index, and what people are told of them."""
 
-import contextlib
-import itertools
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
 from genrec.errors import UserError
-from genrec.recommend.base import Requests
+from genrec.sequences.histories import Histories
 
-_COLUMNS = {
-    "user_id": pa.string(),
-    "items": pa.list_(pa.string()),
-    "timestamps": pa.list_(pa.int64()),
-    "exclude": pa.list_(pa.string()),
-    "allow": pa.list_(pa.string()),
-}
+logger = logging.getLogger(__name__)
 
-_NEEDED = ("user_id", "items")
-_WANTED = "should be JSON lines or Parquet with user_id and items, a list"
+_NAMED_AT_MOST = 5
 
 
-def read_requests(path: Path, at_once: int) -> Iterator[Requests]:
-    """Reads JSON lines or Parquet, `at_once` requests at a time.
+@dataclass(frozen=True)
+class Requests:
+    """Some requests, in the order of their file.
 
-    The columns are user_id and items (a list), and, where known, timestamps, exclude and allow.
+    Attributes:
+        user_ids: whose histories they are; None where nobody knows.
+        histories: the item ids or titles of each, oldest first.
+        timestamps: seconds since 1970 of every item; None where the file has none.
+        exclude: the items that each list must not hold; None where the file has none.
+        allow: the only items that each list may hold, None for all; None where the file has none.
+    """
+
+    user_ids: Sequence[str] | None
+    histories: Sequence[Sequence[str]]
+    timestamps: Sequence[Sequence[int]] | None = None
+    exclude: Sequence[Sequence[str]] | None = None
+    allow: Sequence[Sequence[str] | None] | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedRequests:
+    """Requests with item indices in place of names; see `Requests`.
+
+    Attributes:
+        user_ids: whose histories they are; None where nobody knows.
+        histories: B histories.
+        exclude: for each, int, the items that its list must not hold.
+        allow: for each, int, the only items that its list may hold; None for all.
+        notices: for people, which names were skipped.
+    """
+
+    user_ids: Sequence[str] | np.ndarray | None
+    histories: Histories
+    exclude: list[np.ndarray] | None = None
+    allow: list[np.ndarray | None] | None = None
+    notices: tuple[str, ...] = ()
+
+    def select(self, rows: np.ndarray) -> "ResolvedRequests":
+        """The requests in some rows, without notices."""
+
+        def of(values: Any) -> Any:
+            return None if values is None else [values[row] for row in rows.tolist()]
+
+        return ResolvedRequests(
+            of(self.user_ids), self.histories.select(rows), of(self.exclude), of(self.allow)
+        )
+
+
+class RankedLists(NamedTuple):
+    """Answers to B requests.
+
+    Attributes:
+        items: int32 (B, k), item indices, best first; -1 for none.
+        scores: float32 (B, k), log-probabilities; -inf for none.
+        notices: for people, where the most popular items stand in, and which lists are short.
+    """
+
+    items: np.ndarray
+    scores: np.ndarray
+    notices: list[str]
+
+
+class UnknownItem(UserError):
+    """No item has this id or title.
+
+    Attributes:
+        name: the id or title.
+    """
+
+    def __init__(self, name: str):
+        super().__init__(f"no item has the id or title {name!r}")
+        self.name = name
+
+
+def short_lists(
+    requests: ResolvedRequests, items: np.ndarray, k: int, *, partial: bool = False
+) -> list[str]:
+    """A notice of the lists that hold fewer than k items, if any does.
+
+    Args:
+        items: int (B, at most k), of each list; -1 for none.
+        partial: these are but a part of the requests, so there may be no item in any list.
 
     Raises:
-        UserError: the file can't be read, or a row is not what it should be.
+        UserError: no list holds an item.
     """
-    with _complaining(path, _WANTED):
-        if path.suffix == ".parquet":
-            with pq.ParquetFile(path) as file:
-                known = [name for name in _COLUMNS if name in file.schema_arrow.names]
-                for batch in file.iter_batches(at_once, columns=known):
-                    yield _requests(batch.to_pylist(), known)
-        else:
-            with path.open(encoding="utf-8") as file:
-                lines = ((n, line) for n, line in enumerate(file, 1) if line.strip())
-                while rows := [_object(*line) for line in itertools.islice(lines, at_once)]:
-                    known = [name for name in _COLUMNS if any(name in row for row in rows)]
-                    yield _requests(rows, known)
+    lengths = (items >= 0).sum(axis=1)
+    if not partial and len(lengths) and lengths.max() == 0:
+        raise UserError("no item is left to recommend: allow more or exclude fewer")
+    short = np.flatnonzero(lengths < k)
+    if len(short) == 0:
+        return []
+    return [
+        f"{k} items are wanted, but as few as {lengths[short].min()} are allowed for "
+        f"{whose(requests.user_ids, short)}"
+    ]
 
 
-def count_requests(path: Path) -> int:
-    """How many requests a file holds, before it is read."""
-    with _complaining(path, _WANTED):
-        if path.suffix == ".parquet":
-            return pq.read_metadata(path).num_rows
-        with path.open("rb") as file:
-            return sum(bool(line.strip()) for line in file)
+def log_notices(notices: Iterable[str]) -> None:
+    """Says in the log what requests could not have, and what they got instead."""
+    for notice in notices:
+        logger.warning("%s", notice)
 
 
-def read_names(path: Path) -> list[str]:
-    """Item ids or titles: one to a line, or the column item_id of a Parquet file.
-
-    Raises:
-        UserError: the file can't be read.
-    """
-    with _complaining(path, "should name an item on each line, or be Parquet with item_id"):
-        if path.suffix == ".parquet":
-            with pq.ParquetFile(path) as file:
-                column = file.read(columns=["item_id"])["item_id"]
-            if column.null_count:
-                raise ValueError("item_id has gaps")
-            return column.cast(pa.string()).to_pylist()
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+def whose(user_ids: Sequence[str] | np.ndarray | None, rows: np.ndarray) -> str:
+    """Names the requests in some rows to people."""
+    if user_ids is None:
+        return f"history {first_few([str(row + 1) for row in rows.tolist()])}"
+    return f"user {first_few([str(user_ids[row]) for row in rows.tolist()])}"
 
 
-def _object(number: int, line: str) -> dict[str, Any]:
-    """What line `number` of a file says."""
-    try:
-        row = json.loads(line, parse_int=str)  # ids that are numbers may stand among titles
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"line {number} is no JSON") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"line {number} is no object")
-    for name in _NEEDED:
-        if name not in row:
-            raise ValueError(f"line {number} has no {name}")
-    return row
-
-
-def _requests(rows: list[dict[str, Any]], known: list[str]) -> Requests:
-    for name in _NEEDED:
-        if name not in known:
-            raise ValueError(f"there is no {name}")
-    # Arrow checks the types, and turns numbers into text and back.
-    columns: dict[str, Any] = {}
-    for name in known:
-        values = pa.array([row.get(name) for row in rows])
-        inner = getattr(values.type, "value_type", None)
-        if inner is not None and pa.types.is_timestamp(inner):
-            values = values.cast(pa.list_(pa.timestamp("s", inner.tz)), safe=False)
-        values = values.cast(_COLUMNS[name])
-        inner = values if name == "user_id" else values.flatten()
-        if inner.null_count:
-            raise ValueError(f"{name} has gaps")
-        columns[name] = values.to_pylist()
-    for name in ("items", "timestamps", "exclude"):
-        if name in columns:
-            columns[name] = [values or [] for values in columns[name]]
-    return Requests(
-        columns["user_id"],
-        columns["items"],
-        columns.get("timestamps"),
-        columns.get("exclude"),
-        columns.get("allow"),
+def first_few(names: Sequence[str]) -> str:
+    """The names, or the first few of many."""
+    more = len(names) - _NAMED_AT_MOST
+    return (
+        ", ".join(names) if more <= 0 else f"{', '.join(names[:_NAMED_AT_MOST])} and {more:,} more"
     )
-
-
-@contextlib.contextmanager
-def _complaining(path: Path, wanted: str) -> Iterator[None]:
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
-    try:
-        yield
-    except (KeyError, OSError, ValueError, pa.ArrowException) as error:
-        said = " ".join(str(error).split())[:300]
-        raise UserError(f"{path} {wanted}: {said}") from error

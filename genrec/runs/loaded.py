@@ -1,11 +1,12 @@
-"""A finished run in use: recommendations for histories given by name."""
+"""A finished run, ready to recommend."""
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import faiss
 import numpy as np
 
 from genrec.config import Config, DecodingConfig, EvaluationConfig
@@ -13,21 +14,24 @@ from genrec.config.validation import check
 from genrec.data import Dataset
 from genrec.decoding import Recommender, Resolver
 from genrec.errors import UserError
-from genrec.recommend.base import Answering, Known
+from genrec.recommend.base import ItemRecommender
+from genrec.recommend.requests import ResolvedRequests, whose
+from genrec.recommend.similarity import build_index
 from genrec.runs.catalog_updates import BUILT_ON, current_items
 from genrec.runs.folder import config_of, require
 from genrec.runs.items import RunItems
 from genrec.runs.model import load_recommender, load_resolver
-from genrec.sequences.histories import Histories
+from genrec.semantic_ids.item_features import directions, standard_of
 
 
 @dataclass(frozen=True)
-class LoadedRun(Answering):
-    """A finished run, ready to recommend.
+class LoadedRun(ItemRecommender):
+    """A finished run; `load_run` makes one. See `ItemRecommender` for what it can do.
 
     Attributes:
         items: those that it was trained on, and those that came later.
-        gone: int (R,), the items that were removed from the catalogue since.
+        recommender: its best model by validation, over the items that may be recommended.
+        gone: int, the items that were removed from the catalogue since.
         allowed: the items that may be recommended at all, by index; None for all but those gone.
     """
 
@@ -43,9 +47,9 @@ class LoadedRun(Answering):
         return self.items.dataset
 
     def recommend_freely(
-        self, requests: Known, k: int = 10, *, exclude_history: bool = True
+        self, requests: ResolvedRequests, k: int = 10, *, exclude_history: bool = True
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """As `recommend_items`, but by a search that may spell any codes, as other recommenders do.
+        """As `recommend_items`, but by a search over all codes, as other recommenders do it.
 
         Where no item has the codes, the nearest one stands in. So a list may be shorter than k.
 
@@ -56,7 +60,7 @@ class LoadedRun(Answering):
             UserError: k exceeds the beam width, a history is empty, items are excluded or only some
                 allowed, or the model can write no other codes.
         """
-        self._check_k(k)
+        self.check_k(k)
         if not self.config.model.codes:
             raise UserError(f"the model of {self.folder} writes no codes (model.codes false)")
         if self.config.model.look_ahead:
@@ -68,7 +72,7 @@ class LoadedRun(Answering):
         histories = requests.histories
         empty = np.flatnonzero(histories.lengths == 0)
         if len(empty):
-            raise UserError(f"nothing is known of {requests.whose(empty)}, to go on from")
+            raise UserError(f"nothing is known of {whose(requests.user_ids, empty)}, to go on from")
         gone = set(self.gone.tolist())
         excluded = [
             gone | (set(items.tolist()) if exclude_history else set()) for items in histories
@@ -76,12 +80,12 @@ class LoadedRun(Answering):
         sizes = self.items.ids.codebook_sizes
         return self._resolver.lists(*self.recommender.write(histories, sizes), excluded, k)
 
-    def everybody(self, at_once: int) -> Iterator[Known]:
-        """All users of the log with all that they had, some at a time."""
+    def everybody(self, at_once: int) -> Iterator[ResolvedRequests]:
+        """Requests of all users, with their whole histories, so many at a time."""
         users = self.dataset.user_ids
         for first in range(0, len(users), at_once):
             rows = np.arange(first, min(first + at_once, len(users)))
-            yield Known(users[rows], self.dataset.histories.select(rows))
+            yield ResolvedRequests(users[rows], self.dataset.histories.select(rows))
 
     @functools.cached_property
     def item_ids(self) -> list[str]:
@@ -89,8 +93,13 @@ class LoadedRun(Answering):
 
     @functools.cached_property
     def codes(self) -> np.ndarray:
-        """int32 (N, L): the semantic ID of each item, by item index."""
         return np.asarray(self.recommender.catalogue.codes)
+
+    @functools.cached_property
+    def content_index(self) -> faiss.Index:
+        content = np.asarray(self.items.content)
+        mean = standard_of(content[: self.items.trained]).mean
+        return build_index(directions(content, mean))
 
     @functools.cached_property
     def resolver_index(self) -> str:
@@ -106,19 +115,13 @@ class LoadedRun(Answering):
 
     @property
     def open_items(self) -> np.ndarray:
-        """The items that may be recommended."""
         if self.allowed is not None:
             return self.allowed
         return np.setdiff1d(np.arange(self.dataset.num_items), self.gone)
 
-    @functools.cached_property
-    def _log_popularity(self) -> np.ndarray:
-        """float64 (N,): the log of each item's share of the training interactions.
-
-        Each is counted one more, lest an item has none.
-        """
-        counts = self.dataset.training().counts(self.dataset.num_items) + 1.0
-        return np.log(counts / counts.sum())
+    @property
+    def _counts(self) -> np.ndarray:
+        return self.dataset.training().counts(self.dataset.num_items)
 
     @property
     def _item_titles(self) -> list[str]:
@@ -133,22 +136,18 @@ class LoadedRun(Answering):
         return self.config.decoding.unknown_items != "refuse"
 
     def _search(
-        self,
-        histories: Histories,
-        k: int,
-        *,
-        exclude_history: bool,
-        exclude: Sequence[np.ndarray] | None,
-        allow: Sequence[np.ndarray | None] | None,
+        self, requests: ResolvedRequests, k: int, exclude_history: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         return self.recommender(
-            histories, k, exclude_history=exclude_history, exclude=exclude, allow=allow
+            requests.histories,
+            k,
+            exclude_history=exclude_history,
+            exclude=requests.exclude,
+            allow=requests.allow,
         )
 
-    def _over(self, allowed: np.ndarray) -> "LoadedRun":
-        return dataclasses.replace(
-            self, recommender=self.recommender.only(allowed), allowed=allowed
-        )
+    def _with_open_items(self, items: np.ndarray) -> "LoadedRun":
+        return dataclasses.replace(self, recommender=self.recommender.only(items), allowed=items)
 
 
 def load_run(folder: str | Path, decoding: DecodingConfig | None = None) -> LoadedRun:

@@ -10,7 +10,7 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config, ModelConfig
-from genrec.decoding import Options, Recommender, Resolver, rank_by_distance
+from genrec.decoding import Recommender, Resolver, SearchOptions, rank_by_distance
 from genrec.model import EncoderDecoder
 from genrec.runs.items import RunItems, catalogue_of, tokenized_vectors
 from genrec.sequences.inputs import Catalogue
@@ -41,11 +41,11 @@ def model_builder(
     return build
 
 
-def decoding_options(config: Config) -> Options:
+def decoding_options(config: Config) -> SearchOptions:
     """How lists are made, by the settings of the decoding."""
     settings = dataclasses.asdict(config.decoding)
     del settings["unknown_items"], settings["index"]
-    return Options(**settings, seed=config.seed)
+    return SearchOptions(**settings, seed=config.seed)
 
 
 def make_recommender(
@@ -53,7 +53,7 @@ def make_recommender(
     catalogue: Catalogue,
     build: Callable[[nnx.Rngs], EncoderDecoder],
     params: Any,
-    options: Options,
+    options: SearchOptions,
     **others: Any,
 ) -> Recommender:
     """A model ready to recommend; `others` are further arguments of `Recommender`."""

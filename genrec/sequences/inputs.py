@@ -1,4 +1,4 @@
-"""What the encoder reads: histories laid out in rows, as the training and the recommender do it."""
+"""The encoder's input: histories laid out in rows, in training as for a request."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Inputs(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """What is known of the N items; an argument of compiled functions, never a part of them.
+    """What the model knows of the N items; an argument of compiled functions, never a constant.
 
     Attributes:
         codes: int32 (N, L), the semantic IDs.
@@ -71,8 +71,8 @@ def lay_out(
 
     Args:
         histories: where the pieces are cut from.
-        starts, stops: int64 (P,), each piece is `histories.items[start:stop]`.
-        rows, offsets, segments: int64 (P,), where its first item goes, and its number in the row.
+        starts, stops: int64 (S,), each piece is `histories.items[start:stop]`.
+        rows, offsets, segments: int64 (S,), where its first item goes, and its number in the row.
         shape: rows and slots, (B, T).
 
     Returns:

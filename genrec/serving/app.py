@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from starlette.exceptions import HTTPException
 
 from genrec.errors import UserError
-from genrec.recommend.base import Requests
-from genrec.serving.middleware import Gate, refusal
+from genrec.recommend.requests import Requests
+from genrec.serving.middleware import RequestMiddleware, refusal
 from genrec.serving.service import Busy, Service
 
 _LONGEST = 1500  # characters of a complaint
@@ -26,7 +26,7 @@ _Name = StrictStr | StrictInt  # ids that are numbers may stand among titles
 _Second = Annotated[StrictInt, Field(ge=-(2**62), le=2**62)]
 
 
-class Recommend(BaseModel):
+class RecommendRequest(BaseModel):
     """A history to go on from."""
 
     model_config = ConfigDict(
@@ -34,7 +34,7 @@ class Recommend(BaseModel):
     )
 
     history: list[_Name] = Field(
-        description="Item ids or titles, oldest first. Without any, the most popular items are it."
+        description="Item ids or titles, oldest first. If empty, the most popular items stand in."
     )
     k: StrictInt = Field(10, description="Number of items to recommend, up to the beam width.")
     include_history: StrictBool = Field(False, description="Recommend items of the history again.")
@@ -51,36 +51,36 @@ class Recommend(BaseModel):
     )
 
 
-class Item(BaseModel):
+class NamedItem(BaseModel):
     """An item of the catalogue."""
 
     item_id: str
     title: str
 
 
-class Recommended(Item):
+class RecommendedItem(NamedItem):
     """An item, and why it stands where it does."""
 
     score: float = Field(description="Log-probability, or what the bundle ranks by.")
     codes: list[int] = Field(description="Its semantic ID; items alike share its beginning.")
 
 
-class Lists(BaseModel):
+class RecommendResponse(BaseModel):
     """What is recommended, best first."""
 
-    items: list[Recommended]
+    items: list[RecommendedItem]
     warnings: list[str] = Field(description="What the request could not have, and what it got.")
     bundle: str = Field(description="The checksum of the bundle that answered.")
 
 
-class Items(BaseModel):
+class ItemsResponse(BaseModel):
     """Items that were found, those most met in the training first."""
 
-    items: list[Item]
+    items: list[NamedItem]
 
 
-class State(BaseModel):
-    """What the server has to say of itself."""
+class StateResponse(BaseModel):
+    """The state of the server."""
 
     status: str
     bundle: str | None = Field(None, description="The checksum of the bundle that answers.")
@@ -89,7 +89,7 @@ class State(BaseModel):
     compiling: bool | None = Field(None, description="Whether answers will be faster soon.")
 
 
-class Problem(BaseModel):
+class ErrorResponse(BaseModel):
     """Why there is no answer."""
 
     error: str
@@ -104,19 +104,22 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     options, most = service.options, service.options.max_history
-    app.add_middleware(Gate, options=options, metrics=service.metrics)
+    app.add_middleware(RequestMiddleware, options=options, metrics=service.metrics)
 
     @app.post(
         "/recommend",
-        response_model=Lists,
+        response_model=RecommendResponse,
         responses={
-            400: {"model": Problem, "description": "The body is no JSON"},
-            413: {"model": Problem, "description": "The body is too large"},
-            422: {"model": Problem, "description": "The request makes no sense"},
-            503: {"model": Problem, "description": "Too much to do, or not ready: try again soon"},
+            400: {"model": ErrorResponse, "description": "The body is no JSON"},
+            413: {"model": ErrorResponse, "description": "The body is too large"},
+            422: {"model": ErrorResponse, "description": "The request makes no sense"},
+            503: {
+                "model": ErrorResponse,
+                "description": "Too much to do, or not ready: try again soon",
+            },
         },
     )
-    async def recommend(request: Recommend) -> Response:
+    async def recommend(request: RecommendRequest) -> Response:
         """The k items most probable to come next."""
         if len(request.history) > most:
             raise UserError(
@@ -130,42 +133,42 @@ def create_app(service: Service) -> FastAPI:
             [_texts(request.exclude)] if request.exclude else None,
             None if request.allow is None else [_texts(request.allow)],
         )
-        engine, items, scores, warnings = await service.recommend(
+        served, items, scores, notices = await service.recommend(
             requests, request.k, not request.include_history
         )
-        described = engine.described(items, scores)
-        return JSONResponse({"items": described, "warnings": warnings, "bundle": engine.checksum})
+        described = served.describe(items, scores)
+        return JSONResponse({"items": described, "warnings": notices, "bundle": served.checksum})
 
-    @app.get("/items", response_model=Items, responses={422: {"model": Problem}})
+    @app.get("/items", response_model=ItemsResponse, responses={422: {"model": ErrorResponse}})
     async def items(
         q: Annotated[str, Query(max_length=200, description="The beginnings of some words.")],
         limit: Annotated[int, Query(ge=1, le=50)] = 10,
     ) -> Response:
         """Items by the beginnings of words of their ids and titles."""
-        engine = service.engine
-        if engine.finder is None:
+        served = service.served
+        if served.typeahead is None:
             raise Busy("the server is starting")
-        ids, titles = engine.bundle.item_ids, engine.bundle.titles
-        found = [ids[item] for item in engine.finder.find(q, limit)]
-        return JSONResponse({"items": [{"item_id": each, "title": titles[each]} for each in found]})
+        ids, titles = served.bundle.item_ids, served.bundle.titles
+        found = [ids[item] for item in served.typeahead.find(q, limit)]
+        return JSONResponse({"items": [{"item_id": name, "title": titles[name]} for name in found]})
 
-    @app.get("/health", response_model=State, response_model_exclude_none=True)
+    @app.get("/health", response_model=StateResponse, response_model_exclude_none=True)
     async def health() -> Response:
         """Whether the server lives."""
         return JSONResponse({"status": "alive"})
 
-    @app.get("/ready", response_model=State, responses={503: {"model": Problem}})
+    @app.get("/ready", response_model=StateResponse, responses={503: {"model": ErrorResponse}})
     async def ready() -> Response:
         """Whether it can recommend, and from which bundle."""
         if not service.ready:
             raise Busy("the server is starting")
-        engine = service.engine
+        served = service.served
         return JSONResponse(
             {
                 "status": "ready",
-                "bundle": engine.checksum,
-                "items": len(engine.bundle.item_ids),
-                "beam": engine.beam,
+                "bundle": served.checksum,
+                "items": len(served.bundle.item_ids),
+                "beam": served.beam,
                 "compiling": service.compiling,
             }
         )
@@ -182,8 +185,8 @@ def create_app(service: Service) -> FastAPI:
         return HTMLResponse(page, headers={"content-security-policy": policy})
 
     @app.exception_handler(UserError)
-    async def mistaken(_: Request, error: UserError) -> Response:
-        return refusal(422, _sayable(str(error)))
+    async def unanswerable(_: Request, error: UserError) -> Response:
+        return refusal(422, _one_line(str(error)))
 
     @app.exception_handler(Busy)
     async def busy(_: Request, error: Busy) -> Response:
@@ -200,7 +203,7 @@ def create_app(service: Service) -> FastAPI:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return refusal(400, "the body is no JSON")
-        return refusal(422, _sayable(_complaint(first)))
+        return refusal(422, _one_line(_invalid(first)))
 
     return app
 
@@ -209,14 +212,14 @@ def _texts(names: list[Any]) -> list[str]:
     return [str(name) for name in names]
 
 
-def _complaint(error: dict[str, Any]) -> str:
-    """One line of what pydantic says of a request: where, and what."""
+def _invalid(error: dict[str, Any]) -> str:
+    """One line for what pydantic finds wrong in a request: where, and what."""
     where = [str(part) for part in error["loc"] if part not in ("str", "int")]
-    place = ".".join(where[1:]) or "the body"
-    return f"{place}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    field = ".".join(where[1:]) or "the body"
+    return f"{field}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
-def _sayable(message: str) -> str:
+def _one_line(message: str) -> str:
     """One line that UTF-8 can write and that ends; names in requests may hold anything."""
     line = " ".join(message.encode(errors="replace").decode().split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"

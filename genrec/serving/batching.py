@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genrec.serving.answering import Engine, Query
 from genrec.serving.compiled import Shape
+from genrec.serving.served_bundle import SearchRequest, ServedBundle
 
 
-class Full(Exception):
+class QueueFull(Exception):
     """Too many requests wait already."""
 
 
-class Found(NamedTuple):
-    """Items int32 (beam,), -1 for none, and their scores."""
+class SearchResult(NamedTuple):
+    """Items int32 (M,), best first, -1 for none, and their scores float32 (M,)."""
 
     items: np.ndarray
     scores: np.ndarray
@@ -27,16 +27,16 @@ class Found(NamedTuple):
 
 @dataclass(eq=False)
 class _Waiting:
-    engine: Engine
-    query: Query
-    answer: asyncio.Future[Found]
+    served: ServedBundle
+    request: SearchRequest
+    answer: asyncio.Future[SearchResult]
 
 
 class Batcher:
     """A queue of requests, and the thread that answers them.
 
     Nothing is waited for unless `wait` says so: while one batch is searched the next one gathers.
-    A batch holds requests of one kind for one engine; the oldest request is always in the next one.
+    A batch holds requests of one kind for one bundle; the oldest request is always in the next one.
 
     Args:
         max_queue: how many requests may wait.
@@ -59,17 +59,17 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def submit(self, engine: Engine, query: Query) -> asyncio.Future[Found]:
+    def submit(self, served: ServedBundle, request: SearchRequest) -> asyncio.Future[SearchResult]:
         """What the search will find; a cancelled one is not searched. Call it from an event loop.
 
         Raises:
-            Full: too many requests wait already.
+            QueueFull: too many requests wait already.
         """
-        answer: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[SearchResult] = asyncio.get_running_loop().create_future()
         with self._changed:
             if self._closed or len(self._queue) >= self._max_queue:
-                raise Full
-            self._queue.append(_Waiting(engine, query, answer))
+                raise QueueFull
+            self._queue.append(_Waiting(served, request, answer))
             self._changed.notify()
         return answer
 
@@ -85,9 +85,9 @@ class Batcher:
             batch, shape = taken
             began = time.perf_counter()
             try:
-                queries = [waiting.query for waiting in batch]
-                items, scores = batch[0].engine.search(queries, shape)
-                answers = [Found(*each) for each in zip(items, scores, strict=True)]
+                requests = [waiting.request for waiting in batch]
+                items, scores = batch[0].served.search(requests, shape)
+                answers = [SearchResult(*row) for row in zip(items, scores, strict=True)]
             except Exception as error:  # theirs alone: the next batch is searched all the same
                 answers = [error] * len(batch)
             self._observe(len(batch), time.perf_counter() - began)
@@ -102,7 +102,7 @@ class Batcher:
                     self._changed.wait_for(
                         lambda: len(self._queue) >= self._max_rows or self._closed, self._wait
                     )
-                alive = [each for each in self._queue if not each.answer.cancelled()]
+                alive = [waiting for waiting in self._queue if not waiting.answer.cancelled()]
                 if alive:
                     break
                 self._queue.clear()
@@ -110,18 +110,20 @@ class Batcher:
                     return None
             first = alive[0]
             same = [
-                each
-                for each in alive
-                if each.engine is first.engine and each.query.kind == first.query.kind
+                waiting
+                for waiting in alive
+                if waiting.served is first.served and waiting.request.kind == first.request.kind
             ]
-            shape = first.engine.programs.best(first.query.kind, len(same))
+            shape = first.served.programs.best(first.request.kind, len(same))
             batch = same[: shape.rows]
             taken = set(map(id, batch))
-            self._queue = collections.deque(each for each in alive if id(each) not in taken)
+            self._queue = collections.deque(
+                waiting for waiting in alive if id(waiting) not in taken
+            )
             return batch, shape
 
 
-def _give(batch: list[_Waiting], answers: list[Found] | list[Exception]) -> None:
+def _give(batch: list[_Waiting], answers: list[SearchResult] | list[Exception]) -> None:
     """Hands answers over to the event loop that waits for them."""
 
     def give() -> None:

@@ -16,6 +16,8 @@ import numpy as np
 from genrec.bundle import Bundle
 from genrec.bundle.stablehlo import load_program
 from genrec.bundle.storage import program_name
+from genrec.sequences.histories import Histories
+from genrec.sequences.padding import named_items, request_batch
 
 _SLOTS = 16
 """Histories up to so long are not laid out as wide as the longest; then four times, and so on."""
@@ -48,7 +50,7 @@ class Shape(NamedTuple):
     rows: int
 
 
-class Programs:
+class CompiledPrograms:
     """The compiled programs of a bundle.
 
     Args:
@@ -60,7 +62,7 @@ class Programs:
         seconds: of every shape that can be used, how long it takes, undisturbed.
     """
 
-    def __init__(self, bundle: Bundle, max_rows: int, before: "Programs | None" = None):
+    def __init__(self, bundle: Bundle, max_rows: int, before: "CompiledPrograms | None" = None):
         answers = bundle.manifest["answers"]
         self._bundle, self._max_rows = bundle, max_rows
         self._compiled: dict[tuple[str, int, int], Program] = {}
@@ -157,33 +159,29 @@ class Programs:
 
     def _measure(self, shapes: list[Shape]) -> None:
         """Times some shapes in turns: what else the machine does falls on all of them alike."""
-        found: dict[Shape, float] = {}
+        fastest: dict[Shape, float] = {}
+        requests = {shape: blank(shape) for shape in shapes}
         for _ in range(_ROUNDS):
-            for shape in shapes:
+            for shape, request in requests.items():
                 began = time.perf_counter()
-                self(shape, blank(shape))
+                self(shape, request)
                 took = time.perf_counter() - began
-                found[shape] = min(took, found.get(shape, took))
+                fastest[shape] = min(took, fastest.get(shape, took))
         least: dict[Kind, float] = {}
         seconds = dict(self.seconds)
-        for shape in sorted(found, key=lambda shape: -shape.rows):
+        for shape in sorted(fastest, key=lambda shape: -shape.rows):
             # More rows never take less time: if they seem to, the machine was busy.
-            least[shape.kind] = min(found[shape], least.get(shape.kind, found[shape]))
+            least[shape.kind] = min(fastest[shape], least.get(shape.kind, fastest[shape]))
             seconds[shape] = least[shape.kind]
         self.seconds = seconds  # another thread may be reading the old ones
 
 
 def blank(shape: Shape) -> dict[str, np.ndarray]:
     """The arrays of a request, see `genrec.export.stablehlo`, with the first item all over."""
-    (named, users, slots), rows = shape
-    request = {
-        "items": np.zeros((rows, slots), np.int32),
-        "segments": np.zeros((rows, slots), np.int32),
-        "gaps": np.zeros((rows, slots), np.int32),
-        "named": np.full((rows, named), -1, np.int32),
-        "allow": np.zeros(rows, np.bool_),
-    }
-    return request | ({"users": np.zeros(rows, np.uint32)} if users else {})
+    (width, users, slots), rows = shape
+    history = np.zeros(slots, np.int32)
+    histories = Histories.of([history] * rows, users=[0] * rows if users else None)
+    return request_batch(histories, [named_items([], None)] * rows, (rows, slots), width).arrays()
 
 
 def _widths(longest: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""What every request passes: its size, the time that it takes to arrive, and what is counted."""
+"""What every request passes: limits of its body's size and of the time it takes; and metrics."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from genrec.serving.options import Options
+from genrec.serving.options import ServingOptions
 from genrec.serving.prometheus import Metrics
 
 _COUNTED = ("/recommend", "/items", "/health", "/ready", "/metrics", "/")
@@ -18,10 +18,11 @@ _HEADERS = [
 ]
 
 
-class Gate:
-    """ASGI middleware: reads the body before the application is asked, and counts the answers."""
+class RequestMiddleware:
+    """ASGI middleware: reads the body within limits before the application is asked, adds headers
+    to the answer, and counts it."""
 
-    def __init__(self, app: ASGIApp, options: Options, metrics: Metrics):
+    def __init__(self, app: ASGIApp, options: ServingOptions, metrics: Metrics):
         self._app, self._options, self._metrics = app, options, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,12 +51,12 @@ class Gate:
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | JSONResponse | None:
-        """The body, or what is to be said of it; None where the client has gone."""
+        """The body, or a refusal of it; None where the client has gone."""
         most = self._options.max_body
-        told = Headers(scope=scope).get("content-length", "")
-        if told.isdecimal() and int(told) > most:
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > most:
             return refusal(
-                413, f"the body has {int(told):,} bytes; {most:,} are allowed", last=True
+                413, f"the body has {int(length):,} bytes; {most:,} are allowed", last=True
             )
         body, more = bytearray(), True
         try:
@@ -67,8 +68,8 @@ class Gate:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > most:
-                        said = f"the body has more than the {most:,} bytes that are allowed"
-                        return refusal(413, said, last=True)
+                        message = f"the body has more than the {most:,} bytes that are allowed"
+                        return refusal(413, message, last=True)
         except TimeoutError:
             return refusal(408, "the body took too long to arrive", last=True)
         return bytes(body)

@@ -1,11 +1,11 @@
-"""What the operator chooses."""
+"""The settings of `genrec serve`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Options:
+class ServingOptions:
     """How to answer; see the help of `genrec serve`."""
 
     host: str = "127.0.0.1"
@@ -26,9 +26,9 @@ class Options:
     max_body: int = 1_000_000
     """Largest body of a request, in bytes."""
     read_timeout: float = 10.0
-    """Seconds that a client may take to send the head of a request, and then its body."""
+    """Seconds that a client may take to send the body of a request."""
     keep_alive: int = 65
-    """Seconds that a connection without requests is kept."""
+    """Seconds that a connection is kept after an answer, for the next request."""
     connections: int = 1000
     """Most connections; those above are answered 503."""
     watch: float = 1.0

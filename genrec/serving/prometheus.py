@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""The metrics of the server, for Prometheus."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-from genrec.serving.answering import Engine
+from genrec.serving.served_bundle import ServedBundle
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -68,7 +68,7 @@ class Metrics:
         self._batches.observe(requests)
         self._searches.observe(seconds)
 
-    def answers(self, engine: Engine) -> None:
-        """This engine answers from now on."""
+    def answers(self, served: ServedBundle) -> None:
+        """This bundle answers from now on."""
         self._bundle.clear()
-        self._bundle.labels(engine.checksum, str(len(engine.bundle.item_ids))).set(1)
+        self._bundle.labels(served.checksum, str(len(served.bundle.item_ids))).set(1)

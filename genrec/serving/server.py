@@ -1,6 +1,5 @@
 """The process: listens, stops and reloads when it is told to."""
 
-import asyncio
 import logging
 import signal
 import socket
@@ -8,19 +7,17 @@ import sys
 import time
 from pathlib import Path
 
-import h11
 import jax
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from genrec.errors import UserError
-from genrec.serving.options import Options
+from genrec.serving.options import ServingOptions
 from genrec.serving.service import Service
 
 logger = logging.getLogger(__name__)
 
 
-def serve(folder: Path, options: Options) -> None:
+def serve(folder: Path, options: ServingOptions) -> None:
     """Answers over HTTP until SIGTERM or Ctrl-C; then answers what it has, and returns.
 
     SIGHUP reads the bundle again.
@@ -34,7 +31,7 @@ def serve(folder: Path, options: Options) -> None:
         _serve(folder, options, listener, began)
 
 
-def _serve(folder: Path, options: Options, listener: socket.socket, began: float) -> None:
+def _serve(folder: Path, options: ServingOptions, listener: socket.socket, began: float) -> None:
     if options.cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(options.cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -49,7 +46,7 @@ def _serve(folder: Path, options: Options, listener: socket.socket, began: float
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(service),
-            http=protocol(options.read_timeout),
+            http="h11",  # which takes heads of requests up to 16 KiB
             ws="none",
             lifespan="off",
             log_config=None,
@@ -70,7 +67,7 @@ def _serve(folder: Path, options: Options, listener: socket.socket, began: float
     logger.info(
         "%s, %s items, at http://%s:%d after %.1f s; its page at /, its interface at /docs",
         folder,
-        f"{len(service.engine.bundle.item_ids):,}",
+        f"{len(service.served.bundle.item_ids):,}",
         f"[{host}]" if ":" in host else host,
         port,
         time.perf_counter() - began,
@@ -82,7 +79,7 @@ def _serve(folder: Path, options: Options, listener: socket.socket, began: float
     logger.info("stopped")
 
 
-def _check(options: Options) -> None:
+def _check(options: ServingOptions) -> None:
     for name, value in vars(options).items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             least = 0 if name in ("port", "wait_ms", "watch") else 1e-3
@@ -94,47 +91,13 @@ def _check(options: Options) -> None:
                 )
 
 
-def _listen(options: Options) -> socket.socket:
+def _listen(options: ServingOptions) -> socket.socket:
     try:
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
         family, _, _, _, address = found[0]
         return socket.create_server(address, family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         raise UserError(f"cannot listen at {options.host}, port {options.port}: {error}") from error
-
-
-def protocol(read_timeout: float) -> type[asyncio.Protocol]:
-    """Uvicorn's HTTP, but a client that takes too long over the head of a request is cut off."""
-
-    class Protocol(H11Protocol):
-        _overdue: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-            super().connection_made(transport)
-            self._watch_head(begun=True)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch_head(begun=bool(self.conn.trailing_data[0]))
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._watch_head(begun=bool(self.conn.trailing_data[0]))
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            self._watch_head(begun=False)
-
-        def _watch_head(self, *, begun: bool) -> None:
-            """A head is waited for from its first byte on, however many follow."""
-            waits = begun and self.conn.their_state is h11.IDLE
-            if waits and self._overdue is None:
-                self._overdue = self.loop.call_later(read_timeout, self.timeout_keep_alive_handler)
-            elif not waits and self._overdue is not None:
-                self._overdue.cancel()
-                self._overdue = None
-
-    return Protocol
 
 
 def _print_requests(wanted: bool) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 
 from genrec.bundle import load_bundle
 from genrec.errors import UserError
-from genrec.recommend.base import Known, Requests
-from genrec.serving.answering import Engine, telling
-from genrec.serving.batching import Batcher, Full
-from genrec.serving.options import Options
+from genrec.recommend.requests import Requests, ResolvedRequests, UnknownItem, short_lists
+from genrec.serving.batching import Batcher, QueueFull
+from genrec.serving.options import ServingOptions
 from genrec.serving.prometheus import Metrics
+from genrec.serving.served_bundle import ServedBundle
 
 logger = logging.getLogger(__name__)
 
@@ -24,39 +24,39 @@ class Busy(Exception):
 
 
 class Service:
-    """What answers requests by name. `start` it, and `close` it at the end.
+    """Answers requests by name, from one bundle or the next. `start` it; `close` it at the end.
 
     Args:
         folder: of the bundle.
         options: see there.
 
     Attributes:
-        engine: what answers new requests.
+        served: the bundle that answers new requests.
         ready: whether it can.
-        broken: whether it never will.
+        broken: whether it never will be.
         compiling: whether answers will be faster soon.
 
     Raises:
         UserError: there is no bundle, or it is damaged.
     """
 
-    def __init__(self, folder: Path, options: Options):
+    def __init__(self, folder: Path, options: ServingOptions):
         self._folder, self.options = folder, options
         self._seen = _signature(folder)
-        self.engine = Engine(load_bundle(folder), options.max_batch)
+        self.served = ServedBundle(load_bundle(folder), options.max_batch)
         self.metrics = Metrics(lambda: len(self._batcher))
         self._batcher = Batcher(
             options.queue, options.wait_ms / 1000, options.max_batch, self.metrics.batch
         )
         self.ready = self.broken = False
         self.compiling = True
-        self._hinting = threading.Lock()
+        self._suggesting = threading.Lock()
         self._closing, self._wanted = threading.Event(), threading.Event()
-        self._upkeep = threading.Thread(target=self._keep, name="upkeep", daemon=True)
+        self._background = threading.Thread(target=self._run, name="background", daemon=True)
 
     def start(self) -> None:
         """Begins to make ready, in the background, and to look for new bundles."""
-        self._upkeep.start()
+        self._background.start()
 
     def reload(self) -> None:
         """Reads the folder again; what is there now answers as soon as it is ready."""
@@ -68,17 +68,17 @@ class Service:
         self._closing.set()
         self._wanted.set()
         self._batcher.close()
-        if self._upkeep.is_alive():
-            self._upkeep.join()
+        if self._background.is_alive():
+            self._background.join()
 
     async def recommend(
         self, requests: Requests, k: int, exclude_history: bool
-    ) -> tuple[Engine, np.ndarray, np.ndarray, list[str]]:
+    ) -> tuple[ServedBundle, np.ndarray, np.ndarray, list[str]]:
         """Answers the one request that `requests` holds.
 
         Returns:
-            The engine that answered; up to k items, int32, and their scores, best first; and what
-            else is to be said.
+            The bundle that answered; up to k items, int32, and their scores, best first; and
+            notices: what the request could not have, and what it got instead.
 
         Raises:
             UserError: the request makes no sense.
@@ -86,69 +86,56 @@ class Service:
         """
         if not self.ready:
             raise Busy("the server is starting")
-        engine = self.engine
-        if not 1 <= k <= engine.beam:
-            raise UserError(f"k is {k}, but must lie between 1 and the beam width, {engine.beam}")
-        with telling() as warnings:
-            known = await self._known(engine, requests)
-            if not len(known.histories[0]):
-                best, points = engine.bundle.recommend_items(known, k)
-                items, scores = best[0], points[0]
-                return engine, items[items >= 0], scores[items >= 0], warnings
-            query = engine.query(known, exclude_history)
-        try:
-            answer = self._batcher.submit(engine, query)
-            found = await asyncio.wait_for(answer, self.options.timeout)
-        except Full:
-            raise Busy("the server has too much to do") from None
-        except TimeoutError:
-            raise Busy(f"no answer within {self.options.timeout:g} seconds") from None
-        items, scores = found.items[:k], found.scores[:k]
-        items, scores = items[items >= 0], scores[items >= 0]
-        if not len(items):
-            raise UserError("no item is left to recommend: allow more or exclude fewer")
-        if len(items) < k:
-            warnings.append(f"{k} items are wanted, but only {len(items)} are allowed")
-        return engine, items, scores, warnings
-
-    async def _known(self, engine: Engine, requests: Requests) -> Known:
-        """With items in place of names. To say which titles are like an unknown one takes long
-        where there are many, so that is done on the side, for one request at a time."""
-        parts = (requests.histories, requests.exclude, requests.allow)
-        names = [name for part in parts for name in (part[0] if part else None) or ()]
-        refuses = engine.bundle.manifest["answers"]["unknown_items"] == "refuse"
-        unknown = refuses and next(
-            (
-                name
-                for name, item in zip(names, engine.bundle.names.find(names), strict=True)
-                if item < 0
-            ),
-            None,
-        )
-        if not isinstance(unknown, str):
-            return engine.bundle.known(requests)
-        if self._hinting.acquire(blocking=False):
+        served = self.served
+        served.bundle.check_k(k)
+        resolved = await self._resolve(served, requests)
+        if len(resolved.histories[0]):
+            request = served.prepare(resolved, exclude_history)
             try:
-                raise await asyncio.to_thread(engine.bundle.names.unknown, unknown)
-            finally:
-                self._hinting.release()
-        raise UserError(f"no item has the id or title {unknown!r}")
+                answer = self._batcher.submit(served, request)
+                result = await asyncio.wait_for(answer, self.options.timeout)
+            except QueueFull:
+                raise Busy("the server has too much to do") from None
+            except TimeoutError:
+                raise Busy(f"no answer within {self.options.timeout:g} seconds") from None
+            items, scores = result.items[:k], result.scores[:k]
+            notices = short_lists(resolved, items[None], k)
+        else:
+            lists = served.bundle.recommend_items(resolved, k)
+            items, scores, notices = lists.items[0], lists.scores[0], lists.notices
+        return served, items[items >= 0], scores[items >= 0], [*resolved.notices, *notices]
 
-    def _keep(self) -> None:
-        """The life of the background thread: makes ready, then waits for new bundles."""
+    async def _resolve(self, served: ServedBundle, requests: Requests) -> ResolvedRequests:
+        """With items in place of names.
+
+        To say which titles are like an unknown one takes long where there are many, so that is done
+        in another thread, for one request at a time.
+        """
         try:
-            self.engine.start()
+            return served.bundle.resolve(requests, suggest=False)
+        except UnknownItem as error:
+            if not self._suggesting.acquire(blocking=False):
+                raise
+            try:
+                raise await asyncio.to_thread(served.bundle.names.unknown, error.name) from None
+            finally:
+                self._suggesting.release()
+
+    def _run(self) -> None:
+        """The background thread: makes ready, then waits for new bundles."""
+        try:
+            self.served.start()
         except Exception:
             logger.exception("the bundle does not work")
             self.broken = True
             return
         self.ready = True
-        self.metrics.answers(self.engine)
+        self.metrics.answers(self.served)
         logger.info("ready")
         began = time.perf_counter()
-        self._finish(self.engine)
+        self._finish(self.served)
         self.compiling = False
-        shapes = len(self.engine.programs.seconds)
+        shapes = len(self.served.programs.seconds)
         logger.info("compiled for %d shapes in %.0f s", shapes, time.perf_counter() - began)
         while not self._closing.is_set():
             asked = self._wanted.wait(self.options.watch or None)
@@ -158,12 +145,12 @@ class Service:
             if asked or self._changed():
                 self._swap()
 
-    def _finish(self, engine: Engine) -> bool:
+    def _finish(self, served: ServedBundle) -> bool:
         """Compiles the rest; False where it is to stop."""
         try:
-            for _ in engine.finish():
-                if engine is self.engine:
-                    self.metrics.shapes.set(len(engine.programs.seconds))
+            for _ in served.finish():
+                if served is self.served:
+                    self.metrics.shapes.set(len(served.programs.seconds))
                 if self._closing.is_set():
                     return False
         except Exception:
@@ -179,11 +166,11 @@ class Service:
         self._seen = _signature(self._folder)
         try:
             bundle = load_bundle(self._folder)
-            if bundle.manifest["checksum"] == self.engine.checksum:
+            if bundle.manifest["checksum"] == self.served.checksum:
                 logger.info("the bundle is the one that answers already")
                 return
-            engine = Engine(bundle, self.options.max_batch, self.engine)
-            engine.start()
+            served = ServedBundle(bundle, self.options.max_batch, self.served)
+            served.start()
         except Exception as error:
             if _signature(self._folder) != self._seen:
                 self._wanted.set()  # it changed while it was read
@@ -192,13 +179,13 @@ class Service:
             reason = str(error) if isinstance(error, UserError) else repr(error)
             logger.warning("the new bundle is refused, the old one goes on: %s", reason)
             return
-        if not self._finish(engine):
+        if not self._finish(served):
             return
-        self.engine = engine
-        self.metrics.answers(engine)
-        self.metrics.shapes.set(len(engine.programs.seconds))
+        self.served = served
+        self.metrics.answers(served)
+        self.metrics.shapes.set(len(served.programs.seconds))
         self.metrics.swaps.labels("taken").inc()
-        logger.info("bundle %s answers now", engine.checksum[:12])
+        logger.info("bundle %s answers now", served.checksum[:12])
 
 
 def _signature(folder: Path) -> tuple[int, int, int] | None:

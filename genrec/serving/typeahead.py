@@ -6,10 +6,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 _LOOKS = 20_000
-"""At how many items that have one of the words a search looks for the others."""
+"""How many items that have the longest of the words are searched for the others, at most."""
 
 
-class Finder:
+class Typeahead:
     """A catalogue to be searched.
 
     One text holds all names, a line to an item, and is searched from its beginning: that takes
@@ -17,7 +17,7 @@ class Finder:
 
     Args:
         names: the id and the title of N items.
-        order: int (N,), all items, those to be found first first.
+        order: int (N,), all items; a search returns the first of these first.
     """
 
     def __init__(self, names: Sequence[tuple[str, str]], order: Iterable[int]):
@@ -25,10 +25,10 @@ class Finder:
         lines = (" " + " ".join(_words(" ".join(names[item]))) for item in self._order)
         lines = [line.encode() for line in lines]
         self._text = b"\n".join(lines) + b"\n"
-        self._starts, place = [], 0
+        self._starts, offset = [], 0
         for line in lines:
-            self._starts.append(place)
-            place += len(line) + 1
+            self._starts.append(offset)
+            offset += len(line) + 1
 
     def find(self, typed: str, limit: int) -> list[int]:
         """Up to `limit` items that have a word beginning with each of those typed."""
@@ -36,18 +36,18 @@ class Finder:
         if not words:
             return []
         rarest = max(words, key=len)
-        found: list[int] = []
-        place = self._text.find(rarest)
+        items: list[int] = []
+        position = self._text.find(rarest)
         for _ in range(_LOOKS):
-            if place < 0 or len(found) == limit:
+            if position < 0 or len(items) == limit:
                 break
-            row = bisect.bisect_right(self._starts, place) - 1
-            end = self._text.find(b"\n", place)
+            row = bisect.bisect_right(self._starts, position) - 1
+            end = self._text.find(b"\n", position)
             line = self._text[self._starts[row] : end]
             if all(word in line for word in words):
-                found.append(self._order[row])
-            place = self._text.find(rarest, end)
-        return found
+                items.append(self._order[row])
+            position = self._text.find(rarest, end)
+        return items
 
 
 def _words(text: str) -> list[str]:

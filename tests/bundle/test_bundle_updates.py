@@ -42,7 +42,7 @@ def trained(request, tiny_run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "reassign":
             # Eight bits let items that are equally like a new one change places.
-            patch.setattr("genrec.export.new_items.STORED", "Flat")
+            patch.setattr("genrec.recommend.similarity.STORED", "Flat")
         export_bundle(load_run(folder), bundle)
     return folder, bundle
 

@@ -12,7 +12,7 @@ import pytest
 import genrec
 from genrec.cli import recommend as recommending
 from genrec.config.parsing import dump_config
-from genrec.recommend.base import Requests
+from genrec.recommend.requests import Requests
 
 ONE_SHAPE = ("--decoding.batch-size", "1")  # takes less time to compile than many do
 
@@ -176,7 +176,7 @@ def test_a_search_of_all_codes_tells_how_many_no_item_has(recommend, run):
     rows = [{"user_id": str(n), "items": [f"i00{n}"]} for n in range(3)]
     wanted = ("--histories", written("asked.jsonl", rows), "--k", "4", "--unconstrained")
     shown, _ = recommend(*wanted, "--out", "lists.parquet", *ONE_SHAPE)
-    known = run.known(Requests(None, [row["items"] for row in rows]))
+    known = run.resolve(Requests(None, [row["items"] for row in rows]))
     items, _, invalid = run.recommend_freely(known, 4)
     assert shown.splitlines() == [
         f"{invalid:.1%} of the codes found are no item's",

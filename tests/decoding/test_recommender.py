@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from genrec.decoding import Options, Recommender
+from genrec.decoding import Recommender, SearchOptions
 from genrec.decoding.search import search
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue, Inputs
@@ -19,7 +19,7 @@ CODES = np.stack([np.arange(NUM_ITEMS) % 6, np.arange(NUM_ITEMS) // 6], axis=1).
 def recommender():
     model = small_model((6, 5), NUM_ITEMS, dropout=0.5)
     graph, params = nnx.split(model, nnx.Param)
-    return Recommender(graph, params, Catalogue(CODES), max_history=8, options=Options(12, 4))
+    return Recommender(graph, params, Catalogue(CODES), max_history=8, options=SearchOptions(12, 4))
 
 
 def tiger_recommender():
@@ -32,7 +32,7 @@ def tiger_recommender():
         user_tokens=4,
     )
     graph, params = nnx.split(model, nnx.Param)
-    return Recommender(graph, params, Catalogue(CODES), max_history=8, options=Options(12, 4))
+    return Recommender(graph, params, Catalogue(CODES), max_history=8, options=SearchOptions(12, 4))
 
 
 def some_histories(count, longest=20, seed=0):
@@ -118,7 +118,7 @@ def test_whose_history_it_is_reaches_a_model_with_user_tokens():
 def test_times_reach_a_model_with_time_gaps():
     model = small_model((6, 5), NUM_ITEMS, time_gaps=True)
     recommend = Recommender(
-        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(12, 4)
+        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=SearchOptions(12, 4)
     )
 
     def scores(timestamps):
@@ -134,7 +134,10 @@ def test_times_reach_a_model_with_time_gaps():
 def dense_recommender(sizes=(6, 5), **options):
     model = small_model(sizes, NUM_ITEMS, item_head=True)
     return model, Recommender(
-        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(**options)
+        *nnx.split(model, nnx.Param),
+        Catalogue(CODES),
+        max_history=8,
+        options=SearchOptions(**options),
     )
 
 
@@ -222,7 +225,7 @@ def test_new_items_get_their_share_of_a_list_by_the_codes_that_describe_them(sha
         *nnx.split(model, nnx.Param),
         Catalogue(CODES, seen=SEEN),
         max_history=8,
-        options=Options(10, 4, unseen_share=share),
+        options=SearchOptions(10, 4, unseen_share=share),
     )
     histories = some_histories(6)
     items, scores = recommend(histories, k, exclude_history=False)
@@ -252,7 +255,7 @@ def test_new_items_fill_a_list_that_the_others_leave_short():
         *nnx.split(model, nnx.Param),
         Catalogue(CODES, seen=SEEN),
         max_history=8,
-        options=Options(10, 4, unseen_share=0.1),
+        options=SearchOptions(10, 4, unseen_share=0.1),
     )
     some = recommend.only(np.array([0, 1, 2, 3, 11, 17]))
     items, _ = some(some_histories(3), 6, exclude_history=False)
@@ -271,7 +274,7 @@ def test_lists_to_block_and_to_allow_are_each_historys_own():
         *nnx.split(small_model((6, 5), NUM_ITEMS, dropout=0.5), nnx.Param),
         Catalogue(CODES),
         max_history=8,
-        options=Options(NUM_ITEMS, 4),
+        options=SearchOptions(NUM_ITEMS, 4),
     )(histories, NUM_ITEMS, exclude_history=False)
     items, scores = recommender()(histories, 12, exclude_history=True, exclude=exclude, allow=allow)
     for row in range(6):
@@ -315,7 +318,7 @@ def test_samples_repeat_by_seed_and_differ_by_history_and_temperature():
             *nnx.split(model, nnx.Param),
             Catalogue(CODES),
             max_history=8,
-            options=Options(12, 4, temperature=temperature, seed=seed),
+            options=SearchOptions(12, 4, temperature=temperature, seed=seed),
         )
         return recommend(histories, 6, exclude_history=False)[0]
 
@@ -329,7 +332,7 @@ def test_samples_repeat_by_seed_and_differ_by_history_and_temperature():
             *nnx.split(model, nnx.Param),
             Catalogue(CODES),
             max_history=8,
-            options=Options(12, 4, temperature=(2.0,)),
+            options=SearchOptions(12, 4, temperature=(2.0,)),
         )
         for _ in range(2)
     )
@@ -346,13 +349,13 @@ def test_samples_repeat_by_seed_and_differ_by_history_and_temperature():
 def recommender_of_all(k):
     model = small_model((6, 5), NUM_ITEMS)
     recommend = Recommender(
-        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=Options(12, 4)
+        *nnx.split(model, nnx.Param), Catalogue(CODES), max_history=8, options=SearchOptions(12, 4)
     )
     return recommend(Histories.of([[3, 1]]), k, exclude_history=False)[0][0]
 
 
 def test_a_model_without_a_dense_head_does_not_pretend_to_have_one():
     for without in (recommender(), tiger_recommender()):
-        without.options = Options(12, 4, dense_share=0.5)
+        without.options = SearchOptions(12, 4, dense_share=0.5)
         with pytest.raises(ValueError, match="no dense head"):
             without(some_histories(2), 5, exclude_history=False)

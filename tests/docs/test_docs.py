@@ -25,7 +25,7 @@ from genrec.config import Config
 from genrec.config.parsing import load_config
 from genrec.config.validation import check
 from genrec.errors import UserError
-from genrec.serving.app import Lists, Recommend
+from genrec.serving.app import RecommendRequest, RecommendResponse
 
 PROGRAMS = {"genrec", "python", "pip", "pytest", "ruff", "pyright", "curl"}
 THEIRS = re.compile(r"runs/[\w-]+|configs/shop\.yaml|bundle")
@@ -124,7 +124,7 @@ def check_command(words: list[str]) -> None:
         check_pip(words[1:])
     elif program == "curl":
         assert words[1].split("/", 1)[1] == "recommend"
-        Recommend(**json.loads(words[words.index("-d") + 1]))
+        RecommendRequest(**json.loads(words[words.index("-d") + 1]))
 
 
 def check_genrec(words: list[str]) -> None:
@@ -203,7 +203,7 @@ def check_block(block: Block, folder: Path) -> None:
     elif block.language == "json":
         told = json.loads(block.text)
         if "bundle" in told:
-            Lists(**told)
+            RecommendResponse(**told)
         else:
             assert set(told) <= {"user_id", "items", "timestamps", "exclude", "allow"}
     else:

@@ -21,7 +21,7 @@ from genrec.bundle.storage import manifest_text
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
 from genrec.export import export_bundle
-from genrec.recommend.base import Requests
+from genrec.recommend.requests import Requests
 from genrec.runs.loaded import load_run
 from small_run import ITEMS
 
@@ -255,11 +255,10 @@ def test_a_folder_that_is_no_bundle(tmp_path):
 def test_too_many_named_items_are_refused(pair):
     _, folder = pair
     bundle = genrec.load_bundle(folder)
-    known = bundle.known(Requests(None, [["i001"] * 5000]))
-    with pytest.raises(
-        UserError, match="names 5,000 items to exclude or allow, its history includ"
-    ):
-        bundle.recommend_items(known)
+    bundle.manifest["answers"]["named"] = [2, 9]
+    requests = bundle.resolve(Requests(None, [["i001"] * 50, IDS[:12], IDS[:10]]))
+    with pytest.raises(UserError, match="names 12 items to exclude or allow, its history includ"):
+        bundle.recommend_items(requests)
 
 
 @pytest.mark.parametrize("pair", ["codes"], indirect=True)

@@ -13,8 +13,8 @@ import pytest
 
 from genrec.errors import UserError
 from genrec.export import export_huggingface
-from genrec.recommend.base import Requests
-from genrec.sequences.padding import batches
+from genrec.recommend.requests import Requests
+from genrec.sequences.padding import request_batches
 from genrec.storage.safetensors import read_tensors
 from small_loaded import TIGER, random_run
 from small_run import ITEMS
@@ -65,11 +65,11 @@ def test_logits_agree(tiny_run, tmp_path, peers, users, levels):
     tokens = program(tmp_path / "t5")["tokens"]
 
     histories, rng = drawn(most=70), np.random.default_rng(1)
-    known = run.known(Requests(users, histories))
+    resolved = run.resolve(Requests(users, histories))
     sizes = ids["codebook_sizes"]
     codes = rng.integers(0, sizes, (len(histories), len(sizes))).astype(np.int32)
     recommender, longest = run.recommender, run.config.model.max_history
-    [(rows, inputs)] = batches(known.histories, longest, len(histories))
+    [(rows, batch)] = request_batches(resolved.histories, longest, len(histories))
 
     @jax.jit
     def decoded(params, inputs, codes):
@@ -77,7 +77,8 @@ def test_logits_agree(tiny_run, tmp_path, peers, users, levels):
         encoded = mine.encode(inputs, recommender.catalogue, every_position=False)
         return mine.decode(codes, encoded)
 
-    wanted = [np.asarray(x)[:, 0] for x in decoded(recommender.params, inputs, codes[rows, None])]
+    logits = decoded(recommender.params, batch.inputs, codes[rows, None])
+    wanted = [np.asarray(x)[:, 0] for x in logits]
 
     written = codes + np.array(ids["offsets"]) + ids["written"]
     begun = np.column_stack([np.full(len(codes), ids["start"]), written[:, :-1]])

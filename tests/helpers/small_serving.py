@@ -11,7 +11,7 @@ UNSAFE = "<img src=x onerror=\"document.title='owned'\">"
 """A title that does harm where it is taken for HTML."""
 
 
-def wait(until: Callable[[], Any], seconds: float = 120.0) -> None:
+def wait(until: Callable[[], Any], seconds: float = 1200.0) -> None:
     """Waits for what comes sooner or later; never is a failure."""
     end = time.monotonic() + seconds
     while not until():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from genrec.decoding import Options, Recommender
+from genrec.decoding import Recommender, SearchOptions
 from genrec.model.look_ahead import candidates_on_path
 from genrec.semantic_ids.trie import means_below
 from genrec.sequences.histories import Histories
@@ -101,7 +101,7 @@ def scores(model):
 
 
 def recommender(model, catalogue=CATALOGUE, **options):
-    options = Options(**{"beam": NUM_ITEMS, "batch_size": 2, **options})
+    options = SearchOptions(**{"beam": NUM_ITEMS, "batch_size": 2, **options})
     return Recommender(*nnx.split(model, nnx.Param), catalogue, max_history=8, options=options)
 
 

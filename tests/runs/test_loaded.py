@@ -12,7 +12,8 @@ import pytest
 import genrec
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
-from genrec.recommend.base import Requests
+from genrec.export import export_bundle
+from genrec.recommend.requests import Requests
 from genrec.sequences.histories import hash_user_ids
 from genrec.tokenizer import load_tokenizer
 from small_run import ITEMS
@@ -117,14 +118,14 @@ def test_unknown_items_are_refused_by_name(run):
         Requests(None, [["i001"]], allow=[["Flim 3"]]),
     ):
         with pytest.raises(UserError, match="no item has the id or title 'Flim 3'; the nearest"):
-            run.known(requests)
+            run.resolve(requests)
     for names in ({"allow": ["Flim 3"]}, {"exclude": ["Flim 3"]}):
         with pytest.raises(UserError, match="'Flim 3'"):
             run.restricted(**names)
 
 
 def test_unknown_items_are_skipped_by_name_with_their_times(skipping, said):
-    known = skipping.known(
+    resolved = skipping.resolve(
         Requests(
             ["a", "b", "c"],
             [["x", "i001", "Film 2"], ["y"], ["i003", "x"]],
@@ -134,27 +135,27 @@ def test_unknown_items_are_skipped_by_name_with_their_times(skipping, said):
         )
     )
     index = {item_id: item for item, item_id in enumerate(skipping.item_ids)}
-    assert [history.tolist() for history in known.histories] == [
+    assert [history.tolist() for history in resolved.histories] == [
         [index["i001"], index["i002"]],
         [],
         [index["i003"]],
     ]
-    assert known.histories.timestamps.tolist() == [8, 9, 3]
-    assert np.array_equal(known.histories.users, hash_user_ids(["a", "b", "c"]))
-    assert [items.tolist() for items in known.exclude] == [[index["i004"]], [], []]
-    assert known.allow[0] is None
-    assert [items.tolist() for items in known.allow[1:]] == [[index["i005"]], []]
+    assert resolved.histories.timestamps.tolist() == [8, 9, 3]
+    assert np.array_equal(resolved.histories.users, hash_user_ids(["a", "b", "c"]))
+    assert [items.tolist() for items in resolved.exclude] == [[index["i004"]], [], []]
+    assert resolved.allow[0] is None
+    assert [items.tolist() for items in resolved.allow[1:]] == [[index["i005"]], []]
+    assert resolved.notices == (
+        "skipped in histories, for no item has this name: x, y",
+        "skipped in exclude, for no item has this name: z",
+        "skipped in allow, for no item has this name: v",
+        "skipped in allow, for no item has this name: w",
+    )
+    assert said() == []
     skipping.restricted(allow=["i001", "u"], exclude=["t"])
     assert said() == [
-        f"skipped in {where}, for no item has this name: {names}"
-        for where, names in [
-            ("histories", "x, y"),
-            ("exclude", "z"),
-            ("allow", "v"),
-            ("allow", "w"),
-            ("the list to allow", "u"),
-            ("the list to exclude", "t"),
-        ]
+        "skipped in the list to allow, for no item has this name: u",
+        "skipped in the list to exclude, for no item has this name: t",
     ]
 
 
@@ -213,14 +214,14 @@ def test_lists_that_come_out_short_are_told_of_and_whose_they_are(run, said):
     ]
 
 
-def test_no_list_at_all_is_a_mistake_unless_others_follow(run, said):
+def test_no_list_at_all_is_a_mistake_unless_others_follow(run):
     with pytest.raises(UserError, match="no item is left to recommend: allow more or exclude"):
         run.recommend([["i001"], []], 3, allow=[["i001"], []])
-    known = run.known(Requests(["a"], [["i001"]], allow=[["i001"]]))
-    items, scores = run.recommend_items(known, 3, partial=True)
+    resolved = run.resolve(Requests(["a"], [["i001"]], allow=[["i001"]]))
+    items, scores, notices = run.recommend_items(resolved, 3, partial=True)
     assert items.tolist() == [[-1, -1, -1]]
     assert scores.tolist() == [[-np.inf] * 3]
-    assert said()[-1] == "3 items are wanted, but as few as 0 are allowed for user a"
+    assert notices == ["3 items are wanted, but as few as 0 are allowed for user a"]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_a_free_search_takes_the_nearest_item_for_codes_that_none_has(run, tiny_
         load_tokenizer(tiny_run / "tokenizer"),
         np.load(tiny_run / "embeddings.npy"),
     )
-    requests = run.known(Requests(None, drawn(3, 6)))
+    requests = run.resolve(Requests(None, drawn(3, 6)))
     items, scores, invalid = run.recommend_freely(requests, 8)
     sizes = (*tokenizer.codebook_sizes, 16)
     codes, points = run.recommender.write(requests.histories, sizes)
@@ -286,18 +287,18 @@ def test_a_free_search_takes_the_nearest_item_for_codes_that_none_has(run, tiny_
 
 
 def test_a_free_search_goes_without_filters_and_needs_a_history(run):
-    known = run.known(Requests(["a"], [["i001"]]))
-    filtered = replace(known, exclude=[np.array([1])]), replace(known, allow=[None])
+    resolved = run.resolve(Requests(["a"], [["i001"]]))
+    filtered = replace(resolved, exclude=[np.array([1])]), replace(resolved, allow=[None])
     for asked, requests in [
-        (run.restricted(exclude=["i002"]), known),
+        (run.restricted(exclude=["i002"]), resolved),
         *((run, f) for f in filtered),
     ]:
         with pytest.raises(UserError, match="goes without items to exclude or to allow"):
             asked.recommend_freely(requests, 3)
     with pytest.raises(UserError, match="nothing is known of user a, to go on from"):
-        run.recommend_freely(run.known(Requests(["a"], [[]])), 3)
+        run.recommend_freely(run.resolve(Requests(["a"], [[]])), 3)
     with pytest.raises(UserError, match="k is 41"):
-        run.recommend_freely(known, 41)
+        run.recommend_freely(resolved, 41)
 
 
 def test_settings_of_the_decoding_may_be_others_than_those_of_the_run(tiny_run):
@@ -311,6 +312,25 @@ def test_settings_of_the_decoding_may_be_others_than_those_of_the_run(tiny_run):
         genrec.load_run(tiny_run, DecodingConfig(temperature=(1.0, 1.0)))
     with pytest.raises(UserError, match=r"dense_share goes with model\.item_head"):
         genrec.load_run(tiny_run, DecodingConfig(dense_share=0.5))
+
+
+def test_items_alike_are_those_of_a_bundle_made_from_the_run(tiny_run, tmp_path):
+    run = genrec.load_run(tiny_run)
+    export_bundle(run, tmp_path / "bundle")
+    bundle = genrec.load_bundle(tmp_path / "bundle")
+    ids, cosines = run.similar(["Film 5", "i021"], k=12)
+    assert (ids, cosines) == bundle.similar(["Film 5", "i021"], k=12)
+    assert [len(row) for row in ids] == [12, 12]
+    assert "i005" not in ids[0] and "i021" not in ids[1]
+    assert cosines[0] == sorted(cosines[0], reverse=True)
+    few, few_of_bundle = (each.restricted(allow=IDS[:9]) for each in (run, bundle))
+    ids, _ = few.similar(["Film 5", "i021"], k=12)
+    assert [set(row) for row in ids] == [set(IDS[:9]) - {"i005"}, set(IDS[:9])]
+    assert few.similar(["i021"], k=4) == few_of_bundle.similar(["i021"], k=4)
+    with pytest.raises(UserError, match="no item has the id or title 'Flim 3'"):
+        run.similar(["Flim 3"])
+    with pytest.raises(UserError, match="k is 0, but must be at least 1"):
+        run.similar(["i001"], k=0)
 
 
 def test_items_drawn_at_random_are_the_same_for_the_same_seed(tiny_run):

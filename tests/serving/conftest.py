@@ -12,7 +12,7 @@ from genrec.bundle.storage import pack_names, read_bundle, unpack_names, write_b
 from genrec.export import export_bundle
 from genrec.runs.loaded import load_run
 from genrec.serving.app import create_app
-from genrec.serving.options import Options
+from genrec.serving.options import ServingOptions
 from genrec.serving.service import Service
 from small_serving import UNSAFE, wait
 
@@ -41,12 +41,14 @@ def other_bundle(tiny_run: Path, bundle: Path, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def service(bundle: Path) -> Iterator[Service]:
     """Everything compiled, and a batch costs what one request does: whatever else is going on."""
-    service = Service(bundle, Options(max_batch=4, max_history=30, max_body=5000, read_timeout=0.5))
+    service = Service(
+        bundle, ServingOptions(max_batch=4, max_history=30, max_body=5000, read_timeout=0.5)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("genrec.serving.compiled._PAYS", math.inf)
         service.start()
         wait(lambda: service.ready and not service.compiling)
-    seconds = service.engine.programs.seconds
+    seconds = service.served.programs.seconds
     seconds.update(dict.fromkeys(seconds, 1.0))
     yield service
     service.close()

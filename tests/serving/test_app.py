@@ -9,7 +9,7 @@ import pytest
 
 import genrec
 from genrec.serving.app import create_app
-from genrec.serving.options import Options
+from genrec.serving.options import ServingOptions
 from genrec.serving.service import Service
 from small_run import ITEMS
 from small_serving import ask, ask_all, client, wait
@@ -147,40 +147,54 @@ def test_warnings_are_told_to_whom_they_concern(app, caplog):
 
     assert warnings(history=["i001"]) == []
     (short,) = warnings(history=["i001"], allow=IDS[:4], k=9)
-    assert short == "9 items are wanted, but only 3 are allowed"
+    assert short == "9 items are wanted, but as few as 3 are allowed for history 1"
     (popular,) = warnings(history=[], user_id="u9", k=3)
     assert popular == "nothing is known of user u9: the most popular items stand in"
     assert not caplog.messages
 
 
-def test_names_that_a_bundle_skips_are_told(bundle, service, app):
-    answers = service.engine.bundle.manifest["answers"]
-    before = answers["unknown_items"]
-    answers["unknown_items"] = "skip"
-    try:
-        answer = ask(app, "POST", "/recommend", json={"history": ["nix", "i001"]})
-    finally:
-        answers["unknown_items"] = before
+def test_names_that_a_bundle_skips_are_told(bundle, service, app, monkeypatch, caplog):
+    monkeypatch.setattr(service.served.bundle, "_skips_unknown", True)
+    answer = ask(app, "POST", "/recommend", json={"history": ["nix", "i001"]})
     assert answer.json()["warnings"] == ["skipped in histories, for no item has this name: nix"]
     same(answer.json(), genrec.load_bundle(bundle).recommend([["i001"]]))
+    answer = ask(app, "POST", "/recommend", json={"history": ["nix"], "k": 3})
+    assert answer.json()["warnings"] == [
+        "skipped in histories, for no item has this name: nix",
+        "nothing is known of history 1: the most popular items stand in",
+    ]
+    assert not caplog.messages
 
 
-def test_more_names_than_the_bundle_takes(bundle, service):
-    known = service.engine.bundle.known
-    from genrec.errors import UserError
-    from genrec.recommend.base import Requests
+def test_names_are_looked_up_once_for_each_request(service, app, monkeypatch):
+    names, asked = service.served.bundle.names, []
+    find = names.find
+    monkeypatch.setattr(names, "find", lambda some: asked.extend(some) or find(some))
+    request = {"history": ["i001", "Film 2"], "exclude": ["i003"], "allow": IDS}
+    assert ask(app, "POST", "/recommend", json=request).status_code == 200
+    assert sorted(asked) == sorted(["i001", "Film 2", "i003", *IDS])
 
-    service.engine._most_named, most = 9, service.engine._most_named
-    try:
-        with pytest.raises(UserError, match="names 12 items to exclude or allow, its history incl"):
-            service.engine.query(known(Requests(None, [IDS[:12]])), True)
-    finally:
-        service.engine._most_named = most
+
+def test_one_unknown_name_at_a_time_is_told_what_is_like_it(service, app):
+    """To look for that takes long, and the others are not to wait for it."""
+    with service._suggesting:
+        answer = ask(app, "POST", "/recommend", json={"history": ["Flim 3"]})
+    assert answer.json() == {"error": "no item has the id or title 'Flim 3'"}
+    answer = ask(app, "POST", "/recommend", json={"history": ["Flim 3"]})
+    assert "the nearest titles are 'Film 3'" in answer.json()["error"]
+
+
+def test_more_names_than_the_bundle_takes(service, app, monkeypatch):
+    answers = service.served.bundle.manifest["answers"]
+    monkeypatch.setitem(answers, "named", [9])
+    answer = ask(app, "POST", "/recommend", json={"history": IDS[:12]})
+    assert answer.status_code == 422
+    assert "names 12 items to exclude or allow, its history included" in answer.json()["error"]
 
 
 def test_too_much_to_do_is_503(bundle, monkeypatch):
     """One is searched, one waits, one is refused; and nobody waits for ever."""
-    service = Service(bundle, Options(max_batch=1, queue=1, timeout=0.5))
+    service = Service(bundle, ServingOptions(max_batch=1, queue=1, timeout=0.5))
     app = create_app(service)
     early = ask(app, "POST", "/recommend", json={"history": ["i001"]})
     assert (early.status_code, early.json()) == (503, {"error": "the server is starting"})
@@ -189,14 +203,14 @@ def test_too_much_to_do_is_503(bundle, monkeypatch):
     assert ask(app, "GET", "/health").status_code == 200
     service.start()
     wait(lambda: service.ready and not service.compiling)
-    began, go, search = threading.Event(), threading.Event(), service.engine.search
+    began, go, search = threading.Event(), threading.Event(), service.served.search
 
     def slow(*args):
         began.set()
         assert go.wait(30)
         return search(*args)
 
-    monkeypatch.setattr(service.engine, "search", slow)
+    monkeypatch.setattr(service.served, "search", slow)
 
     async def three():
         async with client(app) as asking:
@@ -233,7 +247,7 @@ def test_items_are_found_as_one_types(app):
 
 def test_it_says_how_it_is(app, service):
     told = ask(app, "GET", "/ready").json()
-    checksum = service.engine.bundle.manifest["checksum"]
+    checksum = service.served.bundle.manifest["checksum"]
     expected = {"status": "ready", "bundle": checksum, "items": ITEMS, "beam": 20}
     assert told == expected | {"compiling": False}
     ask(app, "GET", "/made-up-path")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.serving.batching import Batcher, Full
+from genrec.serving.batching import Batcher, QueueFull
 from genrec.serving.compiled import Kind, Shape
 
 
@@ -22,7 +22,7 @@ class Programs:
 
 @dataclass
 class Echo:
-    """An engine whose answer is the request's number, once it is let go."""
+    """A served bundle whose answer is the request's number, once it is let go."""
 
     rows: int = 3
     go: threading.Event = field(default_factory=threading.Event)
@@ -32,12 +32,12 @@ class Echo:
     def programs(self) -> Programs:
         return Programs(self.rows)
 
-    def search(self, queries, shape):
+    def search(self, requests, shape):
         assert self.go.wait(30)
-        self.batches.append([query.number for query in queries])
-        if any(query.number < 0 for query in queries):
+        self.batches.append([request.number for request in requests])
+        if any(request.number < 0 for request in requests):
             raise ZeroDivisionError
-        items = np.array([[query.number] for query in queries], np.int32)
+        items = np.array([[request.number] for request in requests], np.int32)
         return items, items.astype(np.float32)
 
 
@@ -47,9 +47,9 @@ class Numbered:
     kind: Any = "a"
 
 
-async def begun(batcher: Batcher, engine: Any) -> Any:
+async def begun(batcher: Batcher, served: Any) -> Any:
     """A request that is being searched: what comes now has to wait."""
-    answer = batcher.submit(engine, Numbered(0))  # pyright: ignore[reportArgumentType]
+    answer = batcher.submit(served, Numbered(0))  # pyright: ignore[reportArgumentType]
     while len(batcher):
         await asyncio.sleep(0.001)
     return answer
@@ -60,34 +60,34 @@ def queue(max_queue: int = 99, wait: float = 0.0, rows: int = 3) -> Batcher:
 
 
 def test_those_of_a_kind_share_a_search_and_the_oldest_goes_first():
-    engine, batcher = Echo(), queue()
+    served, batcher = Echo(), queue()
 
     async def main():
-        first = await begun(batcher, engine)
+        first = await begun(batcher, served)
         kinds = "abaaabab"
         answers = [
-            batcher.submit(engine, Numbered(n, kind))  # pyright: ignore[reportArgumentType]
+            batcher.submit(served, Numbered(n, kind))  # pyright: ignore[reportArgumentType]
             for n, kind in enumerate(kinds, 1)
         ]
-        engine.go.set()
+        served.go.set()
         found = await asyncio.gather(first, *answers)
         assert [int(each.items[0]) for each in found] == list(range(len(kinds) + 1))
 
     asyncio.run(main())
     # 2 is older than 5 and 7, though many of the other kind wait.
-    assert engine.batches == [[0], [1, 3, 4], [2, 6, 8], [5, 7]]
+    assert served.batches == [[0], [1, 3, 4], [2, 6, 8], [5, 7]]
     batcher.close()
 
 
-def test_engines_do_not_share_a_search():
+def test_bundles_do_not_share_a_search():
     one, two, batcher = Echo(), Echo(), queue()
     two.go.set()
 
     async def main():
         first = await begun(batcher, one)
         answers = [
-            batcher.submit(engine, Numbered(n))  # pyright: ignore[reportArgumentType]
-            for n, engine in enumerate([one, two, one, two], 1)
+            batcher.submit(served, Numbered(n))  # pyright: ignore[reportArgumentType]
+            for n, served in enumerate([one, two, one, two], 1)
         ]
         one.go.set()
         await asyncio.gather(first, *answers)
@@ -98,31 +98,31 @@ def test_engines_do_not_share_a_search():
 
 
 def test_a_full_queue_refuses_and_those_who_gave_up_are_not_searched():
-    engine, batcher = Echo(), queue(max_queue=2)
+    served, batcher = Echo(), queue(max_queue=2)
 
     async def main():
-        first = await begun(batcher, engine)
-        gone = batcher.submit(engine, Numbered(1))  # pyright: ignore[reportArgumentType]
-        stays = batcher.submit(engine, Numbered(2))  # pyright: ignore[reportArgumentType]
-        with pytest.raises(Full):
-            batcher.submit(engine, Numbered(3))  # pyright: ignore[reportArgumentType]
+        first = await begun(batcher, served)
+        gone = batcher.submit(served, Numbered(1))  # pyright: ignore[reportArgumentType]
+        stays = batcher.submit(served, Numbered(2))  # pyright: ignore[reportArgumentType]
+        with pytest.raises(QueueFull):
+            batcher.submit(served, Numbered(3))  # pyright: ignore[reportArgumentType]
         gone.cancel()
-        engine.go.set()
+        served.go.set()
         await asyncio.gather(first, stays)
 
     asyncio.run(main())
-    assert engine.batches == [[0], [2]]
+    assert served.batches == [[0], [2]]
     batcher.close()
 
 
 def test_a_search_that_fails_fails_its_own_requests_alone():
-    engine, batcher = Echo(rows=1), queue()
-    engine.go.set()
+    served, batcher = Echo(rows=1), queue()
+    served.go.set()
 
     async def main():
         with pytest.raises(ZeroDivisionError):
-            await batcher.submit(engine, Numbered(-1))  # pyright: ignore[reportArgumentType]
-        found = await batcher.submit(engine, Numbered(5))  # pyright: ignore[reportArgumentType]
+            await batcher.submit(served, Numbered(-1))  # pyright: ignore[reportArgumentType]
+        found = await batcher.submit(served, Numbered(5))  # pyright: ignore[reportArgumentType]
         assert found.items.tolist() == [5]
 
     asyncio.run(main())
@@ -130,28 +130,28 @@ def test_a_search_that_fails_fails_its_own_requests_alone():
 
 
 def test_closing_answers_what_waits():
-    engine, batcher = Echo(), queue()
+    served, batcher = Echo(), queue()
 
     async def main():
-        first = await begun(batcher, engine)
-        answers = [batcher.submit(engine, Numbered(n)) for n in range(1, 8)]  # pyright: ignore[reportArgumentType]
-        engine.go.set()
+        first = await begun(batcher, served)
+        answers = [batcher.submit(served, Numbered(n)) for n in range(1, 8)]  # pyright: ignore[reportArgumentType]
+        served.go.set()
         await asyncio.to_thread(batcher.close)
         assert len(await asyncio.gather(first, *answers)) == 8
-        with pytest.raises(Full):
-            batcher.submit(engine, Numbered(9))  # pyright: ignore[reportArgumentType]
+        with pytest.raises(QueueFull):
+            batcher.submit(served, Numbered(9))  # pyright: ignore[reportArgumentType]
 
     asyncio.run(main())
 
 
 def test_waiting_for_company_ends_when_the_batch_is_full():
-    engine, batcher = Echo(), queue(wait=600.0)
-    engine.go.set()
+    served, batcher = Echo(), queue(wait=600.0)
+    served.go.set()
 
     async def main():
-        answers = [batcher.submit(engine, Numbered(n)) for n in range(3)]  # pyright: ignore[reportArgumentType]
+        answers = [batcher.submit(served, Numbered(n)) for n in range(3)]  # pyright: ignore[reportArgumentType]
         await asyncio.gather(*answers)
 
     asyncio.run(main())
-    assert engine.batches == [[0, 1, 2]]
+    assert served.batches == [[0, 1, 2]]
     batcher.close()

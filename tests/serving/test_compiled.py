@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from genrec.serving.compiled import Kind, Programs, Shape
+from genrec.serving.compiled import CompiledPrograms, Kind, Shape
 
 
-def programs(users: bool = False, longest: int = 50, rows: int = 8) -> Programs:
+def programs(users: bool = False, longest: int = 50, rows: int = 8) -> CompiledPrograms:
     answers = {"named": [64, 512, 4096], "max_history": longest, "users": users}
     bundle: Any = SimpleNamespace(manifest={"answers": answers})
-    return Programs(bundle, rows)
+    return CompiledPrograms(bundle, rows)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import genrec
 from browser import open_browser
 from genrec.serving.app import create_app
-from genrec.serving.options import Options
+from genrec.serving.options import ServingOptions
 from genrec.serving.service import Service
 from small_serving import UNSAFE, wait
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.soak
 def address(other_bundle):
     import uvicorn
 
-    service = Service(other_bundle, Options(max_batch=1))
+    service = Service(other_bundle, ServingOptions(max_batch=1))
     service.start()
     config = uvicorn.Config(create_app(service), port=0, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)

@@ -10,7 +10,7 @@ import pytest
 
 import genrec
 from genrec.serving.app import create_app
-from genrec.serving.options import Options
+from genrec.serving.options import ServingOptions
 from genrec.serving.service import Service
 from small_run import ITEMS
 from small_serving import ask, client, wait
@@ -25,7 +25,7 @@ def folder(bundle, tmp_path):
 
 @pytest.fixture
 def swapping(folder):
-    service = Service(folder, Options(max_batch=2, watch=0.05))
+    service = Service(folder, ServingOptions(max_batch=2, watch=0.05))
     service.start()
     wait(lambda: service.ready and not service.compiling)
     yield service
@@ -83,12 +83,12 @@ def test_under_load_every_answer_is_that_of_the_bundle_it_names(
 
 
 def test_programs_that_are_the_same_are_not_compiled_again(swapping, folder, other_bundle):
-    before = dict(swapping.engine.programs._compiled)
-    old = weakref.ref(swapping.engine), weakref.ref(swapping.engine.bundle)
+    before = dict(swapping.served.programs._compiled)
+    old = weakref.ref(swapping.served), weakref.ref(swapping.served.bundle)
     put(other_bundle, folder)
-    wait(lambda: swapping.engine.checksum == genrec.load_bundle(other_bundle).manifest["checksum"])
-    assert swapping.engine.programs._compiled
-    for key, program in swapping.engine.programs._compiled.items():
+    wait(lambda: swapping.served.checksum == genrec.load_bundle(other_bundle).manifest["checksum"])
+    assert swapping.served.programs._compiled
+    for key, program in swapping.served.programs._compiled.items():
         assert before[key] is program
 
     def gone():
@@ -101,7 +101,7 @@ def test_programs_that_are_the_same_are_not_compiled_again(swapping, folder, oth
 def test_a_damaged_bundle_is_refused_and_the_old_one_goes_on(
     swapping, folder, bundle, other_bundle, tmp_path, caplog
 ):
-    app, first = create_app(swapping), swapping.engine.checksum
+    app, first = create_app(swapping), swapping.served.checksum
     damaged = shutil.copytree(other_bundle, tmp_path / "damaged")
     weights = bytearray((damaged / "weights.safetensors").read_bytes())
     weights[-1] ^= 1
@@ -115,17 +115,17 @@ def test_a_damaged_bundle_is_refused_and_the_old_one_goes_on(
     shutil.rmtree(folder)  # gone is not new
     put_back = shutil.copytree(other_bundle, folder.with_name("later"))
     put_back.rename(folder)
-    wait(lambda: swapping.engine.checksum != first)
+    wait(lambda: swapping.served.checksum != first)
     assert swaps(app, "refused") == 1
 
 
 def test_only_when_told(folder, other_bundle):
-    service = Service(folder, Options(max_batch=1, watch=0))
+    service = Service(folder, ServingOptions(max_batch=1, watch=0))
     service.start()
     wait(lambda: service.ready and not service.compiling)
-    first = service.engine.checksum
+    first = service.served.checksum
     put(other_bundle, folder)
-    assert service.engine.checksum == first
+    assert service.served.checksum == first
     service.reload()
-    wait(lambda: service.engine.checksum != first)
+    wait(lambda: service.served.checksum != first)
     service.close()

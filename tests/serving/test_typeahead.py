@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.serving.typeahead import Finder
+from genrec.serving.typeahead import Typeahead
 
 NAMES = [
     ("b1", "Alien (1979)"),
@@ -14,23 +14,23 @@ NAMES = [
     ("b5", "Star Wars: A New Hope"),
     ("b6", ""),
 ]
-FINDER = Finder(NAMES, [2, 1, 0, 3, 4, 5])
+TYPEAHEAD = Typeahead(NAMES, [2, 1, 0, 3, 4, 5])
 
 
 def test_words_begin_so_in_the_order_that_is_given():
-    assert FINDER.find("alien", 9) == [2, 1, 0]
-    assert FINDER.find("ALIEN", 2) == [2, 1]
-    assert FINDER.find("see ali", 9) == [2]
-    assert FINDER.find("lien", 9) == []
+    assert TYPEAHEAD.find("alien", 9) == [2, 1, 0]
+    assert TYPEAHEAD.find("ALIEN", 2) == [2, 1]
+    assert TYPEAHEAD.find("see ali", 9) == [2]
+    assert TYPEAHEAD.find("lien", 9) == []
 
 
 def test_ids_accents_and_signs():
-    assert FINDER.find("b5", 9) == [4]
-    assert FINDER.find("x-9", 9) == [2]
-    assert FINDER.find("cafe", 9) == FINDER.find("CAFÉ", 9) == [3]
-    assert FINDER.find("wars hope!", 9) == [4]
-    assert FINDER.find(" -*% ", 9) == FINDER.find("", 9) == []
-    assert FINDER.find("\n", 9) == []
+    assert TYPEAHEAD.find("b5", 9) == [4]
+    assert TYPEAHEAD.find("x-9", 9) == [2]
+    assert TYPEAHEAD.find("cafe", 9) == TYPEAHEAD.find("CAFÉ", 9) == [3]
+    assert TYPEAHEAD.find("wars hope!", 9) == [4]
+    assert TYPEAHEAD.find(" -*% ", 9) == TYPEAHEAD.find("", 9) == []
+    assert TYPEAHEAD.find("\n", 9) == []
 
 
 words = st.lists(st.text("abc", min_size=1, max_size=3), max_size=4)
@@ -45,4 +45,4 @@ def test_finds_what_looking_at_each_item_finds(titles, typed, limit):
         for item in order.tolist()
         if all(any(word.startswith(part) for word in titles[item]) for part in typed)
     ]
-    assert Finder(names, order).find(" ".join(typed), limit) == expected[:limit]
+    assert Typeahead(names, order).find(" ".join(typed), limit) == expected[:limit]

@@ -21,7 +21,7 @@ from genrec.data.locations import find_files
 from genrec.decoding import read_lists
 from genrec.embedding import embed_file, load_vectors
 from genrec.errors import UserError
-from genrec.recommend.requests import read_requests
+from genrec.recommend.request_files import read_requests
 from genrec.runs.folder import config_of, require
 from genrec.runs.manifest import read_manifest
 from genrec.semantic_ids.collisions import SemanticIds

@@ -10,7 +10,7 @@ from bench.training_work import timed
 from bench.turns import Answer, Measure, serve
 from genrec.config import DecodingConfig
 from genrec.config.parsing import load_config
-from genrec.decoding import Options, Recommender
+from genrec.decoding import Recommender, SearchOptions
 from genrec.sequences.histories import Histories
 
 Recommend = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -40,7 +40,7 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
 
 def recommender(model: Model, beam: int, batch: int, normalise: str) -> Recommend:
     """What a user of the library calls, from arrays of histories on."""
-    options = Options(
+    options = SearchOptions(
         beam=beam,
         batch_size=min(batch, DecodingConfig().batch_size),  # so many are searched at once
         normalise="allowed" if normalise == "allowed" else "codes",

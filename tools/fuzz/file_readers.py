@@ -21,7 +21,7 @@ from genrec.config import Columns
 from genrec.config.parsing import read_settings
 from genrec.data import Source, load_dataset, prepare, read_new_items
 from genrec.embedding import embed_file
-from genrec.recommend.requests import count_requests, read_names, read_requests
+from genrec.recommend.request_files import count_requests, read_names, read_requests
 from genrec.semantic_ids.parquet import load_semantic_ids
 from genrec.storage.lock import holder
 

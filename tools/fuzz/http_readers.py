@@ -1,8 +1,9 @@
 """Requests over HTTP, damaged: their first line, headers and bodies.
 
 They are given, over a pair of sockets, to what `genrec serve` gives its connections to: uvicorn's
-protocol with genrec's limits, and the application over a bundle. The answer must be the one of a
-client's mistake, or of a request that was understood.
+protocol and the application over a bundle. The answer must be the one of a client's mistake, or of
+a request that was understood. A client whose request has no end of its head closes the connection,
+as the server would wait for it.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import functools
 import json
 import logging
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -28,15 +30,15 @@ from fuzz.text_mutations import HOSTILE, damaged_json
 from fuzz.workers import LONGEST, Reader
 from genrec.errors import UserError
 from genrec.serving.app import create_app
-from genrec.serving.options import Options
-from genrec.serving.server import protocol
+from genrec.serving.options import ServingOptions
 from genrec.serving.service import Service
 
 READ_TIMEOUT = 0.2
-"""A request that never ends is waited for so long, which is most of the time that all takes."""
+"""A body that never ends is waited for so long, which is most of the time that all takes."""
 SECONDS = 30.0
 MISTAKES = (307, 400, 404, 405, 408, 413, 415, 422)
 """Besides 503, whose answer says that the server is busy."""
+_HEAD_ENDS = re.compile(rb"\n\r?\n|\A\r?\n")
 _TEXTS = [each for each in HOSTILE if isinstance(each, str)]
 _HEADERS = (
     "host", "content-type", "content-length", "transfer-encoding", "content-encoding", "expect",
@@ -59,7 +61,7 @@ class Answers:
     def __init__(self, app: Any):
         self._config = uvicorn.Config(
             app,
-            http=protocol(READ_TIMEOUT),
+            http="h11",
             ws="none",
             lifespan="off",
             log_config=None,
@@ -127,6 +129,8 @@ class _Watching(logging.Handler):
 
 async def _send(writer: asyncio.StreamWriter, contents: bytes) -> None:
     writer.write(contents)
+    if not _HEAD_ENDS.search(contents):
+        writer.write_eof()
     await writer.drain()
 
 
@@ -290,7 +294,7 @@ def _bundle() -> Path:
 def _answers(bundle: Path) -> Answers:
     """Once for each worker, which ends with it."""
     service = Service(
-        bundle, Options(max_batch=1, watch=0, max_body=500_000, read_timeout=READ_TIMEOUT)
+        bundle, ServingOptions(max_batch=1, watch=0, max_body=500_000, read_timeout=READ_TIMEOUT)
     )
     service.start()
     until = time.monotonic() + 60

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import UserError
-from genrec.recommend.requests import count_requests, read_names, read_requests
+from genrec.recommend.request_files import count_requests, read_names, read_requests
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=4)
 TEXTS = st.lists(TEXT, max_size=3)
