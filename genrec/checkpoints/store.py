@@ -31,8 +31,7 @@ from genrec.checkpoints.sidecar import (
     read_about,
     write_about,
 )
-from genrec.cli.failures import lacking
-from genrec.errors import UserError, reason
+from genrec.errors import UserError, lacking, reason
 
 SCHEMA = 1
 """Of what is stored."""
