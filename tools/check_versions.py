@@ -1,6 +1,6 @@
 """The tests with the oldest, or the newest, versions that genrec allows, in a fresh environment.
 
-    python tools/check_versions.py --python python3.11 --resolution lowest-direct -- -n 2 tests/core
+    python tools/check_versions.py --python python3.11 --resolution lowest-direct -- -n 2 tests/semantic_ids
     python tools/check_versions.py --python python3.13 --resolution highest --json newest.json
 
 `lowest-direct` takes the oldest allowed version of what pyproject.toml names, and the newest of

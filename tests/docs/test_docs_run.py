@@ -130,7 +130,7 @@ def test_extensions_work_on_a_copy(at_work):
     for name in ("tokenizer", "checkpoints"):
         shutil.rmtree(drawn / name)
     work = f"import docs_pages as p; p.run_alone('docs/extend.md', {EXTENDED!r}, {{}})"
-    paths = os.pathsep.join([str(at_work), str(ROOT / "tests")])
+    paths = os.pathsep.join([str(at_work), str(ROOT / "tests/helpers")])
     done = subprocess.run(
         [sys.executable, "-c", work],
         cwd=at_work,

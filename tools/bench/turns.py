@@ -26,7 +26,6 @@ ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 
-
 TOOLS = Path(__file__).parents[1]
 
 
@@ -42,12 +41,13 @@ class Side:
 
     def __init__(self, name: str, module: str, settings: Answer, environment: Mapping[str, str]):
         self.name = name
+        path = os.pathsep.join([str(TOOLS), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"bench.{module}", json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **ENVIRONMENT, **environment, "PYTHONPATH": str(TOOLS)},
+            env={**os.environ, **ENVIRONMENT, **environment, "PYTHONPATH": path},
         )
 
     def __enter__(self) -> "Side":
@@ -109,8 +109,8 @@ def peak_memory() -> int:
     status = Path("/proc/self/status")
     if status.exists():  # where getrusage counts what the parent held when it forked
         lines = status.read_text().splitlines()
-        found = [line.split() for line in lines if line.startswith("VmHWM:")]
-        if found:
-            return int(found[0][1]) * 1024
+        peaks = [line.split() for line in lines if line.startswith("VmHWM:")]
+        if peaks:
+            return int(peaks[0][1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
