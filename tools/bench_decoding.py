@@ -86,9 +86,9 @@ def main() -> None:
         console.print(facts.format(**figures["task"]), soft_wrap=True)
         agree = True
         if "recommend" in arguments.parts:
-            found = recommend(arguments, task, configs, folder, console)
-            figures |= found
-            agree = all(row["agree"] for row in found["check"])
+            part = recommend(arguments, task, configs, folder, console)
+            figures |= part
+            agree = all(row["agree"] for row in part["check"])
         if agree and {"constraint", "search"} & set(arguments.parts):
             figures |= search(arguments, task, folder, console)
     if arguments.json:
@@ -233,9 +233,9 @@ def recommend(
         for number in range(arguments.rounds):
             rounds.append(one_round(number, arguments, names, peaks, opened, flops))
             console.print(f"round {number + 1} of {arguments.rounds}")
-    found = recommend_figures(names, arguments.beams, arguments.batches, rounds)
-    print_recommend(found, console)
-    return {"prepared": ready, "check": check, "rounds": rounds, "recommend": found}
+    rows = recommend_figures(names, arguments.beams, arguments.batches, rounds)
+    print_recommend(rows, console)
+    return {"prepared": ready, "check": check, "rounds": rounds, "recommend": rows}
 
 
 def sides(
@@ -249,8 +249,8 @@ def sides(
     names = ["tiger", "genrec"]
     missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
     if missing:
-        what = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
-        console.print(f"Hugging Face is not measured: {what}", markup=False, soft_wrap=True)
+        reason = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
+        console.print(f"Hugging Face is not measured: {reason}", markup=False, soft_wrap=True)
     else:
         names = ["transformers", *names]
     shared = {
@@ -284,12 +284,12 @@ def open_process(name: str, settings: dict[str, Any]) -> Side:
 
 def check_lists(arguments: argparse.Namespace, opened: dict[str, Side]) -> list[dict[str, Any]]:
     """Whether both TIGERs give the same users the same lists, at every beam."""
-    batch, found = min(arguments.batches, key=lambda batch: abs(batch - 32)), []
+    batch, rows = min(arguments.batches, key=lambda batch: abs(batch - 32)), []
     for beam in arguments.beams:
         request = {"beam": beam, "batch": batch, "users": arguments.check_users}
         mine, theirs = (opened[name].measure(request) for name in ("tiger", "transformers"))
-        found.append({"beam": beam} | compare_lists(mine, theirs))
-    return found
+        rows.append({"beam": beam} | compare_lists(mine, theirs))
+    return rows
 
 
 def one_round(
@@ -302,7 +302,7 @@ def one_round(
 ) -> dict[str, dict[str, Any]]:
     """Every side's turn at every beam and batch, by "side/beam/batch"; and matrix products."""
     order = names[number % len(names) :] + names[: number % len(names)]
-    found = {name: undisturbed(opened[name], 1.0, arguments.patience) for name in peaks}
+    answers = {name: undisturbed(opened[name], 1.0, arguments.patience) for name in peaks}
     for beam in arguments.beams:
         for batch in arguments.batches:
             request = {"beam": beam, "batch": batch, "seconds": arguments.seconds}
@@ -311,8 +311,8 @@ def one_round(
                     continue
                 answer = undisturbed(opened[name], request, arguments.patience)
                 answer["flops"] = answer["targets"] * flops[name, beam]
-                found[f"{name}/{beam}/{batch}"] = answer
-    return found
+                answers[f"{name}/{beam}/{batch}"] = answer
+    return answers
 
 
 def search(
@@ -341,9 +341,9 @@ def search(
                     for name, request in requests.items()
                 }
             )
-    found = search_figures(ready["cases"], rounds)
-    print_search(found, ready["tries"], settings, console)
-    return {"search_prepared": ready, "search_rounds": rounds, "search": found}
+    rows = search_figures(ready["cases"], rounds)
+    print_search(rows, ready["tries"], settings, console)
+    return {"search_prepared": ready, "search_rounds": rounds, "search": rows}
 
 
 def vars_of(arguments: argparse.Namespace) -> dict[str, Any]:

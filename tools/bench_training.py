@@ -79,8 +79,8 @@ def main() -> None:
     names = list(arguments.sides)
     missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
     if missing and any(name.startswith("torch") for name in names):
-        what = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
-        console.print(f"PyTorch is not measured: {what}", markup=False, soft_wrap=True)
+        reason = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
+        console.print(f"PyTorch is not measured: {reason}", markup=False, soft_wrap=True)
         names = [name for name in names if not name.startswith("torch")]
     if not names:
         sys.exit(1)
@@ -223,9 +223,10 @@ def tune(
     with open_side("torch-tune", settings) as side:
         side.prepared()
         turns = (undisturbed(side, arguments.seconds / 4, arguments.patience) for _ in range(3))
-        found = [turn["speeds"] for turn in turns]
+        speeds_of_turns = [turn["speeds"] for turn in turns]
     best = [
-        max(turns, key=lambda row: row["targets_per_second"]) for turns in zip(*found, strict=True)
+        max(turns, key=lambda row: row["targets_per_second"])
+        for turns in zip(*speeds_of_turns, strict=True)
     ]
     for row in best:
         console.print(
@@ -252,11 +253,11 @@ def take_turns(
         rounds = []
         for number in range(arguments.rounds):
             order = names[number % len(names) :] + names[: number % len(names)]
-            found = {name: undisturbed(sides[name], 2.0, arguments.patience) for name in peaks}
+            answers = {name: undisturbed(sides[name], 2.0, arguments.patience) for name in peaks}
             for name in order:
-                found[name] = undisturbed(sides[name], arguments.seconds, arguments.patience)
-            rounds.append(found)
-            speeds = (f"{name} {speed(found[name]):,.0f}/s" for name in names)
+                answers[name] = undisturbed(sides[name], arguments.seconds, arguments.patience)
+            rounds.append(answers)
+            speeds = (f"{name} {speed(answers[name]):,.0f}/s" for name in names)
             console.print(f"round {number + 1}: {', '.join(speeds)}", soft_wrap=True)
     return ready, rounds
 

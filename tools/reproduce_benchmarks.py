@@ -74,8 +74,8 @@ def verdicts(folders: list[Path]) -> list[str]:
         first, *others = load_recommenders(folders, protocol)
         for other in others:
             for metric in (f"recall@{K}", f"ndcg@{K}"):
-                found = difference(other, first, metric)
-                lines.append(f"{protocol}: {verdict(other, first, metric, found)}")
+                gap = difference(other, first, metric)
+                lines.append(f"{protocol}: {verdict(other, first, metric, gap)}")
     return lines
 
 
@@ -84,7 +84,7 @@ def by_beam(config: Config, folder: Path) -> list[dict[str, Any]]:
     items = items_of(folder)
     held_out = items.dataset.held_out("validation")
     users = np.arange(0, len(held_out.targets), max(1, len(held_out.targets) // 5000))
-    found = []
+    rows = []
     for beam in BEAMS:
         decoding = dataclasses.replace(config.decoding, beam=beam)
         wider = dataclasses.replace(config, decoding=decoding)
@@ -97,8 +97,8 @@ def by_beam(config: Config, folder: Path) -> list[dict[str, Any]]:
             top_k=(K,),
             num_items=items.dataset.num_items,
         )
-        found.append({"beam": beam, **measured.to_json()})
-    return found
+        rows.append({"beam": beam, **measured.to_json()})
+    return rows
 
 
 def plot(

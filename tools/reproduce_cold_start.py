@@ -115,7 +115,7 @@ def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
             f"codes and head ({share:g})": (share, 0.0),
             f"codes and head ({share:g}), part for new items": (share, unseen),
         }
-    found = {}
+    figures = {}
     for way, (dense_share, unseen_share) in ways.items():
         decoding = dataclasses.replace(
             config.decoding, dense_share=dense_share, unseen_share=unseen_share
@@ -124,12 +124,12 @@ def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
         recommend = best_recommender(settings, folder, catalogue, progress_name=way[:10])
         items, _ = recommend(test.histories, K, exclude_history=True)
         ranks = target_ranks(items, test.targets)
-        found[way] = {
+        figures[way] = {
             group: summarise(ranks[rows], (K,), K)
             for group, rows in {"new": is_new, "other": ~is_new, "all": is_new | True}.items()
         }
-        found[way]["share_of_lists"] = float((counts[items[items >= 0]] == 0).mean())
-    return {"users": {"new": int(is_new.sum()), "other": int((~is_new).sum())}, "ways": found}
+        figures[way]["share_of_lists"] = float((counts[items[items >= 0]] == 0).mean())
+    return {"users": {"new": int(is_new.sum()), "other": int((~is_new).sum())}, "ways": figures}
 
 
 def show(figures: dict[str, Any]) -> None:
@@ -144,13 +144,13 @@ def show(figures: dict[str, Any]) -> None:
         table.add_column(f"Recall, {group}", justify="right")
         table.add_column(f"NDCG, {group}", justify="right")
     table.add_column("new in lists", justify="right")
-    for way, found in figures["ways"].items():
+    for way, entry in figures["ways"].items():
         cells = [
-            f"{found[group][f'{metric}@{K}']:.4f}"
+            f"{entry[group][f'{metric}@{K}']:.4f}"
             for group in ("new", "other", "all")
             for metric in ("recall", "ndcg")
         ]
-        table.add_row(way, *cells, f"{found['share_of_lists']:.1%}")
+        table.add_row(way, *cells, f"{entry['share_of_lists']:.1%}")
     Console(highlight=False).print(table)
 
 

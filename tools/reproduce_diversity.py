@@ -62,8 +62,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     rows = []
     for temperature in (None, *arguments.temperatures):
-        given = None if temperature is None else (temperature,)
-        recommend.options = dataclasses.replace(usual, temperature=given)
+        temperatures = None if temperature is None else (temperature,)
+        recommend.options = dataclasses.replace(usual, temperature=temperatures)
         items, _ = recommend(histories, max(TOP_K), exclude_history=True)
         recall = summarise(target_ranks(items, targets), (10,), max(TOP_K))["recall@10"]
         entropies = {f"entropy@{k}": entropy(category[items[:, :k]], len(names)) for k in TOP_K}
@@ -83,11 +83,11 @@ def categories(dataset: Dataset, column: str, depth: int) -> tuple[np.ndarray, l
     if column not in dataset.items.column_names:
         there = ", ".join(dataset.items.column_names)
         raise UserError(f"the items have no column {column}; they have {there}")
-    found = []
+    names_of_items = []
     for paths in dataset.items[column].to_pylist():
         path = paths if isinstance(paths, str) else next(iter(paths or []), "")
-        found.append(" > ".join(path.split(" > ")[:depth]))
-    names, category = np.unique(found, return_inverse=True)
+        names_of_items.append(" > ".join(path.split(" > ")[:depth]))
+    names, category = np.unique(names_of_items, return_inverse=True)
     return category.reshape(-1), names.tolist()
 
 

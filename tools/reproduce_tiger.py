@@ -32,8 +32,8 @@ def main() -> None:
     config = arguments.config or Path("configs") / f"{arguments.data}-tiger{size}.yaml"
     if not config.exists():
         raise UserError(f"{config} does not exist: name --config")
-    found = measure_seeds(config, arguments.seeds, arguments.out, arguments.set)
-    runs = {config.stem: found}
+    figures = measure_seeds(config, arguments.seeds, arguments.out, arguments.set)
+    runs = {config.stem: figures}
     others = baselines(arguments.out, runs, arguments.seeds)
     text = table(arguments.data, runs, others, ["TIGER", "TIGER, GRID's"])
     if arguments.small:

@@ -83,12 +83,12 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         nonlocal validating
         now = time.perf_counter()
         metrics = {way: measured(params) for way, measured in validations.items()}
-        for way, found in metrics.items():
-            if not better[way] or found["ndcg@10"] > better[way][-1]["validation_ndcg@10"]:
+        for way, entry in metrics.items():
+            if not better[way] or entry["ndcg@10"] > better[way][-1]["validation_ndcg@10"]:
                 better[way].append(
                     {
                         "training_seconds": now - started - validating,
-                        "validation_ndcg@10": found["ndcg@10"],
+                        "validation_ndcg@10": entry["ndcg@10"],
                         "params": params,
                     }
                 )
@@ -113,13 +113,13 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         for checkpoint in better[way]:
             recommend.params = jax.device_put(checkpoint.pop("params"))
             items, _ = recommend(test.histories, k, exclude_history=False)
-            found = summarise(target_ranks(items, test.targets), (10,), k)
-            checkpoint |= {f"test_{name}": value for name, value in found.items()}
-            checkpoint["reached"] = found["recall@10"] >= RECALL and found["ndcg@10"] >= NDCG
+            figures = summarise(target_ranks(items, test.targets), (10,), k)
+            checkpoint |= {f"test_{name}": value for name, value in figures.items()}
+            checkpoint["reached"] = figures["recall@10"] >= RECALL and figures["ndcg@10"] >= NDCG
     return {
         "seconds_until_reached": {
-            way: next((c["training_seconds"] for c in found if c["reached"]), None)
-            for way, found in better.items()
+            way: next((c["training_seconds"] for c in checkpoints if c["reached"]), None)
+            for way, checkpoints in better.items()
         },
         "training_seconds": whole,
         "validation_seconds": validating,
@@ -137,13 +137,13 @@ def show(figures: dict[str, Any]) -> None:
         table = Table(title=title, title_justify="left")
         for name in ("training", "validation NDCG@10", "test Recall@10", "test NDCG@10", "reached"):
             table.add_column(name, justify="right")
-        for found in checkpoints:
+        for checkpoint in checkpoints:
             table.add_row(
-                minutes(found["training_seconds"]),
-                f"{found['validation_ndcg@10']:.4f}",
-                f"{found['test_recall@10']:.4f}",
-                f"{found['test_ndcg@10']:.4f}",
-                "yes" if found["reached"] else "",
+                minutes(checkpoint["training_seconds"]),
+                f"{checkpoint['validation_ndcg@10']:.4f}",
+                f"{checkpoint['test_recall@10']:.4f}",
+                f"{checkpoint['test_ndcg@10']:.4f}",
+                "yes" if checkpoint["reached"] else "",
             )
         table.add_row("TIGER's paper", "", f"{RECALL:.4f}", f"{NDCG:.4f}", "")
         console.print(table)
@@ -159,8 +159,8 @@ def minutes(seconds: float) -> str:
 
 
 def device() -> str:
-    found = jax.devices()[0]
-    return f"{os.cpu_count()} cores" if found.platform == "cpu" else found.device_kind
+    device = jax.devices()[0]
+    return f"{os.cpu_count()} cores" if device.platform == "cpu" else device.device_kind
 
 
 if __name__ == "__main__":

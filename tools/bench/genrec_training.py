@@ -53,12 +53,12 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     )
     needed = config.training.distillation or config.model.look_ahead
     trie = trie_of_targets(catalogue) if needed else None
-    known, rows = put((catalogue, trie), replicated(mesh)), by_rows(mesh)
+    fixed, rows = put((catalogue, trie), replicated(mesh)), by_rows(mesh)
     state, losses = init(), []
 
     def take(batch: Batch) -> Step:
         nonlocal state
-        state, metrics = step(state, *known, put(batch, rows))
+        state, metrics = step(state, *fixed, put(batch, rows))
         # As in the training loop, the last step's loss is read while this one runs.
         losses.append(metrics["loss"])
         if len(losses) > 1:
@@ -69,9 +69,9 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
         jax.block_until_ready(state)
 
     def batches() -> Iterator[Batch]:
-        found = evenly(endless_batches(log, config), lambda batch: batch.inputs.items.shape[1])
+        in_order = evenly(endless_batches(log, config), lambda batch: batch.inputs.items.shape[1])
         width = config.model.max_history if settings["padded"] else 0
-        return (padded(batch, width) for batch in found)
+        return (padded(batch, width) for batch in in_order)
 
     compile_seconds = 0.0
     for batch in examples(batches()):
@@ -115,8 +115,8 @@ def endless_batches(log: Log, config: Config) -> Iterator[Batch]:
 
 def examples(batches: Iterator[Batch]) -> list[Batch]:
     """A batch of every width that there is among the first hundred."""
-    found = {batch.inputs.items.shape: batch for batch in itertools.islice(batches, 100)}
-    return list(found.values())
+    by_shape = {batch.inputs.items.shape: batch for batch in itertools.islice(batches, 100)}
+    return list(by_shape.values())
 
 
 def padded(batch: Batch, width: int) -> Batch:
@@ -163,8 +163,8 @@ def count(batch: Batch, config: Config, catalogue: Catalogue, sizes: list[int]) 
 
 def device_memory() -> Answer:
     """The most memory held on an accelerator; nothing on a CPU."""
-    found = jax.devices()[0].memory_stats()
-    return {"device_memory": found["peak_bytes_in_use"]} if found else {}
+    statistics = jax.devices()[0].memory_stats()
+    return {"device_memory": statistics["peak_bytes_in_use"]} if statistics else {}
 
 
 def elapsed(work) -> float:

@@ -207,13 +207,13 @@ def check_small_catalogues() -> None:
         items, scores = trie_search(build_trie(codes), logits, no_filters(3), beam=beam)
         width = min(beam, count)
         items, scores = np.asarray(items)[:, :width], np.asarray(scores)[:, :width]
-        found = {}
+        results = {}
         for how in (True, False):
             matrix = build_matrix(codes, size)
-            found[f"static, {how}"] = static_search(matrix, logits, beam=beam, scattered=how)
+            results[f"static, {how}"] = static_search(matrix, logits, beam=beam, scattered=how)
         if count == len(shuffled):
-            found["free"] = free_search(logits, beam=beam)
-        for name, (tuples, score) in found.items():
+            results["free"] = free_search(logits, beam=beam)
+        for name, (tuples, score) in results.items():
             same = np.array_equal(np.asarray(tuples)[:, :width], codes[items])
             close = np.allclose(np.asarray(score)[:, :width], scores, atol=1e-5)
             if not (same and close and (items >= 0).all()):

@@ -58,9 +58,9 @@ class Generator:
         items, scores = [], []
         size = max(1, BEAMS_AT_ONCE // beam)
         for first in range(0, len(histories), size):
-            found = self._generate(histories[first : first + size], beam, with_scores)
-            items += found[0]
-            scores += found[1]
+            lists = self._generate(histories[first : first + size], beam, with_scores)
+            items += lists[0]
+            scores += lists[1]
         return items, scores
 
     @torch.inference_mode()
@@ -69,7 +69,7 @@ class Generator:
     ) -> tuple[list[list[int]], list[list[float]]]:
         rows = len(histories)
         tokens = torch.from_numpy(self.tokens[histories].reshape(rows, -1))
-        found: Any = self.model.generate(
+        output: Any = self.model.generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),
             max_new_tokens=self.levels,
@@ -83,9 +83,9 @@ class Generator:
             return_dict_in_generate=True,
             output_scores=with_scores,
         )
-        written = found.sequences[:, 1:].tolist()
+        written = output.sequences[:, 1:].tolist()
         items = [self.items.get(tuple(each), -1) for each in written]
-        scores = found.sequences_scores.tolist() if with_scores else [0.0] * len(items)
+        scores = output.sequences_scores.tolist() if with_scores else [0.0] * len(items)
         starts = range(0, rows * beam, beam)
         return [items[i : i + beam] for i in starts], [scores[i : i + beam] for i in starts]
 

@@ -191,9 +191,9 @@ def prepare_choice(settings: Answer) -> tuple[Answer, Measure]:
     def measure(seconds: float) -> Answer:
         speeds, others = [], 0.0
         for (attention, batch), (steps, finish) in candidates.items():
-            found = timed(steps, finish, seconds)
-            others = max(others, found["others"])
-            speed = found["targets"] / found["seconds"]
+            answer = timed(steps, finish, seconds)
+            others = max(others, answer["others"])
+            speed = answer["targets"] / answer["seconds"]
             speeds.append({"attention": attention, "batch": batch, "targets_per_second": speed})
         return {"speeds": speeds, "others": others}
 

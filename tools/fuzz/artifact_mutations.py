@@ -63,14 +63,14 @@ def _damaged_literals(rng: random.Random, contents: bytes) -> bytes:
     """Lines of Python literals that hold what JSON could, or what Python alone can."""
     rows = [ast.literal_eval(line.decode()) for line in contents.splitlines()]
     lines = damaged_lines(rng, "\n".join(map(json.dumps, rows)).encode()).splitlines()
-    found = []
+    changed = []
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             line = repr(json.loads(line)).encode("utf-8", "surrogatepass")
         if rng.random() < 0.2:
             line = line.replace(b": ", b": " + rng.choice(_LITERALS), 1)
-        found.append(line)
-    return b"\n".join(found)
+        changed.append(line)
+    return b"\n".join(changed)
 
 
 _LITERALS = (

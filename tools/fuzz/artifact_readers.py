@@ -62,8 +62,8 @@ def _apart(make: Callable[[Path], None]) -> Callable[[Path], None]:
 
 def _alias(folder: Path) -> None:
     """Puts files that Orbax names at random under names that are always the same."""
-    found = sorted(folder.rglob("d/*"), key=lambda path: (path.parent, path.stat().st_size))
-    names = {f"block-{n}": path.relative_to(folder).as_posix() for n, path in enumerate(found)}
+    blocks = sorted(folder.rglob("d/*"), key=lambda path: (path.parent, path.stat().st_size))
+    names = {f"block-{n}": path.relative_to(folder).as_posix() for n, path in enumerate(blocks)}
     for alias, name in names.items():
         shutil.copy(folder / name, folder / alias)
     (folder / "names.json").write_text(json.dumps(names))
@@ -164,14 +164,14 @@ def make_bundle(folder: Path) -> None:
         "named": [8],
         "shapes": shapes,
     }
-    told = {
+    content_part = {
         "files": ["consumed.safetensors"],
         "width": WIDTH,
         "cooccurrence": 1.0,
         "collisions": "code",
         "codebook_sizes": [4, 4],
     }
-    manifest = {"items": ITEMS, "added": 0, "answers": answers, "newcomers": told}
+    manifest = {"items": ITEMS, "added": 0, "answers": answers, "newcomers": content_part}
     write_bundle(folder, manifest, contents)
 
 
@@ -190,11 +190,14 @@ def reseal_bundle(folder: Path) -> None:
     path = folder / "manifest.json"
     with contextlib.suppress(*_BROKEN):
         manifest: Any = json.loads(path.read_bytes())
-        for name, told in manifest["files"].items():
+        for name, entry in manifest["files"].items():
             file = folder / name
             if ".." not in name and file.is_file():
                 contents = file.read_bytes()
-                told["sha256"], told["bytes"] = hashlib.sha256(contents).hexdigest(), len(contents)
+                entry["sha256"], entry["bytes"] = (
+                    hashlib.sha256(contents).hexdigest(),
+                    len(contents),
+                )
         path.write_bytes(manifest_text(manifest).encode())
 
 

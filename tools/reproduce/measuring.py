@@ -54,11 +54,11 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     test |= {name: entry["test"] for name, entry in metrics["alone"].items()}
     del test["whole"]["details"]
 
-    def named(found: dict[str, Any]) -> dict[str, Any]:
+    def named(figures: dict[str, Any]) -> dict[str, Any]:
         """By ways, what is configured last."""
-        *others, whole = [*sorted(found.keys() - {"whole"}), "whole"]
+        *others, whole = [*sorted(figures.keys() - {"whole"}), "whole"]
         names = {name: name.replace("_", " ") for name in others} | {whole: whole_is(config)}
-        return {called: found[name] for name, called in names.items()}
+        return {called: figures[name] for name, called in names.items()}
 
     figures = {
         "distinct_share": health["distinct_share"],
