@@ -41,8 +41,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.serving import K, asked, from_run, loaded, resident, server, wait_until_compiled
 from bench.serving_client import ask, request_bytes
-from bench_serving import K, asked, from_run, loaded, resident, server, wait_until_compiled
 from genrec.storage.files import write_json
 
 HEAD = b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"

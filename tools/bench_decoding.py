@@ -46,8 +46,8 @@ from bench.decoding_report import (
     search_figures,
 )
 from bench.decoding_work import Task, flops_of_user, outline, random_weights, t5_weights
-from bench.turns import Side
-from bench_training import machine, open_side, undisturbed
+from bench.machine import machine
+from bench.turns import Side, add_turn_flags, undisturbed
 from genrec.config import Config
 from genrec.config.parsing import dump_config, load_config
 from genrec.data import load_dataset
@@ -63,6 +63,8 @@ SCRIPTS = {
     "tiger": "genrec_decoding",
     "genrec": "genrec_decoding",
     "search": "search",
+    "torch-matmul": "torch_training",
+    "jax-matmul": "genrec_training",
 }
 PARTS = ("recommend", "constraint", "search")
 ITEMS, USERS = 12_101, 1_000
@@ -113,12 +115,10 @@ def parse_arguments() -> argparse.Namespace:
         help="folder with Beauty; without it, codes and histories are random",
     )
     source.add_argument("--run", type=Path, help="a run, for its histories and semantic IDs")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    add_turn_flags(parser, seconds=2.0, of="of a turn, or one call")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--beams", type=int, nargs="+", default=[10, 20, 50])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, or one call")
     parser.add_argument(
         "--slow-rounds",
         type=int,
@@ -126,12 +126,6 @@ def parse_arguments() -> argparse.Namespace:
         help="rounds in which Hugging Face has its turn with batches above 64",
     )
     parser.add_argument("--check-users", type=int, default=64)
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=0.0,
-        help="seconds to wait at each turn for other programs to end, and to repeat disturbed ones",
-    )
     parser.add_argument("--search-batch", type=int, default=32, help="of the two other parts")
     parser.add_argument("--search-beam", type=int, default=50)
     parser.add_argument(
@@ -227,7 +221,7 @@ def recommend(
             return {"check": check}
         for name in peaks:
             how = {"work": "matmul", "device": "cpu", "threads": machine("cpu")["cores"]}
-            opened[name] = stack.enter_context(open_side(name, how))
+            opened[name] = stack.enter_context(open_process(name, how))
             opened[name].prepared()
         rounds = []
         for number in range(arguments.rounds):

@@ -31,20 +31,18 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
-import platform
 import sys
 import tempfile
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from bench.training_report import DISTURBED, print_report, ratios, speed, summary
-from bench.training_work import Log, other_seconds
-from bench.turns import Side
+from bench.machine import machine
+from bench.training_report import print_report, ratios, speed, summary
+from bench.training_work import Log
+from bench.turns import Side, add_turn_flags, undisturbed
 from genrec.config import Config
 from genrec.config.parsing import dump_config, load_config
 from genrec.data import load_dataset
@@ -131,15 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tiger", type=Path, default=Path("configs/beauty-tiger.yaml"), help="TIGER's sizes"
     )
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a side's turn")
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=0.0,
-        help="seconds to wait at each turn for other programs to end, and to repeat disturbed ones",
-    )
+    add_turn_flags(parser, seconds=20.0, of="of a side's turn")
     parser.add_argument("--dropout", type=float, default=0.1, help="of TIGER's sides")
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[64, 128, 256], help="for PyTorch"
@@ -262,24 +252,6 @@ def take_turns(
     return ready, rounds
 
 
-def undisturbed(side: Side, request: Any, patience: float) -> dict[str, Any]:
-    """A side's turn while no other program works, or whatever it comes to when patience ends."""
-    deadline, limit = time.monotonic() + patience, DISTURBED * (os.cpu_count() or 1)
-    while True:
-        while time.monotonic() < deadline and busy() > limit:
-            pass
-        answer = side.measure(request)
-        if answer["others"] <= limit or time.monotonic() >= deadline:
-            return answer
-
-
-def busy() -> float:
-    """Processors that other programs keep busy, watched for two seconds."""
-    before = other_seconds()
-    time.sleep(2.0)
-    return (other_seconds() - before) / 2.0
-
-
 def targets(log: Log) -> int:
     return int((log.lengths - 1).sum())
 
@@ -288,18 +260,6 @@ def vars_of(config: Config) -> dict[str, Any]:
     return {
         "model": dataclasses.asdict(config.model),
         "training": dataclasses.asdict(config.training),
-    }
-
-
-def machine(device: str) -> dict[str, Any]:
-    packages = ("jax", "flax", "numpy", "torch", "transformers")
-    there = [name for name in packages if importlib.util.find_spec(name)]
-    return {
-        "device": device,
-        "cores": os.cpu_count(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in there},
     }
 
 

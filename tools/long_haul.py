@@ -37,7 +37,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench_serving import asked, from_run, resident, server, wait_until_compiled
+from bench.serving import asked, from_run, resident, server, wait_until_compiled
 from genrec.storage.files import replacing, write_json
 
 LOOK = 5.0

@@ -24,7 +24,7 @@ from genrec.evaluation import evaluate
 from genrec.evaluation.compare import difference, load_recommenders, verdict
 from genrec.runs.items import items_of
 from genrec.runs.model import best_recommender
-from reproduce.measuring import K, measure_seeds
+from reproduce.measuring import K, measure_seeds, run_command
 from reproduce.tables import baselines, table, write
 
 RIVALS = ("", "-sasrec", "-sasrec-sampled")
@@ -145,7 +145,4 @@ def plot(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_benchmarks: {error}") from error
+    run_command(main)

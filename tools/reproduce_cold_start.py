@@ -14,7 +14,6 @@ alone; by codes and head as configured, or in equal parts; and that with the ten
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,11 @@ import genrec
 from genrec.config import Config
 from genrec.data import Dataset, load_dataset
 from genrec.data.known import data_source
-from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.runs.items import items_of
 from genrec.runs.model import best_recommender
-from genrec.storage.files import replacing
+from genrec.storage.files import replacing, write_json
+from reproduce.measuring import run_command
 
 K = 10
 
@@ -58,7 +57,7 @@ def main() -> None:
     figures |= {"config": str(arguments.config), "seed": arguments.seed, "new_items": len(new)}
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
 
 
 def choose(dataset: Dataset, share: float, seed: int) -> set[int]:
@@ -155,7 +154,4 @@ def show(figures: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_cold_start: {error}") from error
+    run_command(main)

@@ -11,7 +11,6 @@ Recall@10 on the test items, filtered, says what the diversity costs.
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from genrec.evaluation import summarise, target_ranks
 from genrec.runs.folder import config_of, require
 from genrec.runs.items import items_of
 from genrec.runs.model import best_recommender
+from genrec.storage.files import write_json
+from reproduce.measuring import run_command
 
 TOP_K = (10, 20, 50)
 
@@ -41,7 +42,7 @@ def main() -> None:
     figures = measure(arguments)
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -118,7 +119,4 @@ def show(figures: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_diversity: {error}") from error
+    run_command(main)

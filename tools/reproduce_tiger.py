@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from genrec.errors import UserError
-from reproduce.measuring import measure_seeds
+from reproduce.measuring import measure_seeds, run_command
 from reproduce.tables import baselines, table, write
 
 
@@ -43,7 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_tiger: {error}") from error
+    run_command(main)

@@ -18,7 +18,6 @@ their time is given too.
 
 import argparse
 import dataclasses
-import json
 import os
 import tempfile
 import time
@@ -31,12 +30,13 @@ from rich.table import Table
 
 import genrec
 from genrec.config import Config
-from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.pipeline.validation import validation
 from genrec.runs.items import catalogue_of, items_of
 from genrec.runs.model import builder, options, recommender
+from genrec.storage.files import write_json
 from genrec.training import train
+from reproduce.measuring import run_command
 
 RECALL, NDCG = 0.0648, 0.0384
 """TIGER on Beauty: Rajput et al. 2023, Recommender Systems with Generative Retrieval, table 1."""
@@ -54,7 +54,7 @@ def main() -> None:
     figures |= {"config": str(arguments.config), "seed": arguments.seed, "device": device()}
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
 
 
 def measure(config: Config, folder: Path) -> dict[str, Any]:
@@ -164,7 +164,4 @@ def device() -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_time_to_tiger: {error}") from error
+    run_command(main)

@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 import genrec
-from genrec.errors import UserError
 from genrec.storage.files import write_json
-from reproduce.measuring import K, measure, spread
+from reproduce.measuring import K, measure, run_command, spread
 
 KINDS = ("rqvae", "rqkmeans", "rvq", "opq")
 
@@ -66,7 +65,4 @@ def show(config: Path, figures_by_kind: dict[str, list[dict[str, Any]]]) -> None
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_tokenizers: {error}") from error
+    run_command(main)

@@ -9,7 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.training_report import DISTURBED, Round, ratios, speed
+from bench.machine import DISTURBED
+from bench.training_report import Round, ratios, speed
 
 Figures = dict[str, Any]
 

@@ -15,8 +15,8 @@ import numpy as np
 from flax import nnx
 
 from bench.decoding_work import Task, outline, random_weights, with_weights
+from bench.machine import other_seconds
 from bench.static_paper import build_matrix, static_search
-from bench.training_work import other_seconds
 from bench.turns import Answer, Measure, serve
 from genrec.config.parsing import load_config
 from genrec.decoding import Filters, beam_search, unconstrained_beam_search

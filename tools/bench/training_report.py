@@ -8,11 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import DISTURBED
+
 Round = dict[str, dict[str, Any]]
 """By side, what it answered; those that measured matrix products are called "…-matmul"."""
-
-DISTURBED = 0.05
-"""Share of the processors that other programs may take without being worth a word."""
 
 
 def speed(answer: dict[str, Any]) -> float:

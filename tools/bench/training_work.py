@@ -1,7 +1,6 @@
 """What the sides of a training benchmark share: the data, the counting of FLOPs, the timing."""
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+
+from bench.machine import other_seconds
 
 T = TypeVar("T")
 GOLDEN = 0.6180339887498949
@@ -86,18 +87,6 @@ def timed(steps: Iterator[Step], finish: Callable[[], Any], seconds: float) -> d
     others = (other_seconds() - before) / elapsed
     sums = zip(Step._fields, (sum(values) for values in zip(*done, strict=True)), strict=True)
     return {"seconds": elapsed, "others": others, "steps": len(done), **dict(sums)}
-
-
-def other_seconds() -> float:
-    """Processor seconds that other programs have had so far; 0 where the system does not tell."""
-    path = Path("/proc/stat")
-    if not path.exists():
-        return 0.0
-    user, nice, system, _, _, interrupt, soft, steal = map(
-        int, path.read_text().splitlines()[0].split()[1:9]
-    )
-    busy = (user + nice + system + interrupt + soft + steal) / os.sysconf("SC_CLK_TCK")
-    return busy - time.process_time()
 
 
 def timed_matmul(multiply: Callable[[], Any], size: int, seconds: float) -> dict[str, Any]:

@@ -6,14 +6,18 @@ once and then waits; the parent asks them in turn, over and over, and compares t
 round with each other.
 """
 
+import argparse
 import json
 import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from bench.machine import DISTURBED, busy
 
 Answer = dict[str, Any]
 Measure = Callable[[Any], Answer]
@@ -83,6 +87,30 @@ class Side:
             status = self._process.wait()
             raise SystemExit(f"{self.name} stopped with status {status}; see its messages above")
         return json.loads(line)
+
+
+def add_turn_flags(parser: argparse.ArgumentParser, seconds: float, of: str) -> None:
+    """The flags of every command whose sides take turns."""
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=seconds, help=of)
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        help="seconds to wait at each turn for other programs to end, and to repeat disturbed ones",
+    )
+
+
+def undisturbed(side: Side, request: Any, patience: float) -> dict[str, Any]:
+    """A side's turn while no other program works, or whatever it comes to when patience ends."""
+    deadline, limit = time.monotonic() + patience, DISTURBED * (os.cpu_count() or 1)
+    while True:
+        while time.monotonic() < deadline and busy() > limit:
+            pass
+        answer = side.measure(request)
+        if answer["others"] <= limit or time.monotonic() >= deadline:
+            return answer
 
 
 def serve(prepare: Callable[[Answer], tuple[Answer, Measure]]) -> None:
