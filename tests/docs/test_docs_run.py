@@ -108,8 +108,8 @@ def test_quick_commands_run(command, at_work):
         for file in pages.blocks(ROOT / page):
             if file.file and file.language == "yaml":
                 (at_work / file.file).write_text(file.text)
-        found = stand_ins(at_work / "runs/quickstart")
-        for words in pages.run(ROOT / page, command, is_quick, found):
+        names = stand_ins(at_work / "runs/quickstart")
+        for words in pages.run(ROOT / page, command, is_quick, names):
             done.add(tuple(words[1:3]))
     assert done == QUICK
     assert (at_work / "lists.parquet").exists() and (at_work / "everybody.parquet").exists()
