@@ -260,10 +260,10 @@ def check_setting(span: str) -> None:
 def settings_of(section: type, before: str = "") -> frozenset[str]:
     """The dotted names of all settings, those of sections too."""
     names: set[str] = set()
-    for name, kind in get_type_hints(section).items():
-        names.add(before + name)
+    for field, kind in get_type_hints(section).items():
+        names.add(before + field)
         if dataclasses.is_dataclass(kind):
-            names |= settings_of(kind, f"{before}{name}.")
+            names |= settings_of(kind, f"{before}{field}.")
     return frozenset(names)
 
 
