@@ -15,8 +15,8 @@ Attacks, one after the other, each for some seconds, while well-behaved clients 
 Clients that are cut off begin again.
 
 Printed for each: how many requests of the well-behaved clients were answered, how many failed,
-p50 and p99 of the answers in ms; how often /health was asked and answered; what became of the
-attackers' connections; the server's memory and open files when the attack is over. Exit status 1
+p50 and p99 of the answers in ms; how often /health was asked and answered; how the attackers'
+connections ended; the server's memory and open files when the attack is over. Exit status 1
 says that a well-behaved request failed (in a flood: was answered anything but 200 or 503), that
 /health did not answer, that files stayed open, that memory grew by more than a tenth over what it
 was after the first row, or that the server logged a traceback.
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 Attack = Callable[[], Awaitable[str]]
-"""One connection of an attacker, to its end, and what became of it."""
+"""One connection of an attacker, to its end; returns how it ended."""
 
 
 def attacks_of(port: int, requests: list[bytes]) -> dict[str, Attack | None]:

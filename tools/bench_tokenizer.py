@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def measure_fit(name: str, settings: dict[str, Any], vectors: np.ndarray) -> dict[str, Any]:
-    """Fits one tokenizer; what it took and what came of it."""
+    """Fits one tokenizer; its seconds and memory, and the health of its codes."""
     rivals = {FAISS: fit_faiss, TORCH: fit_torch}
     fit = rivals[name] if name in rivals else fit_genrec(settings)
     started = time.perf_counter()

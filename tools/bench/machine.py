@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DISTURBED = 0.05
-"""Share of the processors that other programs may take without being worth a word."""
+"""Share of the processors that other programs may take without being mentioned."""
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ The first two levels do without it: whether a token may be first, and whether on
 and to what state that leads, are dense tables. Further down, each beam reads as many consecutive
 entries as any state of that level has, and those that are not its own are masked.
 
-What becomes of the entries differs. In the paper the log-probabilities of valid tokens are put into
-rows as wide as the vocabulary, with -inf elsewhere, and the best of all beams' rows are chosen
+Two ways to use the entries are measured. In the paper the log-probabilities of valid tokens are put
+into rows as wide as the vocabulary, with -inf elsewhere, and the best of all beams' rows are chosen
 ("scattered"). The code that was released chooses among the entries themselves ("entries"), and on
 the dense level among the best tokens of each beam.
 

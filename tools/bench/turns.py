@@ -21,7 +21,7 @@ from bench.machine import DISTURBED, busy
 
 Answer = dict[str, Any]
 Measure = Callable[[Any], Answer]
-"""Does what it is asked, such as to work for about so many seconds; what came of it."""
+"""Does what it is asked, such as to work for about so many seconds; returns what it measured."""
 
 ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # page faults are dear, to every framework

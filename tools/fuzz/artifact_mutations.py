@@ -1,4 +1,4 @@
-"""Damages what files hold: a header of arrays, what is packed, a file of an archive."""
+"""Damages what stands inside of files: headers of arrays, compressed data, files of archives."""
 
 import ast
 import contextlib

@@ -1,7 +1,7 @@
 """Readers of checkpoints, bundles, exports and the official files of known data sets.
 
 Checksums catch whatever is changed in a checkpoint or a bundle; so for most inputs they are made to
-fit what was changed, as somebody would who means ill. A bundle's programs are left alone: they are
+fit what was changed, as an attacker would do. A bundle's programs are left alone: they are
 programs, see docs/reliability.md.
 """
 
@@ -39,7 +39,7 @@ hush()  # as commands do
 STATE = {"params": {"kernel": np.ones((3, 2), np.float32)}}
 ITEMS, LEVELS, WIDTH = 12, 3, 4
 _BROKEN = (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
-"""What becomes of a manifest so damaged that no checksums can be put into it."""
+"""Raised where a manifest is so damaged that no checksums can be put into it."""
 
 
 def _apart(make: Callable[[Path], None]) -> Callable[[Path], None]:

@@ -14,7 +14,7 @@ from fuzz.text_mutations import (
 )
 
 _LONGEST = 1 << 20
-"""Bytes that an input has at most, lest time be spent on size alone."""
+"""Bytes that an input has at most: larger ones would only take longer."""
 
 _FORMATS: dict[str, Callable[[random.Random, bytes], bytes]] = {
     ".json": damaged_json,

@@ -141,7 +141,7 @@ def damaged_tree(rng: random.Random, tree: Any) -> Any:
         where, key = rng.choice(entries)
         change = rng.random()
         if change < 0.65:
-            # A copy, lest later inputs change what is hostile, or put it into itself.
+            # A copy: later inputs would change the hostile value, or put it into itself.
             where[key] = copy.deepcopy(hostile(rng, where[key]))
         elif change < 0.8 and where is not root:
             del where[key]

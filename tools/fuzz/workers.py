@@ -1,4 +1,4 @@
-"""Reads damaged and hostile files in processes of their own, and says what came of each.
+"""Reads damaged and hostile files in processes of their own, and counts how each reading ended.
 
 An input is named by a reader, a seed and a number, and always comes out the same. Workers are forks
 of a process without threads. Each reads some inputs, one after another; if it dies, that is the
@@ -36,7 +36,7 @@ SECONDS = 60
 MEMORY = 512
 """MiB it may take above what the valid file takes."""
 ADDRESSES = 8
-"""GiB of address space above what a worker has when it starts, lest the machine run out."""
+"""GiB of address space above what a worker has at its start: the machine must not run out of it."""
 LONGEST = 2000
 """Characters that a complaint may have."""
 
@@ -73,7 +73,7 @@ class Reader:
 
 @dataclass
 class Outcome:
-    """What came of the inputs of a reader.
+    """How the readings of a reader's inputs ended.
 
     Attributes:
         inputs, read, refused: how many there were, were read, and were refused in one line.

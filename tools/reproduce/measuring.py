@@ -1,4 +1,4 @@
-"""A run of a config, trained and measured on validation and test users, each time it is not yet."""
+"""Runs of configs, trained and measured on validation and test users; what is done is kept."""
 
 import sys
 from collections.abc import Callable, Sequence
