@@ -200,11 +200,11 @@ def check_block(block: Block, folder: Path) -> None:
         file.write_text(block.text)
         check(load_config(file))
     elif block.language == "json":
-        document = json.loads(block.text)
-        if "bundle" in document:
-            Lists(**document)
+        told = json.loads(block.text)
+        if "bundle" in told:
+            Lists(**told)
         else:
-            assert set(document) <= {"user_id", "items", "timestamps", "exclude", "allow"}
+            assert set(told) <= {"user_id", "items", "timestamps", "exclude", "allow"}
     else:
         assert block.language in ("", "sh", "text", "diff"), f"what is {block.language!r}?"
 
