@@ -3,10 +3,10 @@
     pip install pip-audit
     python tools/audit.py
 
-pip-audit asks PyPI. It takes a package that the index does not know for one to be skipped, and an
-index that has no advisories for one where all is well; so a release that is known to be vulnerable
-is asked about first. Unless that one is found, nothing could be asked, which is said, and is no
-failure (exit status 0; 3 with --strict). Exit status 1 says that there are vulnerabilities.
+pip-audit asks PyPI. It skips packages that the index does not know, and reports no vulnerability
+where the index has no advisories at all. So a release that is known to be vulnerable is asked about
+first. If the index does not report that one, nothing could be asked: a line says so, and the exit
+status is 0 (3 with --strict). Exit status 1 says that there are vulnerabilities.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Whether long trainings stay together that should differ in the order of summation alone.
+"""Whether trainings that differ only in the order of summation stay together for long.
 
     python tools/check_drift.py --json drift.json
 
@@ -8,9 +8,9 @@ histories in the same order, without dropout:
     eight devices: the same batches, shared by 8 devices (virtual ones of the CPU);
     unpacked: the same batches with every history in a row of its own;
     nudged: as on one device, but its first weights are off by about one unit in the last place.
-The last are the yardstick, for rounding alone moves a training that far: gradients are added up in
-another order on 8 devices and in other rows, which is no other arithmetic, and Adam lets rounding
-grow. Several are made, each nudged its own way.
+The last are the yardstick: they show how far rounding alone moves a training. On 8 devices and in
+other rows the same gradients are added up in another order, and Adam lets the rounding grow.
+Several are made, each nudged its own way.
 
 Printed is how far each is from the first: the mean relative difference of the loss in the first 100
 steps and in the last tenth, that of the weights in the end, and that of the loss on the items that

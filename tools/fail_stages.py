@@ -1,4 +1,4 @@
-"""Takes from every stage of a small run what it needs, and looks at what it says and leaves.
+"""Takes from every stage of a small run what it needs, and checks its message and its files.
 
     python tools/fail_stages.py --json faults.json
 
@@ -8,9 +8,9 @@ Each stage is begun where an undisturbed run stood before it, with one thing wro
     read-only: the folder may be read only (as root, by giving up its rights);
     lost input: a file that it reads is gone;
     memory: its address space is limited (RLIMIT_AS), to several sizes above what its imports take.
-It should say so in one line and exit with status 2, or end all the same; one that takes minutes of
-the processor is stopped, for it hangs. Then that is mended, the same command is called again, and
-must leave what an undisturbed one leaves.
+A stage should say in one line what it lacks and exit with status 2, or end as usual; one that takes
+minutes of the processor hangs, and is stopped. Then what was taken is given back, and the same
+command must leave the files of an undisturbed one.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Kills every stage of a small run again and again, and compares what comes of it in the end.
+"""Kills every stage of a small run again and again, and compares its files in the end.
 
     python tools/kill_stages.py --kills 240 --json kills.json
 
@@ -10,7 +10,7 @@ does not see what libraries in C++ write; the other kills meet that.)
 
 After every kill, all files that are in place must be whole: they are parsed, checkpoints and
 bundles compared with their checksums, and the manifest's stages with the files that it lists. In
-the end everything must equal the undisturbed run's, see `_disturbed.contents`, and nothing else may
+the end everything must equal the undisturbed run's, see `faults.commands.contents`, and nothing else may
 be left. Of what a kill left, `resumed` says that the next start went on from a checkpoint, `redone`
 that it began the stage anew, `done` that there was nothing left to do. `missed` ones had ended
 before their moment came.

@@ -9,9 +9,9 @@ for valid histories and, now and then, for what it must refuse; some hang up bef
 its bundle is replaced every few minutes.
 
 Every few seconds the resident memory, the open files and the threads of each process are looked at.
-Printed is, of each tenth of the time but the first, in which caches fill, the most memory, for a
-training has phases that take more and less, and the median of files and threads, for there are
-more in the moments in which a checkpoint is written. Exit status 1 says that one grew: the last
+Printed are, for each tenth of the time but the first (in which caches fill), the most memory and
+the median of files and threads: a training has phases that take more memory, and moments with more
+files, while it writes a checkpoint. Exit status 1 says that one grew: the last
 tenth's by more than 5 % over the second's, or by more than 2 files or threads. The training's
 malloc gives back what is free, so that what is resident is in use.
 """

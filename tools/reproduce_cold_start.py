@@ -1,4 +1,4 @@
-"""What new items get: the cold-start experiment of TIGER's paper.
+"""How often new items are recommended: the cold-start experiment of TIGER's paper.
 
     python tools/reproduce_cold_start.py --json cold_start.json
 
