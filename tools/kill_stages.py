@@ -10,10 +10,10 @@ does not see what libraries in C++ write; the other kills meet that.)
 
 After every kill, all files that are in place must be whole: they are parsed, checkpoints and
 bundles compared with their checksums, and the manifest's stages with the files that it lists. In
-the end everything must equal the undisturbed run's, see `faults.commands.contents`, and nothing else may
-be left. Of what a kill left, `resumed` says that the next start went on from a checkpoint, `redone`
-that it began the stage anew, `done` that there was nothing left to do. `missed` ones had ended
-before their moment came.
+the end everything must equal the undisturbed run's (see `faults.commands.contents`), and nothing
+else may be left. Of what a kill left, `resumed` says that the next start went on from a checkpoint,
+`redone` that it began the stage anew, `done` that there was nothing left to do. `missed` ones had
+ended before their moment came.
 
 A start would cost seconds of imports; so this process has imported all that genrec needs, and each
 command is a fork of it that runs genrec's command line.

@@ -26,7 +26,7 @@ from genrec.config.validation import check
 from genrec.errors import UserError
 from genrec.serving.app import Lists, Recommend
 
-PROGRAMS = {"genrec", "python", "pip", "pytest", "ruff", "pyright", "curl"}
+PROGRAMS = {"genrec", "python", "pip", "pytest", "ruff", "pyright", "lint-imports", "curl"}
 THEIRS = re.compile(r"runs/[\w-]+|configs/shop\.yaml|bundle")
 """What a reader has that the repository has not: runs, bundles, a config of their own."""
 SECTIONS = {field for field in Config.__dataclass_fields__ if field != "seed"}
