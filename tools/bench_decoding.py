@@ -54,9 +54,10 @@ from genrec.data import load_dataset
 from genrec.errors import UserError
 from genrec.export.t5 import t5_settings
 from genrec.pipeline import run_stage
+from genrec.semantic_ids.collisions import disambiguate
+from genrec.semantic_ids.parquet import load_semantic_ids
 from genrec.sequences.histories import Histories
 from genrec.storage.files import write_json
-from genrec.tokenizer import disambiguate, load_semantic_ids
 
 SCRIPTS = {
     "transformers": "torch_decoding",

@@ -142,7 +142,7 @@ def measure_fit(name: str, settings: dict[str, Any], vectors: np.ndarray) -> dic
 
 
 def fit_genrec(settings: dict[str, Any]) -> Callable[[np.ndarray], Encode]:
-    from genrec.tokenizer.kinds import fit_tokenizer
+    from genrec.tokenizer import fit_tokenizer
 
     config = TokenizerConfig(**settings, codebook_sizes=SIZES, batch_size=BATCH, steps=STEPS)
 
@@ -256,7 +256,7 @@ def write_items(vectors: Path, file: Path, count: int) -> None:
 
 def measure_encoding(vectors: Path, file: Path) -> dict[str, Any]:
     """Encodes a file of items by an RQ-VAE of the default shape."""
-    from genrec.tokenizer.kinds import fit_tokenizer
+    from genrec.tokenizer import fit_tokenizer
 
     config = TokenizerConfig(codebook_sizes=SIZES, steps=100)
     tokenizer, _ = fit_tokenizer(np.load(vectors), config, seed=0)

@@ -49,8 +49,8 @@ from genrec.data import load_dataset
 from genrec.errors import UserError
 from genrec.export.t5 import t5_sizes
 from genrec.pipeline import run_stage
+from genrec.semantic_ids.parquet import load_semantic_ids
 from genrec.storage.files import write_json
-from genrec.tokenizer import load_semantic_ids
 
 TORCH, GENREC = "torch_training", "genrec_training"
 LEVELS, CODEBOOK_SIZE = 4, 256

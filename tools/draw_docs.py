@@ -20,12 +20,13 @@ from flax import nnx
 
 from docs.svg import COLOURS, Drawing
 from genrec.model import EncoderDecoder
+from genrec.semantic_ids.collisions import SemanticIds, disambiguate
 from genrec.semantic_ids.device_trie import Trie, build_trie, children_of, parents
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue
 from genrec.sequences.packing import Batch, Plan, epoch_batches
 from genrec.storage.files import replacing
-from genrec.tokenizer import SemanticIds, Tokenizer, disambiguate
+from genrec.tokenizer import Tokenizer
 from genrec.training.distillation import next_code_shares
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"

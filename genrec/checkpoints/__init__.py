@@ -1,4 +1,4 @@
-"""Checkpoints of a training, of the tokenizer's as of the encoder-decoder's."""
+"""Checkpoints of a training, be it the tokenizer's or the encoder-decoder's."""
 
 from genrec.checkpoints.store import Checkpoints
 

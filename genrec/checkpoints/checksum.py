@@ -1,4 +1,4 @@
-"""What arrays hold, as a few characters each: the same on any mesh, by any number of processes."""
+"""Checksums of arrays: the same on any mesh and with any number of processes."""
 
 import math
 from typing import Any
@@ -8,18 +8,18 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 _BLOCK = 2**18
-"""Elements that are looked at in one go: few enough for the processor's cache."""
+"""Elements per step: few enough for the processor's cache."""
 
 
 def checksums(tree: Any) -> dict[str, str]:
     """Type, shape and checksum of every array, such as "float32[64,8] 90fa15bc0c3c6b1e", by path.
 
-    A change of one element always changes the checksum, any other but once in 2^32. It is a sum
-    modulo 2^64 over the elements' bits and indices, so that each process adds up what it holds:
-    nothing is compiled, and no array is moved to another device.
+    A change of one element always changes the checksum; any other change is missed once in 2^32.
+    The checksum is a sum modulo 2^64 over the elements' bits and indices, so each process can sum
+    up its own shards: nothing is compiled, and no array is moved to another device.
 
     Args:
-        tree: arrays on any mesh. Over several processes all of them call this at the same time.
+        tree: arrays on any mesh. With several processes all must call this at the same time.
     """
     leaves = _named(tree)
     sums = [_local_sum(array) for array in leaves.values()]
@@ -39,7 +39,7 @@ def checksums(tree: Any) -> dict[str, str]:
 
 
 def kinds(tree: Any) -> dict[str, str]:
-    """Type and shape of every array or `jax.ShapeDtypeStruct`, such as "float32[64,8]", by path."""
+    """Type and shape of every leaf with `dtype` and `shape`, such as "float32[64,8]", by path."""
     return {path: _kind(array) for path, array in _named(tree).items()}
 
 
@@ -48,12 +48,12 @@ def _named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def _kind(array: jax.Array | jax.ShapeDtypeStruct) -> str:
+def _kind(array: Any) -> str:
     return f"{array.dtype}[{','.join(map(str, array.shape))}]"
 
 
 def _local_sum(array: jax.Array) -> int:
-    """The sum over those shards here that are the first copy of what they hold."""
+    """The sum over the shards of this process, leaving out copies of shards elsewhere."""
     strides = [math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
     total = 0
     for shard in array.addressable_shards:
@@ -67,7 +67,12 @@ def _local_sum(array: jax.Array) -> int:
 
 
 def _sum(block: np.ndarray, first: int, strides: list[int]) -> int:
-    """The sum over a block of an array whose first element is number `first` of the whole array."""
+    """The sum over a block of an array.
+
+    Args:
+        first: flat index in the whole array of the block's first element.
+        strides: elements of the whole array between neighbours along each axis.
+    """
     if block.size > _BLOCK:
         axis = int(np.argmax(block.shape))
         middle = block.shape[axis] // 2

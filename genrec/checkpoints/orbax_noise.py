@@ -1,8 +1,8 @@
-"""Orbax and TensorStore raise what went wrong; here the pages that they print of it are kept back.
+"""Keeping Orbax and TensorStore from printing errors after they have raised one.
 
-Orbax stops at the first file that cannot be written or read. What the others came to is printed
-later, when nobody can catch it: of tasks and coroutines when they are thrown away, and by threads
-of TensorStore because the loop that they report to is closed.
+Orbax raises an error for the first file that cannot be written or read. The errors of other files
+are printed later, where they cannot be caught: when tasks and coroutines are garbage-collected, and
+by threads of TensorStore that report to an event loop which is closed.
 """
 
 import functools
@@ -11,12 +11,12 @@ import sys
 from typing import Any
 
 _ORBAX = re.compile(r"[\\/]orbax[\\/]checkpoint[\\/]")
-"""In the path of its files."""
+"""The path of Orbax's source files."""
 
 
 @functools.cache
 def hush_leftovers() -> None:
-    """For whoever is about to use Orbax: what ends when nobody can catch it is not printed."""
+    """Installs a hook that drops these late errors; to be called before Orbax is used."""
     before = sys.unraisablehook
 
     def hook(about: Any) -> None:  # sys.UnraisableHookArgs, which is a name for type checkers only

@@ -1,6 +1,6 @@
-"""What a checkpoint says of itself, in `about.json`: whose it is, and that it is whole.
+"""about.json, the file beside a checkpoint's arrays with its settings, position and checksums.
 
-Nothing else tells: neither Orbax's files nor the values in them carry a checksum.
+Neither Orbax's files nor the arrays in them have checksums of their own.
 """
 
 import hashlib
@@ -16,21 +16,21 @@ NAME = "about.json"
 
 
 class Damaged(Exception):
-    """A file is missing or other than it was written; the message says which."""
+    """A file of a checkpoint is missing or has changed; the message says which."""
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON gives it back: lists for tuples, text for the keys of a mapping.
+    """`value` after a round trip through JSON: lists for tuples, text for the keys of a mapping.
 
     Raises:
-        TypeError: JSON has no such thing.
-        ValueError: it has neither NaN nor infinity.
+        TypeError: JSON has no such type.
+        ValueError: a number is NaN or infinite.
     """
     return json.loads(json.dumps(value, allow_nan=False))
 
 
 def write_about(folder: Path, about: dict[str, Any]) -> None:
-    """Writes `about`, plain JSON, into a folder, with the checksums of the folder's files."""
+    """Writes about.json: `about` (JSON values) and the checksums of the folder's other files."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
     about = {**about, "files": files}
@@ -38,11 +38,11 @@ def write_about(folder: Path, about: dict[str, Any]) -> None:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What `write_about` was given, and "files": the SHA-256 of each by its relative name.
+    """The `about` of `write_about`, and "files": the SHA-256 of each file by its relative name.
 
     Raises:
-        Damaged: it is missing or not what was written.
-        OSError: the system does not let it be read.
+        Damaged: about.json is missing or has changed.
+        OSError: the system refuses to read it.
     """
     try:
         about = read_json(folder / NAME)
@@ -57,16 +57,16 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def check_about(about: Mapping[str, Any]) -> None:
-    """Whether it says all that a reader asks for, each thing of the right kind.
+    """Checks that all entries are there and have the right types.
 
     Raises:
-        Damaged: it does not.
+        Damaged: an entry is missing or of another type, or a file name leads outside the folder.
     """
     names = ("identity", "position", "arrays", "files")
     if not all(isinstance(about.get(name), dict) for name in names) or "metrics" not in about:
         raise Damaged(f"{NAME} lacks something")
     arrays, files = about["arrays"].values(), about["files"]
-    if not all(isinstance(each, str) and len(each.split()) == 2 for each in arrays):
+    if not all(isinstance(text, str) and len(text.split()) == 2 for text in arrays):
         raise Damaged(f"{NAME} has no checksum of an array")
     for name, digest in files.items():
         if leads_outside(name) or not isinstance(digest, str):
@@ -78,28 +78,33 @@ def check_about(about: Mapping[str, Any]) -> None:
 
 
 def check_files(folder: Path, files: Mapping[str, str], parts: Collection[str]) -> None:
-    """Compares the files of a folder, those in subfolders only where `parts` names these.
+    """Verifies the checksums of a checkpoint's files.
+
+    Args:
+        folder: the checkpoint.
+        files: the SHA-256 of each file by its relative name.
+        parts: the subfolders to verify; files in others are skipped.
 
     Raises:
-        Damaged: one is missing or not what was written.
-        OSError: the system does not let one be read.
+        Damaged: a file is missing or has changed.
+        OSError: the system refuses to read a file.
     """
     for name, digest in files.items():
         if "/" in name and name.split("/")[0] not in parts:
             continue
         path = folder / name
         try:
-            # A pipe, for one, would be read without end.
-            found = sha256(path) if stat.S_ISREG(path.stat().st_mode) else None
+            # Only regular files: a pipe would be read without end.
+            actual = sha256(path) if stat.S_ISREG(path.stat().st_mode) else None
         except (FileNotFoundError, NotADirectoryError) as error:
             raise Damaged(f"{name} is missing") from error
-        if found != digest:
+        if actual != digest:
             raise Damaged(f"{name} is not what was written")
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], most: int = 5) -> str:
-    """What differs between two mappings of JSON values, in one line; empty if nothing does."""
-    old, new = ({name: _text(value) for name, value in each.items()} for each in (then, now))
+    """The differences between two mappings of JSON values, in one line; "" if there are none."""
+    old, new = ({name: _text(value) for name, value in values.items()} for values in (then, now))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     absent = "absent"
     lines = [

@@ -1,9 +1,9 @@
-"""Checkpoints of a training: written in the background, whole or not there, and proven on reading.
+"""Checkpoints of a training: written in the background, atomically, and verified when restored.
 
-Orbax writes and reads the arrays. `about.json` beside them has the SHA-256 of every file, compared
-before Orbax opens one, and a checksum of every array, compared after. Orbax's own
-`training.Checkpointer` has neither; a truncated file of metrics keeps it from opening the folder at
-all, and one that only reads deletes what a training is about to write.
+Orbax writes and reads the arrays. `about.json` beside them has the SHA-256 of every file, verified
+before Orbax opens one, and a checksum of every array, verified afterwards. Orbax's own
+`training.Checkpointer` is not used: it has neither, it cannot open a folder with a truncated file
+of metrics, and even one that only reads deletes what a training is writing.
 """
 
 import contextlib
@@ -34,28 +34,29 @@ from genrec.checkpoints.sidecar import (
 from genrec.errors import UserError, lacking, reason
 
 SCHEMA = 1
-"""Of what is stored."""
+"""Version of the format of a checkpoint."""
 
 _LATEST = 2
-"""How many of the latest are kept: should one be damaged, there is one before it."""
+"""How many of the latest are kept: if one is damaged, there is another before it."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Checkpoints:
-    """Checkpoints of one training, by Orbax, a folder named by the number of steps for each.
+    """The checkpoints of one training: a folder for each, named by its number of steps.
 
-    The latest two are kept, and the best by validation. One that is being written or deleted has
-    another name, so what is listed is whole. In a training over several processes each of them
-    makes this object, on a folder that all can see, and calls the same methods.
+    The latest two are kept, and the best by validation. While a checkpoint is written or deleted
+    its folder has another name, so every checkpoint that is listed is complete. In a training over
+    several processes each process makes this object, on a folder that all can see, and calls the
+    same methods.
 
     Use it as a context manager: leaving waits for the last write, and raises what `save` would.
 
     Args:
-        folder: where they are.
+        folder: the folder of the checkpoints.
         identity: settings and data by name, JSON values; a checkpoint that was made with others is
-            refused. None opens the folder for reading only, by someone who knows from elsewhere
-            whose they are; a training may be writing meanwhile.
+            refused. None opens the folder for reading only, without that check; a training may be
+            writing at the same time.
 
     Raises:
         UserError: the folder cannot be made.
@@ -91,17 +92,17 @@ class Checkpoints:
 
     @property
     def latest(self) -> int | None:
-        """Steps done at the newest checkpoint; None where there is none."""
+        """The number of steps of the latest checkpoint; None if there is none."""
         self._settle()
         return max(self._steps(), default=None)
 
     @property
     def best(self) -> int:
-        """Steps done at the checkpoint with the highest validation NDCG@10, the first of equals.
+        """The number of steps of the checkpoint with the highest validation NDCG@10.
 
         Raises:
             UserError: no checkpoint has been validated, so there are no trained weights; or one is
-                damaged, and may have been the best.
+                damaged, which may have been the best.
         """
         self._settle()
         scores = {}
@@ -109,8 +110,8 @@ class Checkpoints:
             try:
                 scores |= _score(step, self._about(step))
             except UserError:
-                # A training that goes on meanwhile deletes those that are neither best nor latest.
-                if self._place(step).exists():
+                # A training that is running deletes those that are neither best nor latest.
+                if self._path(step).exists():
                     raise
         if not scores:
             raise UserError(
@@ -125,19 +126,19 @@ class Checkpoints:
         position: dict[str, Any],
         metrics: dict[str, float] | None,
     ) -> None:
-        """Starts writing a checkpoint, once the one before it is written.
+        """Starts writing a checkpoint, after the write of the previous one has ended.
 
         The arrays have been copied when this returns, so they may be donated.
 
         Args:
-            step: optimiser steps done. A checkpoint of as many is replaced, such as one that was
-                written before the validation whose metrics come now.
+            step: number of optimiser steps. An existing checkpoint of this step is replaced, such
+                as one that was written before the validation whose metrics are now given.
             state: trees of arrays by name, on any mesh.
-            position: where in the data the training is, JSON values; floats come back to the bit.
-            metrics: those of its validation, "ndcg@10" among them; None without one.
+            position: the training's position in the data, JSON values; floats are kept to the bit.
+            metrics: those of the validation, with "ndcg@10"; None if there was no validation.
 
         Raises:
-            UserError: there was no space to write this one or the one before, or no permission.
+            UserError: the system refused to write this checkpoint or the previous one.
         """
         assert self._identity is not None, "opened for reading only"
         self._settle()
@@ -157,7 +158,7 @@ class Checkpoints:
             context = ocp.Context()
             context.asynchronous.create_directories_asynchronously = False
             with context:
-                response = ocp.save_checkpointables_async(str(self._place(step, ".tmp")), arrays)
+                response = ocp.save_checkpointables_async(str(self._path(step, ".tmp")), arrays)
         except Exception as error:
             self._fail(step, error)
         self._pending = step, self._writer.submit(self._finish, step, about, response.result)
@@ -166,40 +167,40 @@ class Checkpoints:
         """The parts of a checkpoint's state that `like` names, and its position.
 
         Args:
-            step: which checkpoint.
-            like: trees of arrays or `jax.ShapeDtypeStruct`. Where one has a sharding, the array is
-                restored into that, whatever mesh it was saved from, else onto the first local
-                device.
+            step: the checkpoint's number of steps.
+            like: trees of arrays or `jax.ShapeDtypeStruct`. An array is restored with the sharding
+                that is given here, whatever mesh it was saved from; without one onto the first
+                local device.
 
         Raises:
             UserError: there is no such checkpoint, it was made by another version or with other
                 settings or data, or it is damaged.
         """
         self._settle()
-        about, place = self._about(step), self._place(step)
+        about, path = self._about(step), self._path(step)
         saved = {k: v for k, v in about["arrays"].items() if k.split("/")[0] in like}
         different = differences({k: v.split()[0] for k, v in saved.items()}, kinds(like))
         if self._identity is not None:
             different = differences(about["identity"], self._identity) or different
         if different:
             raise UserError(
-                f"{place} was made with other settings or data ({different}): "
+                f"{path} was made with other settings or data ({different}): "
                 "choose another folder with --out, or delete its checkpoints"
             )
         with self._reading(step):
-            check_files(place, about["files"], like)
+            check_files(path, about["files"], like)
             parts = {name: part for name, part in like.items() if jax.tree.leaves(part)}
-            state = ocp.load_checkpointables(str(place), jax.tree.map(_abstract, parts))
-            found = checksums(state)
-            if wrong := [path for path in saved if found.get(path) != saved[path]]:
+            state = ocp.load_checkpointables(str(path), jax.tree.map(_abstract, parts))
+            restored = checksums(state)
+            if wrong := [name for name in saved if restored.get(name) != saved[name]]:
                 raise Damaged(f"{wrong[0]} has other values than were saved")
         return {**like, **state}, about["position"]
 
-    def _place(self, step: int, suffix: str = "") -> Path:
+    def _path(self, step: int, suffix: str = "") -> Path:
         return self._folder / f"{step}{suffix}"
 
     def _steps(self) -> list[int]:
-        """Those of the finished checkpoints, ascending."""
+        """The numbers of steps of the finished checkpoints, ascending."""
         try:
             names = [path.name for path in self._folder.iterdir() if path.is_dir()]
         except FileNotFoundError:
@@ -209,12 +210,12 @@ class Checkpoints:
         return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
 
     def _about(self, step: int) -> dict[str, Any]:
-        """What a checkpoint says of itself, in this version's schema."""
+        """The contents of a checkpoint's about.json, checked."""
         with self._reading(step):
-            about = read_about(self._place(step))
+            about = read_about(self._path(step))
         if about.get("schema") != SCHEMA:
             raise UserError(
-                f"{self._place(step)} has format {about.get('schema')!r:.20}, "
+                f"{self._path(step)} has format {about.get('schema')!r:.20}, "
                 f"but this version of genrec reads {SCHEMA}: "
                 "choose another folder with --out, or delete its checkpoints"
             )
@@ -224,39 +225,39 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _reading(self, step: int) -> Iterator[None]:
-        """Turns what may go wrong on reading a checkpoint into UserError."""
+        """Within this context errors from reading a checkpoint become UserError."""
         try:
             yield
         except Exception as error:
-            place = self._place(step)
-            if not place.is_dir():
+            path = self._path(step)
+            if not path.is_dir():
                 message = f"{self._folder} holds no checkpoint {step}: run the command again"
             elif isinstance(error, Damaged):
-                message = f"{place} is damaged ({reason(error)}): delete that folder, and the same "
-                message += f"command {self._goes_on(without=step)}"
+                message = f"{path} is damaged ({reason(error)}): delete that folder, and the same "
+                message += f"command {self._resumes(without=step)}"
             else:  # Its files are whole, so the advice must not be to delete them.
-                message = f"{place} cannot be read: {_reason(error)}"
+                message = f"{path} cannot be read: {_reason(error)}"
             raise UserError(message) from error
 
-    def _goes_on(self, without: int) -> str:
-        """What a training does next time, if it finds no checkpoint `without`."""
+    def _resumes(self, without: int) -> str:
+        """For a complaint: where the training resumes if the checkpoint `without` is gone."""
         others = [step for step in self._steps() if step != without]
         return f"goes on from checkpoint {others[-1]}" if others else "starts anew"
 
     def _finish(self, step: int, about: dict[str, Any], wait: Callable[[], object]) -> None:
-        """Makes a checkpoint of what Orbax writes, once it has; in the background."""
+        """Waits until Orbax has written the arrays, and completes the checkpoint; in a thread."""
         wait()
         if jax.process_index() == 0:
-            written, place, old = (self._place(step, end) for end in (".tmp", "", ".old.tmp"))
+            written, path, old = (self._path(step, end) for end in (".tmp", "", ".old.tmp"))
             write_about(written, about)
-            if place.exists():
-                place.rename(old)
-            written.rename(place)
+            if path.exists():
+                path.rename(old)
+            written.rename(path)
             shutil.rmtree(old, ignore_errors=True)
             self._prune()
 
     def _prune(self) -> None:
-        """Deletes all but the best and the latest. What cannot be read is left to the user."""
+        """Deletes old checkpoints, but for the best; those that cannot be read are kept."""
         readable, scores, latest = set(), {}, self._steps()[-_LATEST:]
         for step in self._steps():
             with contextlib.suppress(UserError):
@@ -265,11 +266,11 @@ class Checkpoints:
         best = max(scores, key=lambda step: scores[step], default=None)
         for step in readable - {best, *latest}:
             with contextlib.suppress(OSError):
-                self._place(step).rename(self._place(step, ".old.tmp"))
-                shutil.rmtree(self._place(step, ".old.tmp"))
+                self._path(step).rename(self._path(step, ".old.tmp"))
+                shutil.rmtree(self._path(step, ".old.tmp"))
 
     def _settle(self) -> None:
-        """Waits for the write that was started last, if one was, and for the other processes."""
+        """Waits until the pending write has ended, if there is one, here and in other processes."""
         if self._pending is None:
             return
         step, future = self._pending
@@ -279,29 +280,30 @@ class Checkpoints:
             multihost_utils.sync_global_devices(f"checkpoint {step}")
         if error is not None:
             self._fail(step, error)
-        if not self._place(step).is_dir():
+        if not self._path(step).is_dir():
             raise UserError(f"{self._folder}: checkpoint {step} was not written: see process 0")
 
     def _fail(self, step: int, error: BaseException) -> NoReturn:
-        """Raises UserError for a write that the system refused, else `error`, which is a bug."""
+        """Raises UserError if the system refused a write; else `error` itself, which is a bug."""
         self._clean()
         if (code := _errno(error)) is None:
             raise error
         remedy = "free some space" if code in _FULL else "mend that"
         raise UserError(
             f"{self._folder}: checkpoint {step} could not be written ({os.strerror(code)}): "
-            f"{remedy}, and the same command {self._goes_on(without=step)}"
+            f"{remedy}, and the same command {self._resumes(without=step)}"
         ) from error
 
     def _clean(self) -> None:
-        """Deletes what is left of a write or a deletion that did not come to its end."""
+        """Deletes the leftovers of interrupted writes and deletions."""
         if jax.process_index() == 0:
-            for path in self._folder.glob("*.tmp*"):  # which finds nothing where it may not look
+            for path in self._folder.glob("*.tmp*"):  # empty for a folder that cannot be read
                 if re.fullmatch(r"[0-9]+(\.old)?\.tmp(\.orbax-checkpoint-tmp)?", path.name):
                     shutil.rmtree(path, ignore_errors=True)
 
 
 def _score(step: int, about: dict[str, Any]) -> dict[int, float]:
+    """The validation NDCG@10 by step; empty for a checkpoint that was not validated."""
     return {} if about["metrics"] is None else {step: about["metrics"]["ndcg@10"]}
 
 
@@ -311,7 +313,7 @@ def _abstract(array: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
 
 
 def _errno(error: BaseException | None) -> int | None:
-    """Number of the system's error behind an exception, which TensorStore has in the message."""
+    """The system's error number behind an exception, also if only TensorStore's message has it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             return error.errno
@@ -322,7 +324,7 @@ def _errno(error: BaseException | None) -> int | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Why, in one line."""
+    """The cause of an error, in one line."""
     if (code := _errno(error)) is not None:
         return os.strerror(code)
     if (lack := lacking(error)) is not None:

@@ -31,13 +31,19 @@ def recommend(command: Recommend, arguments: list[str]) -> None:
     if command.unconstrained and command.decoding.temperature is not None:
         raise UserError("--unconstrained goes without decoding.temperature")
 
-    from genrec.evaluation.examples import examples
+    from genrec.evaluation.examples import draw_examples
     from genrec.recommend.requests import read_names
+    from genrec.runs.folder import config_of, require
     from genrec.runs.loaded import load_run
 
     console.tell_compilations()
     if command.history is None and command.histories is None and not command.all:
-        shown = examples(command.run, k=command.k)
+        config = config_of(command.run)
+        require(command.run, config, "evaluate")
+        k, width = command.k, config.decoding.beam
+        if not 1 <= k <= width:
+            raise UserError(f"k is {k}, but the lists of {command.run} have {width} items")
+        shown = draw_examples(command.run, seed=config.seed, k=k)
         print_examples(shown)
         console.document({"examples": [dataclasses.asdict(each) for each in shown]})
         return

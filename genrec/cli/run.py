@@ -49,31 +49,32 @@ def results(name: str, folder: Path) -> dict[str, Any]:
     """What a command shows when its stages are done, and the figures behind it."""
     from genrec.data import counts_table, steps_table
     from genrec.evaluation import details_tables, results_table
-    from genrec.evaluation.examples import examples
-    from genrec.report.stored_figures import of_run, read_figures
+    from genrec.evaluation.examples import draw_examples
+    from genrec.runs.figures import blaming_figures, read_figures
+    from genrec.runs.folder import config_of
     from genrec.runs.folder import files as files_of
     from genrec.tokenizer import health_table
 
     if name == "prepare":
         counts = read_figures(folder, "dataset/counts.json")
-        with of_run(folder, "dataset/counts.json"):
+        with blaming_figures(folder, "dataset/counts.json"):
             console.show(steps_table(counts), counts_table(counts), wrap=True)
         return {"counts": counts}
     if name == "tokenize":
         health = read_figures(folder, "tokenizer/health.json")
-        with of_run(folder, "tokenizer/health.json"):
+        with blaming_figures(folder, "tokenizer/health.json"):
             console.show(health_table(health))
         return {"health": health}
     if name not in ("run", "evaluate"):
         return {}
     metrics = read_figures(folder, "metrics.json")
-    with of_run(folder, "metrics.json"):
+    with blaming_figures(folder, "metrics.json"):
         console.show(results_table(metrics, "test"), wrap=True)
         if name == "evaluate":
             console.show(*details_tables(metrics, "test"), wrap=True)
     if name == "evaluate":
         return {"metrics": metrics}
-    print_examples(examples(folder))
+    print_examples(draw_examples(folder, seed=config_of(folder).seed))
     files = files_of(folder)
     console.say(f"Everything is in {folder}: {', '.join(files)}")
     return {"files": files, "metrics": metrics}

@@ -10,11 +10,11 @@ from rich.table import Table
 from genrec.cli import console
 
 if TYPE_CHECKING:
-    from genrec.evaluation.compare import Compared
+    from genrec.evaluation.compare import RecommenderResults
     from genrec.evaluation.examples import Example
     from genrec.pipeline import Outcome
     from genrec.recommend.catalog import Change
-    from genrec.tokenizer import Branch
+    from genrec.semantic_ids.branches import Branch
 
 
 def stage_line(name: str, said: str, outcome: "Outcome") -> str:
@@ -79,7 +79,7 @@ def list_table(
     return table
 
 
-def compared_table(found: "Sequence[Compared]", protocol: str) -> Table:
+def compared_table(found: "Sequence[RecommenderResults]", protocol: str) -> Table:
     from genrec.evaluation.compare import METRICS
 
     table = Table(box=box.SIMPLE_HEAD, caption=f"{protocol}, test items", caption_justify="left")

@@ -1,4 +1,4 @@
-"""The catalogue: numbering the items that are left, and describing each by its row and its text."""
+"""The catalogue: numbers for the items that are left, and their rows of the items file."""
 
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from genrec.config import Columns
 from genrec.data.duck import in_process
-from genrec.data.query_engine import EMPTY, Bad, Engine
+from genrec.data.query_engine import EMPTY, BadRows, QueryEngine
 from genrec.data.text import fill_template, template_fields
 from genrec.errors import UserError, instead_of
 
-_IDS_ALONE = """
+_IDS_ONLY = """
 SELECT CAST(NULL AS BIGINT) AS line, item_id AS id, item_id AS title FROM item_ids
 """
-_TWICE = """
+_REPEATED = """
 SELECT id, COUNT(*) AS times, MIN(line) AS first FROM described
 GROUP BY id HAVING COUNT(*) > 1 ORDER BY first
 """
@@ -35,73 +35,70 @@ ORDER BY catalogue.item
 
 
 def read_items(
-    db: Engine,
+    db: QueryEngine,
     path: str | Path | None,
     columns: Columns,
     template: str,
     *,
     delimiter: str | None = None,
-    on_bad_rows: Bad = "error",
+    on_bad_rows: BadRows = "error",
 ) -> tuple[dict[str, str], int, int]:
-    """Makes the table `described` (line, id, title, others) and checks it and the text template.
+    """Makes the table `described` (line, id, title, other0, other1, …) from the items file.
 
     Without an items file, every item of the table `item_ids` is described by its id alone. With
-    `on_bad_rows` "drop", rows without an id are left out, and all but the first of an item.
+    `on_bad_rows` "drop", rows without an id are left out, and all but the first row of an item.
 
     Returns:
-        For each column that the template may name, what it is called in `described`; how many rows
-        were read, and how many of them left out.
+        The columns that the text template may name, each with its name in `described`; the number
+        of rows read; and how many of these were left out.
+
+    Raises:
+        UserError: a column is missing, also one that the template names; or, with `on_bad_rows`
+            "error", a row has no id, or an item has several rows.
     """
     always = {"item_id": "id", "title": "title"}
     if path is None:
-        db.create("described", _IDS_ALONE)
+        db.create("described", _IDS_ONLY)
         _check_template(template, always, "there is no items file to have it")
         ((count,),) = db.run(_COUNT)
         return always, count, 0
     table = db.open_table(path, as_text=(columns.item, columns.title), delimiter=delimiter)
     item = table.require(columns.item, "data.columns.item")
     title = table.require(columns.title, "data.columns.title")
-    own = {name: f"other{number}" for number, name in enumerate(table.columns)}
-    own |= {columns.title: "title", columns.item: "id"}
-    _check_template(template, always | own, f"{path} has no such column")
-    others = [
-        f"{table.quoted(name)} AS {alias}"
-        for name, alias in own.items()
-        if alias.startswith("other")
-    ]
-    named = [f"CAST({item} AS STRING) AS id", f"CAST({title} AS STRING) AS title", *others]
+    names = {name: f"other{number}" for number, name in enumerate(table.columns)}
+    names |= {columns.title: "title", columns.item: "id"}
+    _check_template(template, always | names, f"{path} has no such column")
+    cells = [f"{table.line} AS line", f"CAST({item} AS STRING) AS id"]
+    cells.append(f"CAST({title} AS STRING) AS title")
+    cells += [f"{table.quoted(n)} AS {alias}" for n, alias in names.items() if _is_other(alias)]
     with db.reading(table.location):
-        db.create(
-            "described",
-            f"SELECT {table.line} AS line, {', '.join(named)} FROM {table.sql}",
-        )
+        db.create("described", f"SELECT {', '.join(cells)} FROM {table.sql}")
     ((count,),) = db.run(_COUNT)
     if on_bad_rows == "drop":
         db.create("described", _FIRST_ROWS)
         ((left,),) = db.run(_COUNT)
-        return always | own, count, count - left
+        return always | names, count, count - left
     ((line,),) = db.run(f"SELECT MIN(line) FROM described WHERE {EMPTY.format('id')}")
     if line is not None:
         raise UserError(f"{path}: column {columns.item!r} is empty, first in row {line + 1}")
-    twice = db.run(_TWICE)
-    if twice:
-        name, times, line = twice[0]
-        others = f"; other repeated ids: {len(twice) - 1:,}" if len(twice) > 1 else ""
+    if repeated := db.run(_REPEATED):
+        item_id, times, line = repeated[0]
+        others = f"; other repeated ids: {len(repeated) - 1:,}" if len(repeated) > 1 else ""
         raise UserError(
-            f"{path}: column {columns.item!r}: {name!r} has {times} rows, the first being row "
+            f"{path}: column {columns.item!r}: {item_id!r} has {times} rows, the first being row "
             f"{line + 1}{others}; keep one row per item, or the first with data.on_bad_rows drop"
         )
-    return always | own, count, 0
+    return always | names, count, 0
 
 
 def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
-    """The items of a file that come after the rest, as `prepare` describes those of the catalogue.
+    """Reads a file of items that are to be added to a prepared catalogue.
 
     Returns:
-        The columns of items.parquet, rows in the order of the file, numbered from 0.
+        The table items.parquet (see `prepare`), rows in the order of the file, numbered from 0.
 
     Raises:
-        UserError: the file, a column or a row is not as it should be, or no item is in it.
+        UserError: see `read_items`; or the file has no items.
     """
     with in_process() as db:
         names, _, _ = read_items(db, path, columns, template)
@@ -112,8 +109,13 @@ def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
         return item_table(db, path, names, template)
 
 
-def number_items(db: Engine, events: str, seed: int) -> None:
-    """Makes the table `catalogue` (item, item_id, i): the items of `events`, in random order."""
+def number_items(db: QueryEngine, events: str, seed: int) -> None:
+    """Makes the table `catalogue` (item, item_id, i): the items of `events`, in random order.
+
+    Args:
+        events: the table of interactions.
+        seed: of the order.
+    """
     # Sorted here, because engines differ in how they collate.
     ids = db.fetch(_ITEM_IDS.format(events=events)).sort_by("item_id")
     order = np.random.default_rng(seed).permutation(len(ids))
@@ -122,13 +124,21 @@ def number_items(db: Engine, events: str, seed: int) -> None:
 
 
 def item_table(
-    db: Engine, path: str | Path | None, names: dict[str, str], template: str
+    db: QueryEngine, path: str | Path | None, names: dict[str, str], template: str
 ) -> pa.Table:
-    """items.parquet, from the tables `catalogue` and `described`; `names` is from `read_items`."""
+    """The table items.parquet (see `prepare`), made from the tables `catalogue` and `described`.
+
+    Args:
+        path: the items file, for the complaint.
+        names: the first result of `read_items`.
+        template: of the items' texts.
+
+    Raises:
+        UserError: an item of the catalogue is not described.
+    """
     table = db.fetch(_ITEMS)
     ids: list[str] = table["item_id"].to_pylist()
-    described = table["id"].is_valid().to_pylist()
-    missing = [item for item, known in zip(ids, described, strict=True) if not known]
+    missing = table["item_id"].filter(table["id"].is_null()).to_pylist()
     if missing:
         raise UserError(
             f"{path} has no row for {len(missing):,} of the {len(ids):,} items that interactions "
@@ -146,12 +156,17 @@ def item_table(
     }
     taken = set(columns)
     for name, alias in names.items():
-        if alias.startswith("other"):
+        if _is_other(alias):
             while name.lower() in taken:
                 name = f"source_{name}"
             taken.add(name.lower())
             columns[name] = table[alias]
     return pa.table(columns)
+
+
+def _is_other(alias: str) -> bool:
+    """Whether a column of `described` is neither the id nor the title."""
+    return alias.startswith("other")
 
 
 def _check_template(template: str, names: dict[str, str], complaint: str) -> None:

@@ -1,4 +1,4 @@
-"""A prepared dataset and its split."""
+"""The prepared data set and its split, read from the folder and checked."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ from genrec.data.flat import open_histories, read_run
 from genrec.data.prepare import SEQUENCES
 from genrec.data.splits import Split, open_split
 from genrec.data.text import as_text
-from genrec.errors import UserError, instead_of, reason
+from genrec.errors import UserError, blaming, instead_of
 from genrec.sequences.histories import Histories, runs
 
 _ITEM_COLUMNS = {
@@ -31,13 +31,12 @@ _CHECKED_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One held-out item for each of V users, and all that came before it.
+    """One held-out item for each of B users, and the history before it.
 
     Attributes:
-        users: int64 (V,), which of the data set's users they are, in order; with leave-one-out
-            all of them.
-        histories: V histories, each of which ends just before its target.
-        targets: int32 (V,), the held-out items.
+        users: int64 (B,), ascending indices of the users; with leave-one-out these are all users.
+        histories: B histories, each of which ends just before its target.
+        targets: int32 (B,), the held-out items.
     """
 
     users: np.ndarray
@@ -52,10 +51,10 @@ class Dataset:
     Attributes:
         items: one row per item, row i being item index i; columns item, item_id, text, row, title
             and whatever else the items file had.
-        histories: U sequences, whole: the held-out items included. Their arrays are memory-mapped:
-            they are read when they are used, and may be larger than memory.
-        split: which part of each is for training, and which items are held out.
-        sequences: sequences.parquet, where the users' ids are; its rows are those of `histories`.
+        histories: U whole sequences, held-out items included. Their arrays are memory-mapped, so
+            they may be larger than memory.
+        split: which part of each sequence is for training, and which items are held out.
+        sequences: the path of sequences.parquet, which has the users' ids in the same order.
     """
 
     items: pa.Table
@@ -65,7 +64,7 @@ class Dataset:
 
     @functools.cached_property
     def user_ids(self) -> np.ndarray:
-        """object (U,) of str; read from the disk when it is first asked for."""
+        """object (U,) of str; read from the disk at the first use."""
         with _opened(self.sequences, {"user_id": SEQUENCES["user_id"]}) as file:
             return file.read(columns=["user_id"])["user_id"].to_numpy()
 
@@ -86,9 +85,9 @@ class Dataset:
 
     @property
     def labels(self) -> list[str]:
-        """What to show of each item: its title, or the beginning of its text where it has none.
+        """A short name of each item for people: its title, or else the beginning of its text.
 
-        An item without a title is called by its id, which says nothing.
+        For an item without a title, `titles` has its id, which tells people nothing.
         """
         named = zip(self.titles, self.item_ids, self.texts, strict=True)
         return [text[:80] if title == item_id and text else title for title, item_id, text in named]
@@ -99,13 +98,14 @@ class Dataset:
         return self.items["text"].to_pylist()
 
     def categories(self, column: str | None = None) -> list[str] | None:
-        """What kind of thing each item is, "" where nobody knows; None without such a column.
+        """The category of each item, "" where it is unknown; None without a column of categories.
 
         Args:
-            column: its name; without it, the first there is of category, categories, genre, genres.
+            column: the name of the column; None for the first there is of category, categories,
+                genre and genres.
 
         Raises:
-            UserError: the items have no column of the name given.
+            UserError: the items have no column of the given name.
         """
         names = self.items.column_names
         if column is not None and column not in names:
@@ -113,27 +113,29 @@ class Dataset:
                 f"the items have no column {column!r} (data.columns.category); "
                 f"{instead_of(column, names, 'they have')}"
             )
-        usual = next((name for name in _CATEGORIES if name in names), None)
-        column = column or usual
+        column = column or next((name for name in _CATEGORIES if name in names), None)
         return None if column is None else list(map(as_text, self.items[column].to_pylist()))
 
     def training(self) -> Histories:
-        """Of every sequence the part that training may see, which may be empty."""
+        """The part of every sequence that training may see; it may be empty."""
         return self.histories.up_to(self.split.training)
 
     def held_out(self, split: Literal["validation", "test"]) -> HeldOut:
-        """The items that the model is asked for, to choose settings by or to report."""
-        places = self.split.held_out(split)
-        users = np.flatnonzero(places >= 0)
-        places = places[users]
-        targets = self.histories.items[places]
-        return HeldOut(users, self.histories.select(users).up_to(places), targets)
+        """The held-out items for choosing settings (validation) or for the final figures (test)."""
+        positions = self.split.held_out(split)
+        users = np.flatnonzero(positions >= 0)
+        positions = positions[users]
+        targets = self.histories.items[positions]
+        return HeldOut(users, self.histories.select(users).up_to(positions), targets)
 
 
 def load_dataset(folder: str | Path) -> Dataset:
-    """Opens the folder that `prepare` wrote; UserError when it is missing or contradicts itself.
+    """Opens the folder that `prepare` wrote.
 
     Every file is checked, but only the items are kept in memory.
+
+    Raises:
+        UserError: the folder is missing, or its files are damaged or contradict each other.
     """
     folder = Path(folder)
     items = _read_items(folder / "items.parquet")
@@ -147,8 +149,8 @@ def load_dataset(folder: str | Path) -> Dataset:
         )
     histories = open_histories(folder / "histories")
     if users != len(histories):
-        what = f"sequences.parquet and histories/ differ in users: {users:,}, {len(histories):,}"
-        raise _inconsistent(folder, what)
+        problem = f"sequences.parquet and histories/ differ in users: {users:,}, {len(histories):,}"
+        raise _inconsistent(folder, problem)
     _check_histories(folder, histories, items.num_rows)
     split = open_split(folder / "histories", histories)
     _check_split(folder, histories, split)
@@ -157,22 +159,17 @@ def load_dataset(folder: str | Path) -> Dataset:
 
 @contextlib.contextmanager
 def _opened(path: Path, columns: dict[str, pa.DataType]) -> Iterator[pq.ParquetFile]:
-    """A Parquet file that has at least the given columns."""
+    """Opens a Parquet file that has at least the given columns; UserError for any other."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; run genrec prepare first")
-    try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            for name, kind in columns.items():
-                place = schema.get_field_index(name)  # -1 too where there are several
-                if place < 0 or not _same(schema.field(place).type, kind):
-                    what = f"{path.name} has no column {name} of type {kind}"
-                    raise _inconsistent(path.parent, what)
-            yield file
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({reason(error)}); run genrec prepare again"
-        ) from error
+    with blaming(path, "; run genrec prepare again"), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        for name, kind in columns.items():
+            index = schema.get_field_index(name)  # -1 also where there are several
+            if index < 0 or schema.field(index).type != kind:
+                problem = f"{path.name} has no column {name} of type {kind}"
+                raise _inconsistent(path.parent, problem)
+        yield file
 
 
 def _read_items(path: Path) -> pa.Table:
@@ -190,15 +187,8 @@ def _read_items(path: Path) -> pa.Table:
     return table
 
 
-def _same(kind: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether two types hold the same values; the name of a list's element does not matter."""
-    if pa.types.is_list(kind) and pa.types.is_list(wanted):
-        return kind.value_type == wanted.value_type
-    return kind == wanted
-
-
 def _check_user_ids(folder: Path, sequences: pq.ParquetFile) -> None:
-    """Each user once, found by comparing neighbours: `prepare` writes them in order."""
+    """Checks that the user ids ascend, as `prepare` writes them, so that each is there once."""
     last = np.empty(0, object)
     for batch in sequences.iter_batches(columns=["user_id"]):
         if batch["user_id"].null_count:
@@ -212,7 +202,7 @@ def _check_user_ids(folder: Path, sequences: pq.ParquetFile) -> None:
 
 
 def _check_histories(folder: Path, histories: Histories, num_items: int) -> None:
-    """That histories/ is as `prepare` writes it; reads one part of the users after another."""
+    """Checks the items and the order of the timestamps, reading one part after another."""
     starts, stops = histories.starts, histories.stops
     if len(histories) == 0 or histories.lengths.min() < 1:
         raise _inconsistent(folder, "there is no sequence, or one has no items")
@@ -224,29 +214,31 @@ def _check_histories(folder: Path, histories: Histories, num_items: int) -> None
         items = read_run(folder / "histories" / "items.npy", begin, end)
         wrong = items[(items < 0) | (items >= num_items)]
         if len(wrong):
-            what = f"histories/items.npy has the item {wrong[0]}, but there are {num_items} items"
-            raise _inconsistent(folder, what)
+            problem = (
+                f"histories/items.npy has the item {wrong[0]}, but there are {num_items} items"
+            )
+            raise _inconsistent(folder, problem)
         steps = np.diff(read_run(folder / "histories" / "timestamps.npy", begin, end))
-        # The step from one user's last item to the next user's first says nothing.
+        # Between one user's last item and the next user's first, time may go backwards.
         steps[indptr[first + 1 : last] - begin - 1] = 0
         if steps.min() < 0:
             raise _inconsistent(folder, "a sequence is not in the order of its timestamps")
 
 
 def _check_split(folder: Path, histories: Histories, split: Split) -> None:
-    """That every part lies in its history, and no target in the part for training."""
+    """Checks that every part lies in its history, and no target in the part for training."""
     if any(array.shape != histories.starts.shape for array in split):
         raise _inconsistent(folder, "histories/ and its split differ in users")
     training, validation, test = split
     sound = (histories.starts <= training) & (training <= histories.stops)
-    for places in (validation, test):
-        sound &= (places < 0) | ((training <= places) & (histories.starts < places))
-        sound &= places < histories.stops
+    for positions in (validation, test):
+        sound &= (positions < 0) | ((training <= positions) & (histories.starts < positions))
+        sound &= positions < histories.stops
     sound &= (validation < 0) | (test < 0) | (validation < test)
     if not sound.all():
-        what = f"the split of user {np.flatnonzero(~sound)[0]} does not fit the sequence"
-        raise _inconsistent(folder, what)
+        problem = f"the split of user {np.flatnonzero(~sound)[0]} does not fit the sequence"
+        raise _inconsistent(folder, problem)
 
 
-def _inconsistent(folder: Path, what: str) -> UserError:
-    return UserError(f"{folder} is no sound dataset: {what}; run genrec prepare again")
+def _inconsistent(folder: Path, problem: str) -> UserError:
+    return UserError(f"{folder} is no sound dataset: {problem}; run genrec prepare again")

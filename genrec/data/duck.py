@@ -1,4 +1,4 @@
-"""The engine in this process: DuckDB. What is particular to it and its readers is here alone."""
+"""DuckDB, the query engine that runs in this process, with its readers of files."""
 
 import contextlib
 import glob
@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from genrec.data.locations import Files, check_whole, find_files
-from genrec.data.query_engine import DELIMITERS, Table, header_of, literal
+from genrec.data.query_engine import DELIMITERS, FileTable, header_of, literal
 from genrec.errors import UserError
 
 _FILE = "_genrec_file"
@@ -19,21 +19,22 @@ _FILE = "_genrec_file"
 # A folder called lr=0.1 is no reason for a column lr.
 _NO_PARTITIONS = "hive_partitioning=false"
 
-# What a JSON reader guesses from the look of a string. Such a column stays text, so that an id or
-# a title is kept as it is written.
+# Types that the JSON reader guesses from the look of a string. Such a column stays text, so that an
+# id or a title is kept as it is written.
 _GUESSED_TYPES = ("DATE", "TIME", "UUID", "JSON")
-
 
 _WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UINTEGER", "USMALLINT", "UTINYINT")
 
 
 @contextlib.contextmanager
-def in_process(spill: Path | None = None, memory_gib: float | None = None) -> Iterator["DuckDB"]:
+def in_process(
+    spill: Path | None = None, memory_gib: float | None = None
+) -> Iterator["DuckDBEngine"]:
     """An empty database that fetches no extension.
 
     Args:
-        spill: an existing folder, for what has no room in memory; None for that of the system.
-        memory_gib: how much memory it may take before that; None for most of what there is.
+        spill: an existing folder for what has no room in memory; None for the system's own.
+        memory_gib: the most memory that it may take, in GiB; None for most of the machine's.
     """
     suffix = f".{os.getpid()}.tmp"  # as `replacing` names what a kill may leave
     with tempfile.TemporaryDirectory(suffix, ".spill.", spill) as folder:
@@ -45,11 +46,11 @@ def in_process(spill: Path | None = None, memory_gib: float | None = None) -> It
             config["memory_limit"] = f"{memory_gib * 1024:.0f}MiB"
         with duckdb.connect(config=config) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            yield DuckDB(connection)
+            yield DuckDBEngine(connection)
 
 
-class DuckDB:
-    """An `Engine`."""
+class DuckDBEngine:
+    """A `QueryEngine` in this process."""
 
     microseconds = "EPOCH_US(TRY_CAST({0} AS TIMESTAMPTZ))"
     unique = "ROW_NUMBER() OVER ()"
@@ -68,9 +69,6 @@ class DuckDB:
         self.create(name, "SELECT * FROM arrow_rows")
         self._db.unregister("arrow_rows")
 
-    def view(self, name: str, sql: str) -> None:
-        self.run(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
-
     def drop(self, name: str) -> None:
         self.run(f"DROP TABLE {name}")
 
@@ -84,7 +82,7 @@ class DuckDB:
 
     def open_table(
         self, location: str | Path, as_text: Collection[str] = (), delimiter: str | None = None
-    ) -> Table:
+    ) -> FileTable:
         files = find_files(location)
         if files.remote is not None:
             self._db.register_filesystem(files.remote)
@@ -110,7 +108,7 @@ class DuckDB:
         # Left to the engine: that the rows of a scan are numbered in the order of the files.
         line = "ROW_NUMBER() OVER () - 1"
         names = [name for name in types if name != _FILE]
-        return Table(files.location, sql, names, line, '"', _FILE if several else None, whole)
+        return FileTable(files.location, sql, names, line, '"', _FILE if several else None, whole)
 
     def _of_json(
         self, files: Files, options: str, as_text: Collection[str]
@@ -128,7 +126,7 @@ class DuckDB:
         return f"read_json({options}, columns={{{columns}}})", types
 
     def _described(self, files: Files, source: str) -> dict[str, str]:
-        """The columns of a source, and their types."""
+        """The types of a source's columns, by their names."""
         with self.reading(files.location):
             return {row[0]: row[1] for row in self.run(f"DESCRIBE SELECT * FROM {source}")}
 
@@ -137,21 +135,18 @@ class DuckDB:
         try:
             yield
         except duckdb.OutOfMemoryException:
-            raise  # which says nothing of the file
+            raise  # says nothing about the file
         except duckdb.Error as error:
             complaint = str(error)
             for end in ("Possible", "\n\nLINE", "  file ="):
                 complaint = complaint.split(end)[0]
             complaint = " ".join(complaint.split()).removeprefix("Invalid Input Error: ")
-            if "state machine" in complaint:  # says nothing of what is wrong
-                complaint = _NOT_CSV
+            if "state machine" in complaint:  # does not say what is wrong
+                complaint = (
+                    "some lines end with \\n and some with \\r\\n, or it is otherwise not CSV as "
+                    "in RFC 4180; save it again with one kind of line end"
+                )
             raise UserError(f"{location} cannot be read: {complaint[:300]}") from error
-
-
-_NOT_CSV = (
-    "some lines end with \\n and some with \\r\\n, or it is otherwise not CSV as in RFC 4180; save "
-    "it again with one kind of line end"
-)
 
 
 def _of_text(names: list[str], options: str, delimiter: str) -> str:

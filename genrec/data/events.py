@@ -1,9 +1,9 @@
-"""The interactions: read from the user's file, checked, cleaned and thinned out, step by step.
+"""The interactions: read from the user's files, checked, and filtered step by step.
 
-The SQL texts are portable. Every step makes a table of interactions from the one before it, with
+The SQL runs on every engine. Each step makes a table of interactions from the one before it, with
 the columns line (the row they were read from), u and i (numbers of user and item, whose ids are in
-the tables user_ids and item_ids), ts (microseconds since 1970) and, where they are known, position
-and rating.
+the tables user_ids and item_ids), ts (microseconds since 1970) and, where the user named such a
+column, position and rating.
 """
 
 import dataclasses
@@ -14,16 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from genrec.config import Columns
-from genrec.data.query_engine import EMPTY, Bad, Engine, Table, literal
+from genrec.data.query_engine import EMPTY, BadRows, FileTable, QueryEngine, literal
 from genrec.errors import UserError
 
-# The files as they are written, to show what is wrong with a row.
-_RAW = """
-SELECT {line} AS line, CAST({user} AS STRING) AS user_id,
-  CAST({item} AS STRING) AS item_id, CAST({timestamp} AS STRING) AS ts,
-  CAST({position} AS STRING) AS position, CAST({rating} AS STRING) AS rating, {file} AS file
-FROM {table}
-"""
+# The cells as they are written, with their line and file, to show what is wrong with a row.
+_RAW = "(SELECT {line} AS line, CAST({cell} AS STRING) AS cell, {file} AS file FROM {table}) AS raw"
 # Times in whole microseconds, which compare several times faster than decimals. What is out of
 # range stays out of it, but within the type.
 _MARKED = """
@@ -64,11 +59,11 @@ SELECT {columns} FROM {events} WHERE i IN (
   SELECT number FROM item_ids WHERE item_id IN (SELECT id FROM described)
 )
 """
-_NUMBERED = """
+_FIRST_OF_EACH = """
 SELECT {columns} FROM (
-  SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order}) AS place FROM {events}
-) AS numbered
-WHERE place <= {most}
+  SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY {by} ORDER BY {order}) AS nth FROM {events}
+) AS ranked
+WHERE nth <= {most}
 """
 _RARE = "SELECT {who} FROM {events} GROUP BY {who} HAVING COUNT(*) < {least}"
 _FREQUENT = """
@@ -78,23 +73,23 @@ WHERE NOT EXISTS (SELECT 1 FROM rare_u WHERE rare_u.u = events.u)
 """
 _NEW_AT_LAST = """
 SELECT {columns} FROM (
-  SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY u ORDER BY {order}) AS place FROM {events}
-) AS numbered
-WHERE place = 1 OR i NOT IN (
+  SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY u ORDER BY {order}) AS nth FROM {events}
+) AS ranked
+WHERE nth = 1 OR i NOT IN (
   SELECT number FROM item_ids WHERE item_id IN (SELECT item_id FROM new_items)
 )
 """
 _LAST_ITEMS = """
 SELECT item_id FROM item_ids WHERE number IN (
   SELECT i FROM (
-    SELECT i, ROW_NUMBER() OVER (PARTITION BY u ORDER BY {order}) AS place FROM {events}
-  ) AS numbered
-  WHERE place = 1
+    SELECT i, ROW_NUMBER() OVER (PARTITION BY u ORDER BY {order}) AS nth FROM {events}
+  ) AS ranked
+  WHERE nth = 1
 )
 """
 _COUNT = "SELECT COUNT(*) FROM {table}"
 _SIZE = "SELECT COUNT(*), COUNT(DISTINCT u), COUNT(DISTINCT i) FROM {events}"
-_MOMENT = "SELECT ts FROM {events} ORDER BY ts LIMIT 1 OFFSET {place}"
+_MOMENT = "SELECT ts FROM {events} ORDER BY ts LIMIT 1 OFFSET {offset}"
 
 # The last second of the year 9999. In milliseconds it is reached in 1978.
 _LATEST = 253_402_300_799
@@ -102,11 +97,11 @@ _LATEST = 253_402_300_799
 
 @dataclass(frozen=True)
 class Step:
-    """What a step left.
+    """A step of the preparation, and the numbers of what is left after it.
 
     Attributes:
-        name: what it was.
-        interactions, users, items: how many there are after it.
+        name: what the step keeps, for people.
+        interactions, users, items: how many are left.
     """
 
     name: str
@@ -119,13 +114,13 @@ class Events:
     """A table of interactions that becomes smaller step by step.
 
     Attributes:
-        name: of the table as it is now.
-        steps: what every step left.
-        order: of a user's interactions, as SQL writes it.
+        name: name of the table after the latest step.
+        steps: the steps so far, with what each left.
+        order: the time order of a user's interactions, as the keys of an ORDER BY.
     """
 
-    def __init__(self, db: Engine, name: str, more: list[str]):
-        """`more` are the columns that there are besides line, u, i and ts."""
+    def __init__(self, db: QueryEngine, name: str, more: list[str]):
+        """`more` names the columns besides line, u, i and ts: position and rating, or neither."""
         self.db, self.name = db, name
         self.steps: list[Step] = []
         key = ["ts", *(["position"] if "position" in more else []), "line"]
@@ -134,12 +129,16 @@ class Events:
         self._made = 0
 
     def keep(self, step: str, sql: str, **values: Any) -> None:
-        """Goes on with the rows of a query over {events}."""
+        """Keeps the rows of a query over {events}, and records the step under a name."""
         self._narrow(sql, **values)
         self._record(step)
 
     def core(self, k: int) -> int:
-        """Drops users and items with fewer than k interactions until none is left; the rounds."""
+        """Drops users and items with fewer than k interactions until there are none.
+
+        Returns:
+            How many rounds it took.
+        """
         rounds = 0
         while self._without_rare(k, k):
             rounds += 1
@@ -151,9 +150,9 @@ class Events:
         self._record(f"user has {least} or more", narrowed=dropped)
 
     def _without_rare(self, users: int, items: int) -> bool:
-        """Drops users and items with fewer interactions, once; whether there were any.
+        """Drops users and items with fewer interactions, once; says whether there were any.
 
-        Looking for them first costs little, and most often saves a copy of all that is left.
+        Counting them first costs little, and most often saves a copy of the whole table.
         """
         rare = 0
         for who, least in (("u", users), ("i", items)):
@@ -185,23 +184,24 @@ class Events:
         self.keep("item is in the items file", _DESCRIBED)
 
     def once(self, which: Literal["first", "last"]) -> None:
-        """Keeps one of the interactions of each user with each item."""
+        """Keeps the first or the last interaction of each user with each item."""
         order = self.order if which == "first" else self._latest_first
         name = f"{which} time of a user and an item"
-        self.keep(name, _NUMBERED, by="u, i", order=order, most=1)
+        self.keep(name, _FIRST_OF_EACH, by="u, i", order=order, most=1)
 
     def recent(self, most: int) -> None:
         name = f"latest {most:,} of a user"
-        self.keep(name, _NUMBERED, by="u", order=self._latest_first, most=most)
+        self.keep(name, _FIRST_OF_EACH, by="u", order=self._latest_first, most=most)
 
     def without(self, share: float, seed: int) -> int:
-        """Makes some items new: those drawn keep none but the last interaction of a user.
+        """Makes some items new, drawn at random: only a user's last interactions are kept of them.
 
         Args:
-            share: of the items that are anybody's last.
+            share: share of the items drawn, among those that are the last of some user.
+            seed: of the draw.
 
         Returns:
-            How many there are.
+            How many items were drawn.
         """
         last = self.db.fetch(_LAST_ITEMS.format(events=self.name, order=self._latest_first))
         # Sorted here, because engines differ in how they collate.
@@ -213,67 +213,67 @@ class Events:
         return count
 
     def moments(self, share: float) -> tuple[int, int]:
-        """Two moments, with about `share` of all from the second on, and as many before it."""
+        """Two moments in seconds since 1970 that cut off the ends of all interactions.
+
+        About `share` of them come after the second moment, and as many between the two.
+        """
         count = self.steps[-1].interactions
-        places = (min(count - 1, int(count * (1 - part * share))) for part in (2, 1))
+        offsets = (min(count - 1, int(count * (1 - part * share))) for part in (2, 1))
         first, second = (
-            self.db.run(_MOMENT.format(events=self.name, place=place))[0][0] // 1_000_000
-            for place in places
+            self.db.run(_MOMENT.format(events=self.name, offset=offset))[0][0] // 1_000_000
+            for offset in offsets
         )
         return first, second
 
 
 def read_events(
-    db: Engine,
-    table: Table,
+    db: QueryEngine,
+    table: FileTable,
     columns: Columns,
     *,
     milliseconds: bool = False,
-    on_bad_rows: Bad = "error",
+    on_bad_rows: BadRows = "error",
 ) -> tuple[Events, dict[str, int]]:
-    """The interactions of a file, every row of them with a user, an item and a time.
+    """Reads the interactions: the rows that have a user, an item and a time.
 
     Returns:
-        Them, and how many rows were left out, by what was wrong with them.
+        The interactions; and how many rows were left out, by the name of what was wrong.
 
     Raises:
         UserError: a column is missing, or a row cannot be used and `on_bad_rows` is "error".
     """
     roles = ("user", "item", "timestamp", "position", "rating")
     named = {role: getattr(columns, role) for role in roles}
-    there = {
-        role: table.require(name, f"data.columns.{role}")
-        for role, name in named.items()
-        if name is not None
-    }
+    for role, name in named.items():
+        if name is not None:
+            table.require(name, f"data.columns.{role}")
     unit, latest = (1_000, _LATEST * 1_000) if milliseconds else (1_000_000, _LATEST)
     faults = _faults(columns, milliseconds)
     cases = " ".join(f"WHEN {fault.condition} THEN {n}" for n, fault in enumerate(faults, 1))
-    cells = {"line": table.line, "user": there["user"], "item": there["item"], "table": table.sql}
+    cells = {"line": table.line, "table": table.sql}
+    cells |= {role: table.quoted(named[role]) for role in ("user", "item")}
     cells |= {role: _number(table, named[role]) for role in ("position", "rating")}
-    cells["number"] = _number(table, named["timestamp"])
+    cells["number"] = _number(table, columns.timestamp)
     cells["moment"] = "CAST(NULL AS BIGINT)"
-    if named["timestamp"] not in table.whole:
-        text = f"CAST({there['timestamp']} AS STRING)"
+    if columns.timestamp not in table.whole:
+        text = f"CAST({table.quoted(columns.timestamp)} AS STRING)"
         cells["moment"] = f"CAST({db.microseconds.format(text)} AS BIGINT)"
     with db.reading(table.location):
         db.create("marked", _MARKED.format(**cells, cases=cases, unit=unit, latest=latest))
-    found = [(faults[number - 1], count, line) for number, count, line in db.run(_FAULTS)]
-    if found and on_bad_rows == "error":
-        there = {"position": "0", "rating": "0", "file": table.file or "NULL"} | there
-        db.view("raw_events", _RAW.format(**there, line=table.line, table=table.sql))
-        raise _refusal(db, table, found)
+    counts = [(faults[number - 1], count, line) for number, count, line in db.run(_FAULTS)]
+    if counts and on_bad_rows == "error":
+        raise _refusal(db, table, counts)
     for name in ("user_id", "item_id"):
         db.create(f"{name}s", _NUMBERED_IDS.format(name=name, number=db.unique))
     more = [role for role in ("position", "rating") if named[role] is not None]
     events = Events(db, "marked", more)
     events.keep("read", _SOUND, more="".join(f", {role}" for role in more))
     db.drop("marked")
-    return events, {fault.name: count for fault, count, _ in found}
+    return events, {fault.name: count for fault, count, _ in counts}
 
 
-def _number(table: Table, name: str | None) -> str:
-    """SQL of a column as a number, NULL where it is none; 0 without a column."""
+def _number(table: FileTable, name: str | None) -> str:
+    """SQL of a column as a number, NULL where a cell is no number; 0 if `name` is None."""
     if name is None:
         return "0"
     if name in table.whole:
@@ -283,44 +283,58 @@ def _number(table: Table, name: str | None) -> str:
 
 @dataclass(frozen=True)
 class _Fault:
-    """What may be wrong with a row: its name, the SQL that tells, and what to say of a column."""
+    """What may be wrong with a row.
+
+    Attributes:
+        name: of the fault, for people.
+        condition: SQL over the cells of _MARKED.
+        column: the column to blame, as the user calls it; None where there is none, which then
+            has no such fault.
+        complaint: what to say about the column.
+    """
 
     name: str
     condition: str
-    column: str
-    called: str | None
+    column: str | None
     complaint: str
 
 
 def _faults(columns: Columns, milliseconds: bool) -> list[_Fault]:
     unit = "milliseconds" if milliseconds else "seconds"
-    known = f"is neither a number of {unit} since 1970 nor a date"
+    no_time = f"is neither a number of {unit} since 1970 nor a date"
     after, late = (_LATEST + 1) * 1_000_000, "is beyond the year 9999"
     if not milliseconds:
         late += "; if these are milliseconds, say so (data.timestamp_unit), and mix no units:"
     return [
-        _Fault("no user", EMPTY.format("user_id"), "user_id", columns.user, "is empty"),
-        _Fault("no item", EMPTY.format("item_id"), "item_id", columns.item, "is empty"),
-        _Fault("no time", "ts IS NULL", "ts", columns.timestamp, known),
-        _Fault("time before 1970", "ts < 0", "ts", columns.timestamp, "is negative"),
-        _Fault("time beyond 9999", f"ts >= {after}", "ts", columns.timestamp, late),
-        _Fault("no position", "position IS NULL", "position", columns.position, "is not a number"),
-        _Fault("no rating", "rating IS NULL", "rating", columns.rating, "is not a number"),
+        _Fault("no user", EMPTY.format("user_id"), columns.user, "is empty"),
+        _Fault("no item", EMPTY.format("item_id"), columns.item, "is empty"),
+        _Fault("no time", "ts IS NULL", columns.timestamp, no_time),
+        _Fault("time before 1970", "ts < 0", columns.timestamp, "is negative"),
+        _Fault("time beyond 9999", f"ts >= {after}", columns.timestamp, late),
+        _Fault("no position", "position IS NULL", columns.position, "is not a number"),
+        _Fault("no rating", "rating IS NULL", columns.rating, "is not a number"),
     ]
 
 
-def _refusal(db: Engine, table: Table, found: list[tuple[_Fault, int, int]]) -> UserError:
-    """The first kind of fault, with its first row as it was written."""
-    (fault, count, line), *others = found
-    ((value, file),) = db.run(f"SELECT {fault.column}, file FROM raw_events WHERE line = {line}")
+def _refusal(db: QueryEngine, table: FileTable, faults: list[tuple[_Fault, int, int]]) -> UserError:
+    """The error for rows that cannot be used: it shows the first row of the first kind of fault.
+
+    Args:
+        faults: the kinds of fault, each with its number of rows and its first line.
+    """
+    (fault, count, line), *others = faults
+    assert fault.column is not None
+    cell, file = table.quoted(fault.column), table.file or "NULL"
+    raw = _RAW.format(line=table.line, cell=cell, file=file, table=table.sql)
+    ((value, file),) = db.run(f"SELECT cell, file FROM {raw} WHERE line = {line}")
     shown = f" ({value!r})" if value else ""
     first = 0
     if file is not None:
-        ((first,),) = db.run(f"SELECT MIN(line) FROM raw_events WHERE file = {literal(file)}")
+        ((first,),) = db.run(f"SELECT MIN(line) FROM {raw} WHERE file = {literal(file)}")
     where = f"row {line - first + 1}{shown}" + (f" of {file}" if file is not None else "")
     more = "".join(f"; {other.name} in {rows(number)}" for other, number, _ in others)
     return UserError(
-        f"{table.location}: column {fault.called!r} {fault.complaint} in {rows(count)}, first in "
+        f"{table.location}: column {fault.column!r} {fault.complaint} in {rows(count)}, first in "
         f"{where}{more}; mend them, or leave them out with data.on_bad_rows drop"
     )
 

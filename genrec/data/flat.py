@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from genrec.errors import UserError, reason
+from genrec.errors import blaming
 from genrec.sequences.histories import Histories, hash_user_ids
 from genrec.storage.npy import open_npy
 
@@ -33,57 +33,51 @@ def write_histories(
         folder: made here.
         user_ids: U strings.
         lengths: int64 (U,), the number of items of each user.
-        events: items int32 and timestamps int64 of one user after another, in pieces that may end
-            anywhere; no more than one piece is in memory at once.
+        events: items int32 and timestamps int64 of one user after another, in pieces of any length;
+            only one piece is in memory at once.
     """
     folder.mkdir()
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
     save_array(folder / "indptr.npy", indptr)
     total = int(indptr[-1])
     with _array(folder, "items", total) as items, _array(folder, "timestamps", total) as times:
-        for some_items, some_times in events:
-            items.write(np.ascontiguousarray(some_items, _TYPES["items"]).data)
-            times.write(np.ascontiguousarray(some_times, _TYPES["timestamps"]).data)
+        for item_piece, time_piece in events:
+            items.write(np.ascontiguousarray(item_piece, _TYPES["items"]).data)
+            times.write(np.ascontiguousarray(time_piece, _TYPES["timestamps"]).data)
     with _array(folder, "users", len(user_ids)) as users:
         for first in range(0, len(user_ids), _USERS_AT_ONCE):
-            some = hash_user_ids(user_ids.slice(first, _USERS_AT_ONCE).to_pylist())
-            users.write(some.astype(_TYPES["users"]).data)
+            hashes = hash_user_ids(user_ids.slice(first, _USERS_AT_ONCE).to_pylist())
+            users.write(hashes.astype(_TYPES["users"]).data)
 
 
 def open_histories(folder: Path) -> Histories:
-    """The histories of a folder, memory-mapped; nothing is checked but the types of the files.
+    """The histories of a folder, memory-mapped. Only types and lengths are checked, no values.
 
     Raises:
-        UserError: a file is missing or broken, or holds something else.
+        UserError: a file is missing, damaged or of another type, or the lengths do not agree.
     """
     indptr, items, timestamps, users = (
         open_array(folder / f"{name}.npy", kind) for name, kind in _TYPES.items()
     )
-    try:
+    with blaming(folder, "; run genrec prepare again"):
         return Histories(indptr[:-1], indptr[1:], items, timestamps, users)
-    except ValueError as error:
-        raise UserError(
-            f"{folder} contradicts itself: {error}; run genrec prepare again"
-        ) from error
 
 
 def read_run(path: Path, start: int | np.integer, stop: int | np.integer) -> np.ndarray:
-    """Entries start…stop-1 of a file of `write_histories`, read from the disk into memory.
+    """Entries start…stop-1 of a file of `write_histories`, read into memory.
 
-    What is read through a memory map stays in memory until something else needs the room.
+    Unlike pages read through a memory map, they are freed as soon as they are no longer used.
     """
     mapped = open_npy(path)
-    if not isinstance(mapped, np.memmap):
-        return mapped
     offset = mapped.offset + start * mapped.itemsize
     return np.fromfile(path, mapped.dtype, stop - start, offset=offset)
 
 
 @contextlib.contextmanager
 def _array(folder: Path, name: str, length: int) -> Iterator[BinaryIO]:
-    """A .npy file of a known length, to which the entries are written one piece after another.
+    """Opens a new .npy file of a known length, to write its entries piece by piece.
 
-    A memory map would do as well, but a full disk kills the process that writes through one.
+    Not a memory map: a full disk kills the process that writes through one.
     """
     with (folder / f"{name}.npy").open("wb") as stream:
         header = {"descr": _TYPES[name].str, "fortran_order": False, "shape": (length,)}
@@ -92,7 +86,7 @@ def _array(folder: Path, name: str, length: int) -> Iterator[BinaryIO]:
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
-    """Writes a .npy file as np.save does, which on a full disk does not say that it is full."""
+    """Writes a .npy file like np.save, whose errors do not say so when the disk is full."""
     array = np.ascontiguousarray(array)
     with path.open("wb") as stream:
         header = np.lib.format.header_data_from_array_1_0(array)
@@ -101,16 +95,10 @@ def save_array(path: Path, array: np.ndarray) -> None:
 
 
 def open_array(path: Path, kind: np.dtype) -> np.ndarray:
-    """A flat array of a type, memory-mapped; UserError where there is none."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; run genrec prepare again")
-    try:
+    """A one-dimensional array of the given type, memory-mapped; UserError for anything else."""
+    with blaming(path, "; run genrec prepare again"):
         mapped = open_npy(path)
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"{path} cannot be read ({reason(error)}); run genrec prepare again"
-        ) from error
-    if mapped.dtype != kind or mapped.ndim != 1:
-        raise UserError(f"{path} is not a flat array of {kind}; run genrec prepare again")
+        if mapped.dtype != kind or mapped.ndim != 1:
+            raise ValueError(f"it is not a flat array of {kind}")
     # The same memory as a plain array, which is ten times as quick to slice.
     return np.asarray(mapped)

@@ -1,7 +1,8 @@
-"""Which files a user means: one, a folder or a pattern; here or in a bucket; plain or packed."""
+"""Finding the files that a location names: local or in a bucket, plain or compressed."""
 
 import csv
 import glob
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from genrec.errors import UserError
+from genrec.errors import UserError, reason
 from genrec.storage.files import sha256
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _LONGEST_LINE = 1 << 21
-"""Bytes; DuckDB takes no longer ones either."""
+"""Bytes that a line of the header may have; DuckDB's limit is the same."""
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -25,10 +26,10 @@ class Files:
 
     Attributes:
         location: as the user wrote it.
-        paths: of the files, in the order of their names; with their protocol if they are remote.
-        ending: which of the formats they have.
+        paths: paths of the files, sorted; with their protocol if they are remote.
+        ending: their format, one of `FORMATS`.
         compression: "gzip" or "zstd"; None for plain files.
-        remote: what reads them (an fsspec file system) if they are not on this machine.
+        remote: the fsspec file system that reads them; None for files of this machine.
     """
 
     location: str
@@ -39,7 +40,7 @@ class Files:
 
     @contextmanager
     def opened(self, path: str) -> Iterator[pa.NativeFile]:
-        """One of the files, decompressed."""
+        """Opens one of the files for reading, decompressed."""
         stream = (
             pa.OSFile(path) if self.remote is None else pa.PythonFile(self.remote.open(path), "r")
         )
@@ -50,57 +51,55 @@ class Files:
         """The first row of a file of delimited text; UserError where there is none."""
         try:
             with self.opened(path) as stream:
-                text = _lines(stream)
-                return next(csv.reader(text, delimiter=delimiter))
-        except (UnicodeDecodeError, csv.Error, StopIteration, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else "there is none"
+                return next(csv.reader(_lines(stream), delimiter=delimiter))
+        except StopIteration as error:
+            raise UserError(f"{path} has no header") from error
+        except (UnicodeDecodeError, csv.Error, OSError) as error:
             raise UserError(
-                f"{path}: the header cannot be read ({reason}); save it as UTF-8"
+                f"{path}: the header cannot be read ({reason(error)}); save it as UTF-8"
             ) from error
 
 
 def check_whole(files: Files) -> None:
-    """UserError where a compressed file ends before its time: read to the end, and forgotten."""
+    """Reads compressed files to their ends; UserError if one is cut off or damaged."""
     for path in files.paths:
         try:
             with files.opened(path) as stream:
                 while stream.read(1 << 22):
                     pass
         except OSError as error:
-            raise UserError(
-                f"{path} is cut off or damaged: {str(error).splitlines()[0]}"
-            ) from error
+            raise UserError(f"{path} is cut off or damaged: {reason(error)}") from error
 
 
 def find_files(location: str | Path) -> Files:
     """The files that a location names.
 
-    It is the path of a file, of a folder of files of one format, or a pattern such as
-    "log/2014-*.csv.gz"; or any of these behind "s3://", "gs://" or another protocol of fsspec. What
-    exists by its name is no pattern. Files whose names begin with a dot or an underscore are passed
-    over in folders, as writers leave them there.
+    A location is the path of a file, of a folder with files of one format, or a pattern such as
+    "log/2014-*.csv.gz"; or any of these behind "s3://", "gs://" or another protocol of fsspec. A
+    path that exists is never taken for a pattern. In a folder, files whose names begin with a dot
+    or an underscore are skipped: programs leave them beside the data that they write.
 
     Raises:
-        UserError: there is no such file, it is empty, or the format is unknown or not the same.
+        UserError: there is no such file, a file is empty, or the format is unknown or not uniform.
     """
     location = str(location)
     remote = _filesystem(location) if "://" in location else None
     paths = _local(location) if remote is None else _remote(remote, location)
-    kinds = {_kind(path) for path in paths}
-    if len(kinds) > 1:
-        shown = ", ".join(sorted(ending + packed for ending, packed in kinds))
+    formats = {_format(path) for path in paths}
+    if len(formats) > 1:
+        shown = ", ".join(sorted(ending + packed for ending, packed in formats))
         raise UserError(f"{location} holds files of several formats: {shown}; name one, as *.csv")
-    ((ending, packed),) = kinds
+    ((ending, packed),) = formats
     return Files(location, tuple(paths), ending, _COMPRESSED.get(packed), remote)
 
 
 def absolute(location: str) -> str:
-    """The location as it is called from every folder."""
+    """The location as it can be named from any working directory."""
     return location if "://" in location else str(Path(location).expanduser().absolute())
 
 
 def fingerprints(location: str | Path) -> dict[str, str]:
-    """What tells whether a file has changed, by path: its sha256, or what its bucket says of it."""
+    """A text for each path that changes when the file does: its sha256, or the bucket's own tag."""
     files = find_files(location)
     if files.remote is None:
         return {path: sha256(Path(path)) for path in files.paths}
@@ -110,40 +109,39 @@ def fingerprints(location: str | Path) -> dict[str, str]:
 def _local(location: str) -> list[str]:
     path = Path(location)
     if path.is_file():
-        found = [location]
+        files = [path]
     elif path.is_dir():
-        found = [str(each) for each in path.iterdir() if each.is_file() and _counts(each.name)]
-        if not found:
+        files = [file for file in path.iterdir() if file.is_file() and _is_data(file.name)]
+        if not files:
             raise UserError(f"{location} is a folder without files")
     else:
         # Not Path.glob, for a pattern may be absolute.
         matches = glob.glob(location, recursive=True)  # noqa: PTH207
-        found = [each for each in matches if Path(each).is_file()]
-        if not found:
-            named = "matches no file" if glob.has_magic(location) else "does not exist"
-            raise UserError(f"{location} {named}")
-    for each in found:
-        if Path(each).stat().st_size == 0:
-            raise UserError(f"{each} is empty")
-    return sorted(found)
+        files = [Path(match) for match in matches if Path(match).is_file()]
+        if not files:
+            problem = "matches no file" if glob.has_magic(location) else "does not exist"
+            raise UserError(f"{location} {problem}")
+    for file in files:
+        if file.stat().st_size == 0:
+            raise UserError(f"{file} is empty")
+    return sorted(map(str, files))
 
 
 def _remote(remote: Any, location: str) -> list[str]:
     protocol = location.split("://")[0]
     try:
         if remote.isfile(location):
-            found = [location]
+            names = [location]
         elif remote.isdir(location):
-            names = remote.find(location, maxdepth=1)
-            found = [name for name in names if _counts(name.rsplit("/", 1)[-1])]
+            files = remote.find(location, maxdepth=1)
+            names = [name for name in files if _is_data(name.rsplit("/", 1)[-1])]
         else:
-            found = [name for name in remote.glob(location) if remote.isfile(name)]
-    except Exception as error:  # whatever the protocol's library raises: no network, no rights, …
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{location} cannot be listed: {reason[:300]}") from error
-    if not found:
+            names = [name for name in remote.glob(location) if remote.isfile(name)]
+    except Exception as error:  # any exception of the protocol's library: no network, no rights, …
+        raise UserError(f"{location} cannot be listed: {reason(error)}") from error
+    if not names:
         raise UserError(f"{location} does not exist, or matches no file")
-    return sorted(name if "://" in name else f"{protocol}://{name.lstrip('/')}" for name in found)
+    return sorted(name if "://" in name else f"{protocol}://{name.lstrip('/')}" for name in names)
 
 
 def _filesystem(location: str) -> Any:
@@ -162,14 +160,14 @@ def _filesystem(location: str) -> Any:
         raise UserError(f"{location}: there is no protocol {protocol}://") from error
 
 
-def _counts(name: str) -> bool:
+def _is_data(name: str) -> bool:
     return not name.startswith((".", "_"))
 
 
-def _kind(path: str) -> tuple[str, str]:
-    """The format's ending and that of the compression, "" for none."""
+def _format(path: str) -> tuple[str, str]:
+    """The endings of the format and of the compression, the latter "" for a plain file."""
     name = Path(path).name.lower()
-    packed = next((each for each in _COMPRESSED if name.endswith(each)), "")
+    packed = next((ending for ending in _COMPRESSED if name.endswith(ending)), "")
     ending = Path(name.removesuffix(packed)).suffix
     if ending not in FORMATS or (packed and ending == ".parquet"):
         raise UserError(
@@ -181,13 +179,9 @@ def _kind(path: str) -> tuple[str, str]:
 
 def _lines(stream: pa.NativeFile) -> Iterator[str]:
     """Lines of text, with their ends, without a byte order mark; read a little at a time."""
-    rest, first = b"", True
-    while piece := stream.read(1 << 16):
-        *whole, rest = (rest + piece).split(b"\n")
-        if len(rest) > _LONGEST_LINE:
+    lines, encoding = io.BufferedReader(stream), "utf-8-sig"  # pyright: ignore[reportArgumentType]
+    while line := lines.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
             raise csv.Error(f"a line is longer than {_LONGEST_LINE >> 20} MiB")
-        for line in whole:
-            yield (line + b"\n").decode("utf-8-sig" if first else "utf-8")
-            first = False
-    if rest:
-        yield rest.decode("utf-8-sig" if first else "utf-8")
+        yield line.decode(encoding)
+        encoding = "utf-8"

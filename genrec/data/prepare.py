@@ -1,7 +1,4 @@
-"""From raw interactions and items to the dataset folder: clean, order, number, describe, split.
-
-The SQL texts are portable: an engine in this process runs them, or a cluster's.
-"""
+"""From raw interactions and items to the dataset folder: clean, order, number, describe, split."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -17,7 +14,7 @@ from genrec.data.catalogue import item_table, number_items, read_items
 from genrec.data.duck import in_process
 from genrec.data.events import Events, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
-from genrec.data.query_engine import Bad, Engine
+from genrec.data.query_engine import BadRows, QueryEngine
 from genrec.data.spark import on_spark
 from genrec.data.splits import MIN_HISTORY, Split, leave_one_out, temporal, write_split
 from genrec.errors import UserError
@@ -34,7 +31,7 @@ SEQUENCES = {
 """The columns of sequences.parquet."""
 
 _INTERACTIONS_AT_ONCE = 1 << 22
-_SHORTEST = {"leave-one-out": MIN_HISTORY, "cold-start": MIN_HISTORY, "temporal": 2}
+_FEWEST = {"leave-one-out": MIN_HISTORY, "cold-start": MIN_HISTORY, "temporal": 2}
 
 _USERS = """
 SELECT user_ids.user_id, counts.u, counts.length
@@ -54,11 +51,11 @@ _SPAN = "SELECT MIN(ts), MAX(ts) FROM {events}"
 
 @dataclass(frozen=True)
 class Published:
-    """How large a known data set is, by its publisher or a paper.
+    """The size of a known data set according to its publisher or a paper.
 
     Attributes:
-        users, items, interactions: how many there are in the interactions, before any step.
-        source: who says so.
+        users, items, interactions: their numbers before any step of the preparation.
+        source: the publisher or the paper.
     """
 
     users: int
@@ -72,14 +69,14 @@ class Source:
     """Where interactions and items come from.
 
     Attributes:
-        interactions: files with one row per user, item and time, see `find_files`.
-        items: files with one row per item, or None where nothing but ids is known.
-        columns: how the columns of both are called.
-        text: template of an item's text over the columns of the items file; "{title}" and
+        interactions: location of files with one row per user, item and time, see `find_files`.
+        items: location of files with one row per item; None if only the items' ids are known.
+        columns: the names of the columns in both.
+        text: template of an item's text, with columns of the items file in braces; "{title}" and
             "{item_id}" always work.
-        timestamp_unit: of times that are numbers.
+        timestamp_unit: unit of times that are numbers.
         delimiter: between the columns of a text; None for a comma in .csv and a tab in .tsv.
-        published: what the interactions are known to be, to be shown beside what was read.
+        published: the published size, to be shown beside that of what was read.
     """
 
     interactions: str | Path
@@ -102,33 +99,38 @@ def prepare(
     max_interactions: int | None = None,
     split: SplitName = "leave-one-out",
     held_out: float = 0.1,
-    on_bad_rows: Bad = "error",
+    on_bad_rows: BadRows = "error",
     engine: Literal["duckdb", "spark"] = "duckdb",
     spark_master: str | None = None,
     memory_gib: float | None = None,
 ) -> dict[str, Any]:
-    """Writes the dataset folder `out`, replacing one that is there, and returns its counts.
+    """Writes the dataset folder `out`, replacing an existing one, and returns its counts.
 
-    In this order: rows that cannot be used are refused or dropped; ratings below `min_rating` are
-    dropped; of several interactions of a user with an item one is kept, or all; users and items
-    with fewer than `k_core` interactions are dropped, again and again until every one left has as
-    many; of each user the latest `max_interactions` are kept; then users with fewer than three are
-    dropped. A user's interactions are ordered by timestamp, then by `columns.position` where given,
-    then by their place in the file. The integers of the items are shuffled by `seed`, so that they
-    carry no order of the ids.
+    The steps, in this order:
+    1. rows that cannot be used are refused or dropped;
+    2. ratings below `min_rating` are dropped;
+    3. of several interactions of a user with an item all, the first or the last are kept;
+    4. users and items with fewer than `k_core` interactions are dropped, until there are none;
+    5. of each user the latest `max_interactions` are kept;
+    6. users with fewer interactions than the split needs (three; "temporal": two) are dropped.
+
+    A user's interactions are ordered by timestamp, then by `columns.position` if given, then by
+    line in the file. The items are numbered in an order shuffled by `seed`, so that the numbers do
+    not carry the order of the ids.
 
     Args:
+        k_core: at least 1, which keeps everything.
         split: "leave-one-out" holds out the last two interactions of each user. "temporal" cuts all
-            users at two moments, so that about `held_out` of the interactions come after the
-            second, and as many between them (users with two interactions are kept).
-            "cold-start" leaves one out too, and drops all but the last interactions of users with
-            some items, the share `held_out` of those that are anybody's last (Rajput et al. 2023,
-            section 4.3).
-        on_bad_rows: "error" refuses an interaction without a user, an item or a time, of an item
-            that the items file has not, and an item's second row; "drop" leaves them out.
-        engine: what runs the SQL; both write the same files.
+            users at two moments, so that about the share `held_out` of the interactions come after
+            the second, and as many between the two. "cold-start" is leave-one-out where some items
+            are made new: of the items that are the last of some user the share `held_out` is drawn,
+            and their interactions are dropped except where they are a user's last (Rajput et al.
+            2023, section 4.3).
+        on_bad_rows: "error" refuses an interaction without a user, an item or a time, one of an
+            item that the items file lacks, and an item's second row; "drop" leaves them out.
+        engine: what runs the SQL; both engines write the same files.
         spark_master: see `on_spark`.
-        memory_gib: how much memory DuckDB may take; what goes beyond it goes to the disk of `out`.
+        memory_gib: the memory that DuckDB may take, in GiB; what needs more uses the disk of `out`.
 
     The folder holds
         items.parquet: item int32 0…N-1, item_id string, text string, row int64 (the item's row in
@@ -137,19 +139,18 @@ def prepare(
         sequences.parquet: user_id string, items list<int32>, timestamps list<int64> (seconds),
             users in the order of their ids, items in time order;
         histories/: the same as flat arrays that training reads from the disk: items.npy int32 and
-            timestamps.npy int64, user after user; indptr.npy int64, where each user's begin;
-            users.npy uint32, a hash of each user's id; and with a temporal split, see
-            `genrec.data.splits`, training.npy, validation.npy and test.npy;
-        counts.json: what was read, kept and left out.
+            timestamps.npy int64, user after user; indptr.npy int64, the position where each user
+            begins; users.npy uint32, a hash of each user's id; and with a temporal split
+            training.npy, validation.npy and test.npy (see `genrec.data.splits`);
+        counts.json: how much was read, kept and left out.
 
-    Raises UserError, naming file and column, for input that cannot be used.
+    Raises:
+        UserError: the input cannot be used (the message names file and column), or nothing is left.
     """
-    if k_core < 1:
-        raise UserError(f"data.k_core is {k_core}; it must be at least 1, which keeps everything")
     out.parent.mkdir(parents=True, exist_ok=True)
     running = on_spark(spark_master) if engine == "spark" else in_process(out.parent, memory_gib)
     with running as db, replacing(out) as folder:
-        # Ratings that nobody asks for need not be right, and would have to be carried along.
+        # Ratings that no setting needs may be wrong, and would have to be carried along.
         columns = source.columns
         if min_rating is None:
             columns = dataclasses.replace(columns, rating=None)
@@ -176,7 +177,7 @@ def prepare(
         if max_interactions is not None:
             events.recent(max_interactions)
         before = events.steps[-1].users
-        events.long_enough(_SHORTEST[split])
+        events.long_enough(_FEWEST[split])
         new_items = 0
         if split == "cold-start" and events.steps[-1].interactions:
             new_items = events.without(held_out, seed)
@@ -223,8 +224,8 @@ def prepare(
     return counts
 
 
-def _description(db: Engine, events: Events) -> dict[str, Any]:
-    """What is left, in figures."""
+def _description(db: QueryEngine, events: Events) -> dict[str, Any]:
+    """The figures of counts.json about the interactions that are left."""
     left = events.steps[-1]
     ((pairs,),) = db.run(_PAIRS.format(events=events.name))
     ((first, last),) = db.run(_SPAN.format(events=events.name))
@@ -240,7 +241,7 @@ def _description(db: Engine, events: Events) -> dict[str, Any]:
 
 
 def _parts(split: Split, histories: Histories) -> dict[str, int]:
-    """How large the parts of a split are."""
+    """The sizes of the parts of a split."""
     return {
         "training_interactions": int((split.training - histories.starts).sum()),
         "validation_users": int((split.validation >= 0).sum()),
@@ -249,7 +250,7 @@ def _parts(split: Split, histories: Histories) -> dict[str, int]:
 
 
 def _tied_ends(histories: Histories) -> int:
-    """Users whose last two interactions are of one time, so that the file says which is last."""
+    """How many users' last two interactions have the same time, so their order is the file's."""
     times, long = histories.timestamps, histories.lengths >= 2
     assert times is not None, "a dataset has them"
     last = histories.stops[long] - 1
@@ -257,7 +258,7 @@ def _tied_ends(histories: Histories) -> int:
 
 
 def _nothing_left(path: str | Path, steps: list[Step]) -> str:
-    """Which step was the one too many."""
+    """The complaint that names the step after which no interaction is left."""
     emptied = next(number for number, step in enumerate(steps) if not step.interactions)
     if emptied == 0:
         return f"{path} has no interaction that can be used"
@@ -269,7 +270,7 @@ def _nothing_left(path: str | Path, steps: list[Step]) -> str:
     )
 
 
-def _write_sequences(db: Engine, folder: Path, events: Events) -> None:
+def _write_sequences(db: QueryEngine, folder: Path, events: Events) -> None:
     """Writes histories/ and sequences.parquet."""
     users = db.fetch(_USERS.format(events=events.name)).sort_by("user_id")
     db.create_from("users", users.select(["u"]).append_column("number", [np.arange(len(users))]))
@@ -300,7 +301,7 @@ def _write_parquet(folder: Path, user_ids: pa.ChunkedArray) -> None:
 
 
 def _quantiles(lengths: np.ndarray) -> dict[str, float]:
-    """How long histories are: mean, and the lengths that the given shares do not exceed."""
+    """The mean length of histories, and the quantiles of their lengths by name."""
     shares = {"min": 0, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1}
     values = np.quantile(lengths, list(shares.values()), method="inverted_cdf")
     return {"mean": float(lengths.mean())} | dict(zip(shares, values.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""What runs the SQL of the preparation: one text, several engines."""
+"""The interface of what runs the SQL of the preparation: DuckDB or Spark, the same text."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -11,37 +11,37 @@ import pyarrow as pa
 from genrec.data.locations import Files
 from genrec.errors import UserError, instead_of
 
-Bad = Literal["error", "drop"]
+BadRows = Literal["error", "drop"]
 """What to do about rows that cannot be used."""
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-"""Of files of delimited text, by their endings."""
+"""The usual delimiter of files of delimited text, by their endings."""
 
 EMPTY = "{0} IS NULL OR {0} = ''"
 """SQL: whether a column of text has no value."""
 
 
 @dataclass(frozen=True)
-class Table:
-    """Files opened for reading, as one table.
+class FileTable:
+    """Files of one format, opened for reading as one table.
 
     Attributes:
-        location: where they are.
+        location: where the files are, as the user wrote it.
         sql: what stands after FROM to select from them.
         columns: the names of the columns, in order.
         line: SQL of a row's number, from 0 on, in the order of the files.
-        quote: what stands around a column's name in SQL.
-        file: the column that says which of several files a row is of; None for one file.
-        whole: the columns that hold whole numbers by their type, not text.
+        quote: the quotation mark around a column's name in SQL.
+        file: the column with the path of the file that a row is from; None for a single file.
+        whole: the columns whose type is an integer.
     """
 
     location: str
     sql: str
     columns: list[str]
     line: str
-    quote: str = '"'
-    file: str | None = None
-    whole: frozenset[str] = frozenset()
+    quote: str
+    file: str | None
+    whole: frozenset[str]
 
     def require(self, name: str, setting: str) -> str:
         """`name` quoted for SQL; UserError when the files have no such column.
@@ -49,26 +49,22 @@ class Table:
         `setting` is where the user said that the column exists, such as "data.columns.user".
         """
         if name not in self.columns:
-            there = self.suggest(name)
-            raise UserError(f"{self.location} has no column {name!r} ({setting}); {there}")
+            columns = instead_of(name, self.columns, "it has")
+            raise UserError(f"{self.location} has no column {name!r} ({setting}); {columns}")
         return self.quoted(name)
 
     def quoted(self, name: str) -> str:
         """A column's name as SQL writes it."""
         return self.quote + name.replace(self.quote, 2 * self.quote) + self.quote
 
-    def suggest(self, name: str) -> str:
-        """The columns there are, the nearest to `name` first in the sentence."""
-        return instead_of(name, self.columns, "it has")
 
-
-@runtime_checkable
-class Engine(Protocol):
-    """Tables by name, and SQL over them.
+@runtime_checkable  # so that the tests' type checker can check it
+class QueryEngine(Protocol):
+    """A database session: tables by name, and SQL over them.
 
     Attributes:
-        microseconds: SQL of the microseconds since 1970 of {0}, a date or a time in text, of UTC
-            unless it says another zone.
+        microseconds: SQL of the microseconds since 1970 of {0}, a date or a time as text; in UTC
+            unless the text names another zone.
         unique: SQL of a number that no other row of a query has.
     """
 
@@ -77,13 +73,13 @@ class Engine(Protocol):
 
     def open_table(
         self, location: str | Path, as_text: Collection[str] = (), delimiter: str | None = None
-    ) -> Table:
+    ) -> FileTable:
         """Opens files of delimited text, JSON lines or Parquet by their endings, see `find_files`.
 
-        Every column of delimited text is text, so that the id 007 stays "007"; in JSON lines,
-        those named by `as_text` are.
+        Every column of delimited text is read as text, so that the id 007 stays "007".
 
         Args:
+            as_text: columns of JSON lines that are read as text too.
             delimiter: between the columns of a text; None for a comma in .csv and a tab in .tsv.
 
         Raises:
@@ -97,19 +93,15 @@ class Engine(Protocol):
         ...
 
     def create(self, name: str, sql: str) -> None:
-        """Makes a table of a query's rows, in place of one of that name."""
+        """Makes a table of a query's rows; replaces an earlier one of that name."""
         ...
 
     def create_from(self, name: str, rows: pa.Table) -> None:
         """Makes a table of the rows of an Arrow table."""
         ...
 
-    def view(self, name: str, sql: str) -> None:
-        """Gives a query a name."""
-        ...
-
     def drop(self, name: str) -> None:
-        """Forgets a table."""
+        """Deletes a table."""
         ...
 
     def fetch(self, sql: str) -> pa.Table:
@@ -117,14 +109,14 @@ class Engine(Protocol):
         ...
 
     def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """The rows of a query, a piece at a time, in the query's order.
+        """The rows of a query, one batch after another, in the query's order.
 
-        Nothing else may be run before the last piece.
+        No other statement may be run before the last batch has been read.
         """
         ...
 
     def reading(self, location: str) -> contextlib.AbstractContextManager[None]:
-        """Turns the complaint about a file's contents into a UserError of one line."""
+        """Within this context the engine's errors about a file become a UserError of one line."""
         ...
 
 
@@ -154,10 +146,10 @@ def header_of(files: Files, delimiter: str) -> list[str]:
     if twice:
         raise UserError(f"{files.location}: the header names the column {twice[0]!r} twice")
     if len(names) == 1:
-        found = next((sign for sign in ";\t|," if sign in names[0]), None)
-        if found is not None:
+        other = next((sign for sign in ";\t|," if sign in names[0]), None)
+        if other is not None:
             raise UserError(
                 f"{files.location}: the header {names[0]!r} is one column, whose parts are "
-                f"separated by {found!r}: set data.delimiter"
+                f"separated by {other!r}: set data.delimiter"
             )
     return names

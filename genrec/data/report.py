@@ -1,4 +1,4 @@
-"""What a preparation did to the interactions, as tables for people."""
+"""The counts of a preparation, as tables for people."""
 
 import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def steps_table(counts: dict[str, Any]) -> Table:
-    """The rows of counts.json's "steps": what each left, and how many interactions it dropped."""
+    """The "steps" of counts.json: how much each left, and how many interactions it dropped."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("", "dropped", "interactions", "users", "items"):
         table.add_column(name, justify="right" if name else "left", overflow="fold")
@@ -27,7 +27,7 @@ def steps_table(counts: dict[str, Any]) -> Table:
 
 
 def counts_table(counts: dict[str, Any]) -> Table:
-    """What else counts.json says of the data set, in two columns."""
+    """The other figures of counts.json, in two columns: name and value."""
     lengths, split = counts["history_length"], counts["split"]
     quantiles = ", ".join(
         f"{name} {lengths[key]:,.0f}"
@@ -39,16 +39,16 @@ def counts_table(counts: dict[str, Any]) -> Table:
             ("at most", "max"),
         )
     )
-    agrees = _agreement(counts)
+    agreement = _agreement(counts)
     first, last = (_date(counts[f"{which}_timestamp"]) for which in ("first", "last"))
-    rows = {} if agrees is None else {"published": agrees}
+    rows = {} if agreement is None else {"published": agreement}
     rows |= {
         "density": f"{counts['density']:.4%} of all users and items have met",
         "histories": f"mean {lengths['mean']:.1f} interactions; {quantiles}",
         "time": f"{first} to {last}",
         "split": _split(split),
     }
-    notes = {
+    texts = {
         "items_without_text": "items have no text",
         "items_left_out": "rows of the items file are of items that no interaction is left of",
         "item_rows_dropped": "rows of the items file had no id, or one that had a row already",
@@ -56,19 +56,19 @@ def counts_table(counts: dict[str, Any]) -> Table:
         "repeated_pairs": "interactions are of a user and an item that had met before",
         "tied_ends": "users have two last interactions of one time, in the order of the file",
     }
-    told = [f"{counts[name]:,} {what}" for name, what in notes.items() if counts.get(name)]
+    notes = [f"{counts[name]:,} {text}" for name, text in texts.items() if counts.get(name)]
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, value)
-    for number, note in enumerate(told):
+    for number, note in enumerate(notes):
         table.add_row("" if number else "also", note)
     return table
 
 
 def _agreement(counts: dict[str, Any]) -> str | None:
-    """Whether what was read is what was published; None where nothing was."""
+    """Whether the sizes read are those published; None without published ones."""
     published, read = counts["published"], counts["steps"][0]
     if published is None:
         return None

@@ -1,7 +1,8 @@
-"""The engine for data that outgrows this machine: Apache Spark, the one that is there already.
+"""Apache Spark, the query engine for data that outgrows this machine.
 
-The SQL text is the same. What differs is how files are read, and that rows have no order of their
-own: each is numbered by its file, its place in it, and the order in which a part of it was read.
+The SQL text is the same as for DuckDB. The readers of files differ, and so do line numbers, because
+Spark's rows have no order: a row is numbered by its file, its block of the file, and its position
+in that block.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from genrec.data.locations import Files, find_files
-from genrec.data.query_engine import DELIMITERS, Table, header_of
+from genrec.data.query_engine import DELIMITERS, FileTable, header_of
 from genrec.errors import UserError
 
 _WHOLE = ("bigint", "int", "smallint", "tinyint")
@@ -30,11 +31,11 @@ _SETTINGS = {
 
 
 @contextlib.contextmanager
-def on_spark(master: str | None) -> Iterator["Spark"]:
-    """A session of its own in Spark.
+def on_spark(master: str | None) -> Iterator["SparkEngine"]:
+    """A new session of Spark, in a context that frees its tables.
 
     Args:
-        master: such as "local[*]" or "spark://host:7077"; None for what Spark itself is set to.
+        master: such as "local[*]" or "spark://host:7077"; None for Spark's own setting.
 
     Raises:
         UserError: Spark is not installed, or cannot be reached.
@@ -52,20 +53,20 @@ def on_spark(master: str | None) -> Iterator["Spark"]:
             # Java is started by a fork, of which JAX warns; but nothing else runs in the child.
             warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)
             session = builder.getOrCreate().newSession()
-    except Exception as error:  # whatever Java says of it
+    except Exception as error:  # any exception of Java
         reason = str(error).strip().splitlines()[0][:300]
         raise UserError(f"Spark cannot be started ({reason}); it needs Java 17 or newer") from error
     for name, value in _SETTINGS.items():
         session.conf.set(name, value)
-    engine = Spark(session)
+    engine = SparkEngine(session)
     try:
         yield engine
     finally:
         engine.forget()
 
 
-class Spark:
-    """An `Engine`."""
+class SparkEngine:
+    """A `QueryEngine` on a session of Spark."""
 
     microseconds = "UNIX_MICROS(TRY_CAST({0} AS TIMESTAMP))"
     unique = "MONOTONICALLY_INCREASING_ID()"
@@ -79,14 +80,11 @@ class Spark:
         return [tuple(row) for row in self._session.sql(sql).collect()]
 
     def create(self, name: str, sql: str) -> None:
-        # Computed once and cut off from where it came: a loop's plan would grow without end.
+        # Computed once, without its history: in a loop the plan would grow without end.
         self._keep(name, self._session.sql(sql).localCheckpoint(eager=True))
 
     def create_from(self, name: str, rows: pa.Table) -> None:
         self._keep(name, self._session.createDataFrame(rows))
-
-    def view(self, name: str, sql: str) -> None:
-        self._session.sql(sql).createOrReplaceTempView(name)
 
     def drop(self, name: str) -> None:
         self._session.catalog.dropTempView(name)
@@ -105,13 +103,13 @@ class Spark:
         rows.unpersist()
 
     def forget(self) -> None:
-        """Frees what was kept."""
+        """Drops all tables, and frees their memory."""
         for name in list(self._kept):
             self.drop(name)
 
     def open_table(
         self, location: str | Path, as_text: Collection[str] = (), delimiter: str | None = None
-    ) -> Table:
+    ) -> FileTable:
         files = find_files(location)
         paths = [path if "://" in path else Path(path).absolute().as_uri() for path in files.paths]
         with self.reading(files.location):
@@ -121,12 +119,12 @@ class Spark:
             self._numbered(frame, paths).createOrReplaceTempView(view)
         whole = frozenset(name for name, kind in frame.dtypes if kind in _WHOLE)
         file = _FILE if len(paths) > 1 else None
-        return Table(files.location, view, list(frame.columns), _LINE, "`", file, whole)
+        return FileTable(files.location, view, list(frame.columns), _LINE, "`", file, whole)
 
     def _read(
         self, files: Files, paths: list[str], as_text: Collection[str], delimiter: str | None
     ) -> Any:
-        """The files' rows, as they are."""
+        """A data frame with the rows of the files, not yet numbered."""
         from pyspark.sql.types import StringType, StructField, StructType
 
         reader = self._session.read.option("mode", "FAILFAST")
@@ -155,30 +153,30 @@ class Spark:
             raise UserError(f"{_plain(other.file_path)} is not UTF-8; save it as UTF-8")
 
     def _numbered(self, frame: Any, paths: list[str]) -> Any:
-        """The rows with their number among all, and their file."""
+        """The rows with two columns more: the number of the row among all, and its file."""
         from pyspark.sql import functions as f
 
-        place = frame.select(
+        rows = frame.select(
             "*",
             f.col("_metadata.file_path").alias("_path"),
             f.col("_metadata.file_block_start").alias("_start"),
             f.monotonically_increasing_id().alias("_id"),
         )
-        parts = place.groupBy("_path", "_start").agg(
+        blocks = rows.groupBy("_path", "_start").agg(
             f.count("*").alias("n"), f.min("_id").alias("m")
         )
         order = {_plain(path): number for number, path in enumerate(paths)}
-        found = sorted(
+        in_order = sorted(
             (order[_plain(path)], start, count, first, path)
-            for path, start, count, first in parts.collect()
+            for path, start, count, first in blocks.collect()
         )
-        rows, before = [], 0
-        for _, start, count, first, path in found:
-            rows.append((path, start, before - first, _plain(path)))
+        shifts, before = [], 0
+        for _, start, count, first, path in in_order:
+            shifts.append((path, start, before - first, _plain(path)))
             before += count
         kinds = f"_path STRING, _start BIGINT, _shift BIGINT, {_FILE} STRING"
-        shifts = self._session.createDataFrame(rows, kinds)
-        numbered = place.join(f.broadcast(shifts), ["_path", "_start"])
+        shift_of_block = self._session.createDataFrame(shifts, kinds)
+        numbered = rows.join(f.broadcast(shift_of_block), ["_path", "_start"])
         columns = [f.col(f"`{name}`") for name in frame.columns]
         line = (f.col("_id") + f.col("_shift")).alias(_LINE)
         return numbered.select(*columns, line, _FILE)
@@ -203,12 +201,12 @@ class Spark:
 
 
 def _plain(path: str) -> str:
-    """A path as Spark and Python both would write it."""
+    """The path without a scheme, which Spark and Python write differently."""
     return path.replace("file:///", "/").replace("file:/", "/")
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause that Java tells of."""
+    """The innermost cause in the message of a Java exception, one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     return (causes[-1] if causes else lines[0])[:300]

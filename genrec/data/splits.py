@@ -1,4 +1,4 @@
-"""Which part of each history is for training, and which items are held out to ask for."""
+"""Splits: which part of each history is for training, and which items are held out."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,18 +9,18 @@ from genrec.data.flat import open_array, save_array
 from genrec.sequences.histories import Histories, runs
 
 MIN_HISTORY = 3
-"""Interactions that leave-one-out needs of a user: to train on, to validate with, to test with."""
+"""Interactions that leave-one-out needs of a user: for training, for validation, for the test."""
 
 _AT_ONCE = 1 << 22
 
 
 class Split(NamedTuple):
-    """A split of U histories, which lie end to end.
+    """A split of U histories that lie end to end; positions are those in their items array.
 
     Attributes:
-        training: int64 (U,), where the part for training of each history stops.
-        validation: int64 (U,), the position of the item held out for validation, and -1 for a user
-            without one. What is asked for comes next after all that stands before it.
+        training: int64 (U,), the position where each history's part for training stops.
+        validation: int64 (U,), the position of the item held out for validation, -1 for a user
+            without one. It is to be predicted from all items of the history before it.
         test: int64 (U,), the same for the test.
     """
 
@@ -29,6 +29,7 @@ class Split(NamedTuple):
     test: np.ndarray
 
     def held_out(self, name: Literal["validation", "test"]) -> np.ndarray:
+        """The positions of the items held out, int64 (U,)."""
         return self.validation if name == "validation" else self.test
 
 
@@ -39,15 +40,15 @@ def leave_one_out(histories: Histories) -> Split:
 
 
 def temporal(histories: Histories, validation_from: int, test_from: int) -> Split:
-    """Two moments cut all histories: what comes before the first is for training.
+    """Cuts all histories at two moments: items before the first are for training.
 
-    A user's first item from the second moment on is for the test, if there is one before it; and
-    the first from the first moment on, if it lies before the second, for validation, if the user
-    has any for training. So nothing that training sees is younger than anything asked for.
+    For validation, a user's first item between the two moments is held out, if the user has items
+    for training; for the test, the first item from the second moment on, if any item comes before
+    it. So training sees nothing that is younger than a held-out item.
 
     Args:
-        histories: with timestamps; only a part of them is in memory at once.
-        validation_from, test_from: seconds since 1970, the earlier first.
+        histories: with timestamps; only a part of these is in memory at once.
+        validation_from, test_from: the two moments, seconds since 1970, the earlier first.
     """
     assert histories.timestamps is not None
     indptr = np.append(histories.starts, histories.stops[-1:])
@@ -58,10 +59,11 @@ def temporal(histories: Histories, validation_from: int, test_from: int) -> Spli
         for row, moment in zip(stops, (validation_from, test_from), strict=True):
             before = np.append(0, np.cumsum(times < moment))[indptr[first : last + 1] - begin]
             row[first:last] = indptr[first:last] + np.diff(before)
-    training, second = stops
-    validation = np.where((training > histories.starts) & (training < second), training, -1)
-    test = np.where((second > histories.starts) & (second < histories.stops), second, -1)
-    return Split(training, validation, test)
+    training, before_test = stops
+    has_validation = (training > histories.starts) & (training < before_test)
+    has_test = (before_test > histories.starts) & (before_test < histories.stops)
+    validation = np.where(has_validation, training, -1)
+    return Split(training, validation, np.where(has_test, before_test, -1))
 
 
 def write_split(folder: Path, split: Split) -> None:
@@ -71,10 +73,10 @@ def write_split(folder: Path, split: Split) -> None:
 
 
 def open_split(folder: Path, histories: Histories) -> Split:
-    """What `write_split` wrote; where nothing was, the histories are split by leaving one out.
+    """The split that `write_split` wrote; without its files, leave-one-out.
 
     Raises:
-        UserError: a file is missing or broken, or does not fit the histories.
+        UserError: a file is missing or damaged. Whether the split fits is not checked.
     """
     if not (folder / "test.npy").exists():
         return leave_one_out(histories)

@@ -10,8 +10,9 @@ from genrec.errors import UserError
 def template_fields(template: str) -> list[str]:
     """The columns that a template names, in order.
 
-    Only plain `{column}` fields are allowed; UserError for anything else that `str.format` knows
-    (attributes, indices, conversions, format specifications) and for unbalanced braces.
+    Raises:
+        UserError: braces are unbalanced, or a field is not a plain `{column}` (`str.format` also
+            knows attributes, indices, conversions and format specifications).
     """
     return [field for _, field in _parts(template) if field is not None]
 
@@ -19,16 +20,15 @@ def template_fields(template: str) -> list[str]:
 def fill_template(template: str, columns: Mapping[str, Sequence[Any]], rows: int) -> list[str]:
     """One text per row: the template with each field replaced by the row's value.
 
+    Runs of white space become one space, and the ends are stripped.
+
     Args:
         template: see `template_fields`; every field is a key of `columns`.
-        columns: each of `rows` values; a null becomes empty, a list is joined with ", ".
+        columns: `rows` values by name of the column, see `as_text`.
         rows: the number of texts.
-
-    Runs of white space in the result become one space, and its ends are stripped.
     """
-    parts = _parts(template)
     pieces: list[Iterable[str]] = [[""] * rows]
-    for literal, field in parts:
+    for literal, field in _parts(template):
         pieces.append([literal] * rows)
         if field is not None:
             pieces.append(map(as_text, columns[field]))
@@ -42,7 +42,8 @@ def _parts(template: str) -> list[tuple[str, str | None]]:
     except ValueError as error:
         raise UserError(f"data.text: {template!r} is no template: {error}") from error
     for _, field, specification, conversion in parts:
-        if field is not None and (specification or conversion or not _is_plain(field)):
+        plain = field is None or (field.strip() != "" and not set(field) & set(".[]"))
+        if specification or conversion or not plain:
             raise UserError(
                 f"data.text: a field of {template!r} is not a plain {{column}}: "
                 f"write only column names between braces, and {{{{ }}}} for braces"
@@ -50,12 +51,8 @@ def _parts(template: str) -> list[tuple[str, str | None]]:
     return [(literal, field) for literal, field, _, _ in parts]
 
 
-def _is_plain(field: str) -> bool:
-    return field.strip() != "" and not any(sign in field for sign in ".[]")
-
-
 def as_text(value: Any) -> str:
-    """A cell of a table as it is shown: a null is empty, a list is joined with ", "."""
+    """A cell of a table as text: a null is empty, a list is joined with ", "."""
     if value is None or value != value:
         return ""
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Item text, and what items are consumed with, to vectors."""
+"""Item vectors: from text, from a file, and from which items are consumed together."""
 
 from genrec.embedding.cooccurrence import embed_cooccurrence, fuse, lend
 from genrec.embedding.from_file import embed_file, load_vectors

@@ -1,7 +1,7 @@
-"""Vectors of what items are consumed with, beside the vectors of what they say of themselves.
+"""Co-occurrence vectors: which items are consumed together; and fusing them with content vectors.
 
-Item text tells what an item is; histories tell what it is chosen with. Only training interactions
-may be used, or the codes made from these vectors would know the held-out items.
+Only training interactions may be used, or the codes made from these vectors would know the
+held-out items. Array shapes: N items, C width of content, D width of co-occurrence.
 """
 
 import faiss
@@ -24,16 +24,16 @@ _SMOOTHING = 0.75
 
 
 def embed_cooccurrence(training: Histories, num_items: int, *, dim: int, seed: int) -> np.ndarray:
-    """Factorises how much more often than by chance two items stand near each other.
+    """Vectors of items that are near each other where the items are often consumed together.
 
-    The positive pointwise mutual information of items at most five places apart (a pair counts
+    The positive pointwise mutual information of items at most five positions apart (a pair counts
     1 / distance), factorised by a truncated SVD: what word2vec does implicitly (Levy and Goldberg
     2014), with its smoothed context distribution (Levy, Goldberg and Dagan 2015).
 
     Args:
         training: the training part of the histories.
         num_items: N, the size of the catalogue.
-        dim: width asked for; the vectors are narrower where the catalogue is smaller.
+        dim: the width D; a catalogue of fewer items gets narrower vectors.
         seed: of the randomised SVD.
 
     Returns:
@@ -50,43 +50,43 @@ def embed_cooccurrence(training: Histories, num_items: int, *, dim: int, seed: i
 
 
 def lend(
-    other: np.ndarray,
+    cooccurrence: np.ndarray,
     content: np.ndarray,
     neighbours: int = NEIGHBOURS,
     *,
     fitted: int | None = None,
 ) -> np.ndarray:
-    """Gives items that stand near no other those of the items that they are like.
+    """Replaces zero vectors by the mean vector of the items most similar in content.
 
-    Without it all new items would be alike in what they are consumed with, and their codes with
-    them.
+    Without it all new items would have the same co-occurrence vector, and similar codes for it.
 
     Args:
-        other: float32 (N, D), what `embed_cooccurrence` returned; zero for items that came later.
-        content: float32 (N, E).
-        neighbours: the items most similar in content whose mean, of unit norm, is lent.
-        fitted: how many of the items were there first; what these get does not depend on the rest.
+        cooccurrence: float32 (N, D), see `embed_cooccurrence`; zero for items that came later.
+        content: float32 (N, C).
+        neighbours: how many similar items are averaged; their mean is brought to unit norm.
+        fitted: how many of the items the tokenizer was fitted to, which come first; their vectors
+            do not depend on the others. None: all.
 
     Returns:
-        float32 (N, D), no row of it zero if any was not.
+        float32 (N, D) without zero rows, unless all rows are zero.
     """
-    missing = ~other.any(axis=1)
+    missing = ~cooccurrence.any(axis=1)
     if not missing.any() or missing.all():
-        return other
+        return cooccurrence
     towards = directions(content, content[:fitted].mean(axis=0, dtype=np.float64))
     index = faiss.IndexFlatIP(towards.shape[1])
     index.add(towards[~missing])  # pyright: ignore[reportCallIssue]
     count = min(neighbours, int((~missing).sum()))
     near = index.search(towards[missing], count)[1]  # pyright: ignore[reportCallIssue]
-    filled = other.copy()
-    filled[missing] = lent(other[~missing][near])
+    filled = cooccurrence.copy()
+    filled[missing] = lent(cooccurrence[~missing][near])
     return filled
 
 
 def fuse(
-    content: np.ndarray, other: np.ndarray, weight: float, *, fitted: int | None = None
+    content: np.ndarray, cooccurrence: np.ndarray, weight: float, *, fitted: int | None = None
 ) -> np.ndarray:
-    """One vector for each item from two: float32 (N, D + D').
+    """Concatenates two vectors of each item: float32 (N, C) and (N, D) → float32 (N, C + D).
 
     Both are centred and brought to the same mean squared norm; then the second counts `weight`
     times as much as the first in the distance between two items. The first `fitted` items decide
@@ -94,7 +94,7 @@ def fuse(
     """
     return beside(
         standardised(content, standard_of(content[:fitted])),
-        standardised(other, standard_of(other[:fitted])),
+        standardised(cooccurrence, standard_of(cooccurrence[:fitted])),
         weight,
     )
 
@@ -105,9 +105,9 @@ def _counts(histories: Histories, num_items: int) -> sp.csr_array:
     user = np.repeat(np.arange(len(histories)), np.diff(indptr))
     total = sp.csr_array((num_items, num_items))
     for distance in range(1, _WINDOW + 1):
-        same = np.flatnonzero(user[distance:] == user[:-distance])
-        pair = (items[same], items[same + distance])
-        weight = np.full(len(same), 1.0 / distance)
+        first = np.flatnonzero(user[distance:] == user[:-distance])
+        pair = (items[first], items[first + distance])
+        weight = np.full(len(first), 1.0 / distance)
         total = total + sp.csr_array((weight, pair), shape=total.shape)
     return sp.csr_array(total + total.T)
 

@@ -1,4 +1,4 @@
-"""Item vectors from NumPy files: those that someone else computed, and those of a run."""
+"""Item vectors from .npy files: the user's own, and those that a run has written."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ _CHECKED_AT_ONCE = 1 << 14
 
 
 def embed_file(path: Path, rows: np.ndarray, num_source_rows: int) -> np.ndarray:
-    """Reads item vectors from a .npy file and picks those of the catalogue.
+    """Reads the user's own item vectors and picks those of the catalogue.
 
     Args:
-        path: a float array of shape (rows of the items file, D).
+        path: a .npy file with a float array of shape (rows of the items file, C).
         rows: integers (N,), each item's row in the items file.
         num_source_rows: how many rows the items file has.
 
     Returns:
-        float32 (N, D).
+        float32 (N, C).
 
     Raises:
         UserError: the file is missing or no .npy file, or its array is not 2-D, not float, has
@@ -28,14 +28,11 @@ def embed_file(path: Path, rows: np.ndarray, num_source_rows: int) -> np.ndarray
     if not path.exists():
         raise UserError(f"{path} does not exist: embedding.path must name a .npy file")
     try:
-        with path.open("rb") as stream:
-            if stream.read(2) == b"PK":
-                raise UserError(
-                    f"{path} holds several arrays (.npz): save the vectors alone with np.save"
-                )
         array = open_npy(path)  # mapped, so that only the chosen rows are read
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a .npy file of numbers: {reason(error)}") from error
+        raise UserError(
+            f"{path} is not a .npy file of numbers, as np.save writes it: {reason(error)}"
+        ) from error
     if array.ndim != 2 or not array.shape[1]:
         raise UserError(f"{path} has shape {array.shape}: it must be (items, width)")
     if not np.issubdtype(array.dtype, np.floating):
@@ -56,10 +53,10 @@ def embed_file(path: Path, rows: np.ndarray, num_source_rows: int) -> np.ndarray
 
 
 def load_vectors(path: Path, num_items: int) -> np.ndarray:
-    """The vectors that a run keeps of its items: float32 (N, E), memory-mapped.
+    """The content vectors that a run has written of its items: float32 (N, C), memory-mapped.
 
     Raises:
-        UserError: they are not there, or not one finite vector for each item.
+        UserError: the file is missing, or does not hold one finite vector for each item.
     """
     with blaming(path, "; run genrec embed again"):
         vectors = open_npy(path)

@@ -11,18 +11,18 @@ from sklearn.utils.extmath import randomized_svd
 
 from genrec.errors import UserError
 
-_NOTHING = 1e-6
-"""Norm below which a text's vector says nothing."""
+_ZERO_NORM = 1e-6
+"""A text whose vector has a smaller norm counts as a text without any known term."""
 
 
 @dataclass(frozen=True)
 class TextEmbedder:
-    """What embeds texts that come later as a catalogue's own were.
+    """Embeds new texts like those of the catalogue that `embed_tfidf` was fitted to.
 
     Attributes:
-        terms: text → sparse TF-IDF weights of V terms.
-        directions: float (V, D).
-        unknown: float (D,), the vector of a text without any known term.
+        terms: text → sparse TF-IDF weights of a vocabulary of terms.
+        directions: float (terms, C), the right singular vectors of the weights.
+        unknown: float (C,), the vector of a text without any known term.
     """
 
     terms: FeatureUnion
@@ -30,7 +30,7 @@ class TextEmbedder:
     unknown: np.ndarray
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 (N, D), rows of unit norm."""
+        """float32 (N, C), rows of unit norm."""
         return _unit(self.terms.transform(texts) @ self.directions, self.unknown)
 
 
@@ -38,51 +38,52 @@ def embed_tfidf(texts: Sequence[str], *, dim: int, seed: int) -> tuple[np.ndarra
     """Embeds texts by TF-IDF weights reduced by a truncated SVD (Deerwester et al. 1990).
 
     The terms are words, pairs of words, and runs of four characters within a word. The last find
-    relatives that no whole word shows: inflections, model numbers, scripts without spaces.
+    similarities that whole words do not: inflections, model numbers, scripts without spaces.
 
     Args:
-        texts: N texts; one without any known term (an empty one) gets the catalogue's mean
-            direction, which says nothing about it.
-        dim: width wanted; fewer columns come back where texts or terms are fewer.
+        texts: N texts; one without any known term (such as an empty one) gets the catalogue's mean
+            direction, so that it is like no item in particular.
+        dim: the width C, if there are as many texts and terms.
         seed: of the randomised SVD.
 
     Returns:
-        float32 (N, min(dim, N, number of terms)), rows of unit norm; and what does the same to
-        other texts.
+        float32 (N, min(dim, N, number of terms)), rows of unit norm; and the embedder of further
+        texts.
 
     Raises:
         UserError: no text has a term.
     """
     # A term of one text makes no two texts similar; dropping those saves most of the time. In a
     # catalogue small enough to be represented exactly, every term may stay.
-    found = _weights(texts, 2) if len(texts) > dim else None
-    found = _weights(texts, 1) if found is None else found
-    if found is None:
+    fitted = _weights(texts, 2) if len(texts) > dim else None
+    fitted = _weights(texts, 1) if fitted is None else fitted
+    if fitted is None:
         raise UserError(
             f"none of the {len(texts):,} items has any text: name the columns that describe them "
             'in data.text, such as "{title}. {brand}"'
         )
-    terms, weights = found
+    terms, weights = fitted
     rank = min(dim, *weights.shape)
     directions = randomized_svd(weights, rank, random_state=seed)[2].T
     vectors = weights @ directions
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    known = norms[:, 0] > _NOTHING
+    known = norms[:, 0] > _ZERO_NORM
     mean = (vectors[known] / norms[known]).mean(axis=0)
     unknown = mean / np.linalg.norm(mean)
     return _unit(vectors, unknown), TextEmbedder(terms, directions, unknown)
 
 
 def _unit(vectors: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """`vectors` (N, C) with rows of unit norm, as float32; zero rows become `unknown`."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    known = norms[:, 0] > _NOTHING
+    known = norms[:, 0] > _ZERO_NORM
     vectors[known] /= norms[known]
     vectors[~known] = unknown
     return vectors.astype(np.float32)
 
 
 def _weights(texts: Sequence[str], smallest_count: int) -> tuple[FeatureUnion, Any] | None:
-    """Sparse TF-IDF weights (N, V) of terms in at least so many texts; None without such terms."""
+    """Sparse TF-IDF weights (N, terms) of terms in at least so many texts; None without any."""
     # Both halves have unit rows, so words and characters count alike.
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=smallest_count)
     runs = TfidfVectorizer(

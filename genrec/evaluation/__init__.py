@@ -2,17 +2,14 @@
 
 from genrec.evaluation.baselines import item_knn, most_popular
 from genrec.evaluation.cost import decoding_cost
-from genrec.evaluation.details import details, details_tables
-from genrec.evaluation.metrics import mrr_at, ndcg_at, per_user, recall_at, summarise, target_ranks
-from genrec.evaluation.protocol import Evaluation, Ranking, Recommend, evaluate, evaluate_parts
+from genrec.evaluation.details import details_tables, ranking_details
+from genrec.evaluation.metrics import mrr_at, ndcg_at, recall_at, summarise, target_ranks
+from genrec.evaluation.protocol import RankingFunction, evaluate, evaluate_parts
 from genrec.evaluation.table import results_table
 
 __all__ = [
-    "Evaluation",
-    "Ranking",
-    "Recommend",
+    "RankingFunction",
     "decoding_cost",
-    "details",
     "details_tables",
     "evaluate",
     "evaluate_parts",
@@ -20,7 +17,7 @@ __all__ = [
     "most_popular",
     "mrr_at",
     "ndcg_at",
-    "per_user",
+    "ranking_details",
     "recall_at",
     "results_table",
     "summarise",

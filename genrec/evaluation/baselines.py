@@ -1,27 +1,24 @@
 """Two recommenders that need no training: the most popular items, and item-kNN.
 
-What each is worth is stated beside every result, so both are as strong as their idea allows.
-Popularity is the number of distinct users who have an item. Equal scores are ordered by item index,
-which says nothing about an item because indices are shuffled.
+Their metrics stand beside every result, so both are as strong as their idea allows. Popularity is
+the number of distinct users who have an item. Equal scores are ordered by item index, which says
+nothing about an item because indices are shuffled.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
 
-from genrec.evaluation.protocol import Recommend
+from genrec.evaluation.protocol import RankingFunction
 from genrec.sequences.histories import Histories
 
 _SCORES_AT_ONCE = 4_000_000
 _ITEMS_AT_ONCE = 1024
 
 
-def most_popular(training: Histories, num_items: int) -> Recommend:
-    """Recommends the items that most users of `training` have, to everybody alike.
-
-    Scores are the numbers of users.
-    """
+def most_popular(training: Histories, num_items: int) -> RankingFunction:
+    """Recommends the items that most users of `training` have; the scores are their numbers."""
     users_with = popularity(training, num_items)
 
     def score(histories: Histories) -> np.ndarray:
@@ -37,7 +34,7 @@ def item_knn(
     *,
     shrinkage: float = 5.0,
     half_life: float = 1.0,
-) -> Recommend:
+) -> RankingFunction:
     """Recommends the items that are most similar to those of a history, the last ones above all.
 
     The item-based top-N recommender of Sarwar et al. (2001) and Deshpande and Karypis (2004): the
@@ -64,7 +61,7 @@ def item_knn(
         shrinkage: number of common users at which a similarity is halved; 0 for none.
         half_life: in items; infinity weighs the whole history alike.
     """
-    similarity = _similarities(training, num_items, neighbours, shrinkage)
+    similarities = _similarities(training, num_items, neighbours, shrinkage)
     by_popularity = -1.0 / (1.0 + popularity(training, num_items))
 
     def score(histories: Histories) -> np.ndarray:
@@ -73,7 +70,7 @@ def item_knn(
         weights = sp.csr_array(
             (0.5 ** (age / half_life), items, indptr), shape=(len(histories), num_items)
         )
-        scores = sp.csr_array(weights @ similarity).toarray()
+        scores = sp.csr_array(weights @ similarities).toarray()
         return np.where(scores > 0, scores, by_popularity)
 
     return _by_score(score, num_items)
@@ -82,50 +79,51 @@ def item_knn(
 def _similarities(
     training: Histories, num_items: int, neighbours: int, shrinkage: float
 ) -> sp.csr_array:
-    """float64 (N, N): in row i, the similarities of item i's nearest neighbours, itself aside."""
+    """float64 (N, N): row i has the similarities of item i to its neighbours, and else 0."""
     users = _user_sets(training, num_items)
     items = users.T.tocsr()
     norm = np.sqrt(np.maximum(users.sum(axis=0), 1.0))
     blocks = []
     for start in range(0, num_items, _ITEMS_AT_ONCE):
-        common = (items[start : start + _ITEMS_AT_ONCE] @ users).tocoo()
+        common = (items[start : start + _ITEMS_AT_ONCE] @ users).tocoo()  # numbers of users
         row, column, n = common.row.astype(np.int64), common.col, common.data
         value = n / (norm[row + start] * norm[column]) * (n / (n + shrinkage))
         value[row + start == column] = 0.0
         order = np.lexsort((column, -value, row))
         row, column, value = row[order], column[order], value[order]
-        kept = (_place_in_run(row) < neighbours) & (value > 0)
+        kept = (_rank_in_run(row) < neighbours) & (value > 0)
         blocks.append(sp.csr_array((value[kept], (row[kept], column[kept])), shape=common.shape))
     return sp.csr_array(sp.vstack(blocks))
 
 
-def _by_score(score: Callable[[Histories], np.ndarray], num_items: int) -> Recommend:
-    """A recommender from a function that scores the catalogue: a new (b, N) for b histories."""
+def _by_score(score: Callable[[Histories], np.ndarray], num_items: int) -> RankingFunction:
+    """A recommender from a function that scores N items for B histories: a new float64 (B, N)."""
 
     def recommend(
         histories: Histories, k: int, *, exclude_history: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         items = np.full((len(histories), k), -1, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
-        size = min(k, num_items)
-        for start, chunk in _chunks(histories, max(1, _SCORES_AT_ONCE // num_items)):
-            _, known = chunk.csr()
-            _check_items(known, num_items)
+        width, at_once = min(k, num_items), max(1, _SCORES_AT_ONCE // num_items)
+        for start in range(0, len(histories), at_once):
+            rows = np.arange(start, min(start + at_once, len(histories)))
+            chunk = histories.select(rows)
+            _, history_items = chunk.csr()
+            _check_items(history_items, num_items)
             values = score(chunk)
             if exclude_history:
-                values[np.repeat(np.arange(len(chunk)), chunk.lengths), known] = -np.inf
-            best = _best(values, size)
+                values[np.repeat(rows - start, chunk.lengths), history_items] = -np.inf
+            best = _best(values, width)
             best_values = np.take_along_axis(values, best, axis=1)
-            rows = slice(start, start + len(chunk))
-            items[rows, :size] = np.where(best_values > -np.inf, best, -1)
-            scores[rows, :size] = best_values
+            items[rows, :width] = np.where(best_values > -np.inf, best, -1)
+            scores[rows, :width] = best_values
         return items, scores
 
     return recommend
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:
-    """int64 (b, k): columns of the `k` highest scores in each row, equal ones by column.
+    """int64 (B, k): the columns of the `k` highest scores in each row, equal ones by column.
 
     A partition alone picks arbitrarily among the scores that equal the k-th. So all of those are
     candidates too, and a full sort decides.
@@ -134,18 +132,12 @@ def _best(scores: np.ndarray, k: int) -> np.ndarray:
     kth = np.partition(scores, width - k, axis=1)[:, width - k, None]
     row, column = np.divmod(np.flatnonzero(scores >= kth), width)
     order = np.lexsort((column, -scores[row, column], row))
-    return column[order[_place_in_run(row) < k]].reshape(len(scores), k)
+    return column[order[_rank_in_run(row) < k]].reshape(len(scores), k)
 
 
-def _place_in_run(ordered: np.ndarray) -> np.ndarray:
+def _rank_in_run(ordered: np.ndarray) -> np.ndarray:
     """int64: for each entry of an ascending array, how many equal ones precede it."""
     return np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
-
-
-def _chunks(histories: Histories, size: int) -> Iterator[tuple[int, Histories]]:
-    """Runs of `size` histories with the position of the first, so that few are scored at once."""
-    for start in range(0, len(histories), size):
-        yield start, histories.select(np.arange(start, min(start + size, len(histories))))
 
 
 def _user_sets(training: Histories, num_items: int) -> sp.csr_array:

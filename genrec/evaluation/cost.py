@@ -1,4 +1,4 @@
-"""What lists cost to make: time and memory."""
+"""The time and memory that recommending takes."""
 
 import resource
 import sys
@@ -8,23 +8,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from genrec.evaluation.protocol import Recommend
+from genrec.evaluation.protocol import RankingFunction
 from genrec.sequences.histories import Histories
 
 _USERS = 512
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
 
 
-def decoding_cost(recommend: Recommend, histories: Histories, k: int) -> dict[str, Any]:
+def decoding_cost(recommend: RankingFunction, histories: Histories, k: int) -> dict[str, Any]:
     """Time and memory of filtered lists of `k` items.
 
     Args:
-        histories: of U users, of whom up to 512, evenly spread, are recommended to twice: the
-            second time is taken, in which nothing is compiled.
+        histories: of U users. Up to 512 of them, evenly spread, are recommended to twice, and the
+            second time is measured, in which nothing is compiled.
 
     Returns:
-        "device", such as "cpu"; "users_per_second"; "peak_memory_gib", the most that the device
-        has had in use so far, or on a CPU this process.
+        "device", such as "cpu"; "users_per_second"; "peak_memory_gib", the peak so far of the
+        device's memory, or on a CPU of this process.
     """
     count = min(_USERS, len(histories))
     users = histories.select(np.linspace(0, len(histories) - 1, count).astype(np.int64))
@@ -40,7 +40,7 @@ def decoding_cost(recommend: Recommend, histories: Histories, k: int) -> dict[st
 
 
 def _peak_bytes() -> int:
-    known = jax.devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in known:
-        return known["peak_bytes_in_use"]
+    statistics = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in statistics:
+        return statistics["peak_bytes_in_use"]
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT

@@ -1,4 +1,4 @@
-"""One recommender looked at from all sides: intervals, parts of the users, and beyond accuracy."""
+"""What is measured of a ranking beside its metrics: intervals, parts of the users, list quality."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,24 +9,23 @@ from rich.table import Table
 
 from genrec.evaluation.baselines import popularity
 from genrec.evaluation.bootstrap import intervals
-from genrec.evaluation.list_quality import coverage, diversity, gini, miscalibration, novelty
+from genrec.evaluation.list_quality import (
+    DESCRIPTIONS,
+    coverage,
+    diversity,
+    gini,
+    miscalibration,
+    novelty,
+)
 from genrec.evaluation.protocol import Ranking
 from genrec.evaluation.segments import segments
 from genrec.sequences.histories import Histories
 
-K = 10
-"""Places of a list that count, but for the intervals, which are of every cut-off."""
-BEYOND = {
-    "coverage": "share of the catalogue in any list",
-    "gini": "inequality of exposure: 0 evenly, 1 all to one item",
-    "novelty": "mean -log2 of the share of users who have an item",
-    "diversity": "mean cosine distance of the content of two items of a list",
-    "miscalibration": "divergence of a list's categories from the history's, nats",
-}
-"""What each figure of "beyond" says."""
+_CUT_OFF = 10
+"""Of segments and list quality; the intervals are of every cut-off."""
 
 
-def details(
+def ranking_details(
     ranking: Ranking,
     histories: Histories,
     targets: np.ndarray,
@@ -37,71 +36,73 @@ def details(
     categories: Sequence[str | None] | None,
     seed: int,
 ) -> dict[str, Any]:
-    """What stands beside a ranking's metrics, as plain numbers.
+    """The "details" of one protocol in metrics.json, as plain numbers.
 
     Args:
-        ranking: of U users, by lists of at least min(K, all) items.
+        ranking: of U users.
         histories: of these users, without their targets.
-        targets: int (U,).
+        targets: int32 (U,).
         training: the histories that training saw.
         top_k: the cut-offs of the intervals.
-        vectors: float (N, E), the content of the items.
-        categories: of the items, if there are any.
+        vectors: float32 (N, C), the content of the items.
+        categories: of the N items, "" or None where unknown; None if there are no categories.
         seed: of the bootstrap.
 
     Returns:
-        `intervals`, see there; `segments`, see there; `beyond`: the figures of `beyond` at K.
+        "intervals" and "segments", see the functions; and "beyond", the list quality. The last two
+        are at 10, or at the length of shorter lists.
     """
     num_items, width = len(vectors), ranking.items.shape[1]
-    k = min(K, width)
-    lists, counts = ranking.items[:, :k], training.counts(num_items)
-    beyond = {
-        f"coverage@{k}": coverage(lists, num_items),
-        f"gini@{k}": gini(lists, num_items),
-        f"novelty@{k}": novelty(lists, popularity(training, num_items), len(training)),
-        f"diversity@{k}": diversity(lists, vectors),
+    k = min(_CUT_OFF, width)
+    lists, target_counts = ranking.items[:, :k], training.counts(num_items)[targets]
+    quality = {
+        "coverage": coverage(lists, num_items),
+        "gini": gini(lists, num_items),
+        "novelty": novelty(lists, popularity(training, num_items), len(training)),
+        "diversity": diversity(lists, vectors),
     }
     if categories is not None:
-        beyond[f"miscalibration@{k}"] = miscalibration(lists, histories, categories)
+        quality["miscalibration"] = miscalibration(lists, histories, categories)
     return {
         "intervals": intervals(ranking.ranks, top_k, width, seed=seed),
-        "segments": segments(ranking.ranks, histories.lengths, counts[targets], k=k, width=width),
-        "beyond": beyond,
+        "segments": segments(ranking.ranks, histories.lengths, target_counts, k=k, width=width),
+        "beyond": {f"{name}@{k}": value for name, value in quality.items()},
     }
 
 
 def details_tables(metrics: dict[str, Any], split: str, protocol: str = "filtered") -> list[Table]:
-    """The entry of one split of metrics.json under one protocol: two tables of 80 columns."""
-    found = metrics[split]["details"][protocol]
-    k = next(iter(found["beyond"])).split("@")[1]
+    """The details of metrics.json for one split and protocol, as two tables of 80 columns."""
+    measured = metrics[split][protocol]
+    details = metrics[split]["details"][protocol]
+    k = next(iter(details["beyond"])).split("@")[1]
     parts = Table(
         box=box.SIMPLE_HEAD,
         title=f"{protocol}, {split} items; in brackets 95 % of bootstrap samples of the users",
         title_justify="left",
     )
-    for name in ("", "users", f"Recall@{k}", f"NDCG@{k}"):
-        parts.add_column(name, justify="right" if name else "left")
+    for column in ("", "users", f"Recall@{k}", f"NDCG@{k}"):
+        parts.add_column(column, justify="right" if column else "left")
 
-    def whole(name: str) -> str:
-        value, (low, high) = metrics[split][protocol][name], found["intervals"][name]
-        return f"{_short(value)} [{_short(low)}, {_short(high)}]"
+    def with_interval(metric: str) -> str:
+        low, high = details["intervals"][metric]
+        return f"{_short(measured[metric])} [{_short(low)}, {_short(high)}]"
 
-    if f"recall@{k}" in metrics[split][protocol]:
+    if f"recall@{k}" in measured:
         everybody = f"{metrics[split]['users']:,}"
-        parts.add_row("all", everybody, whole(f"recall@{k}"), whole(f"ndcg@{k}"))
+        parts.add_row("all", everybody, with_interval(f"recall@{k}"), with_interval(f"ndcg@{k}"))
         parts.add_section()
-    for by, groups in found["segments"].items():
+    for by, groups in details["segments"].items():
         for name, row in groups.items():
             figures = (_short(row[f"{metric}@{k}"]) for metric in ("recall", "ndcg"))
             parts.add_row(f"{by} {name}", f"{row['users']:,}", *figures)
         parts.add_section()
-    others = Table(box=box.SIMPLE_HEAD)
-    for name in ("", "", f"{protocol}, first {k}"):
-        others.add_column(name)
-    for name, value in found["beyond"].items():
+    quality = Table(box=box.SIMPLE_HEAD)
+    for column in ("", "", f"{protocol}, first {k}"):
+        quality.add_column(column)
+    for name, value in details["beyond"].items():
         kind = name.split("@")[0]
-        others.add_row(kind, f"{value:.3f}", BEYOND[kind])
-    return [parts, others]
+        quality.add_row(kind, f"{value:.3f}", DESCRIPTIONS[kind])
+    return [parts, quality]
 
 
 def _short(value: float) -> str:

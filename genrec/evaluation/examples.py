@@ -1,4 +1,4 @@
-"""A few users of the test: what they had, then chose, and were recommended."""
+"""A few test users of a run: their history, the item that they chose next, and their list."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,18 @@ import numpy as np
 from genrec.data import load_dataset
 from genrec.decoding.lists import read_lists
 from genrec.errors import UserError
-from genrec.runs.folder import config_of, require
 
 
 @dataclass(frozen=True)
 class Example:
-    """What one user of the test had, then chose, and was recommended.
+    """One test user.
 
     Attributes:
         recent: the titles of the last items of the history, the oldest first.
-        history: how many items the whole of it has.
-        target, target_id: what came next.
+        history: how many items the whole history has.
+        target, target_id: title and id of the item held out, which the user chose next.
         titles, item_ids, scores: of the first recommendations, the best first.
-        place: of the target in the whole list, from 1; None where it is not in it.
+        place: rank of the target in the whole list, from 1; None where it is not in it.
         width: how many items the whole list has.
     """
 
@@ -36,32 +35,39 @@ class Example:
     width: int
 
 
-def draw_examples(folder: Path, *, seed: int, count: int, k: int, recent: int) -> list[Example]:
-    """Users of an evaluated run, drawn at random by the seed, with their filtered recommendations.
+def draw_examples(
+    run: Path, *, seed: int, count: int = 3, k: int = 5, recent: int = 5
+) -> list[Example]:
+    """Users of an evaluated run, drawn at random, with their filtered recommendations.
 
     Args:
+        run: its folder.
+        seed: of the drawing.
         count: how many users; all, if there are fewer.
-        k: recommendations to show of each.
+        k: recommendations to show of each; all, if there are fewer.
         recent: items of the history to show of each.
+
+    Raises:
+        UserError: files are missing or unreadable, or the lists are not of this run's users and
+            items.
     """
-    dataset = load_dataset(folder / "dataset")
+    dataset = load_dataset(run / "dataset")
     test = dataset.held_out("test")
-    path = folder / "recommendations_filtered.parquet"
+    path = run / "recommendations_filtered.parquet"
     lists = read_lists(path)
     titles, ids = dataset.titles, dataset.item_ids
     title_of = dict(zip(ids, titles, strict=True))
-    if lists.num_rows != len(test.targets) or not title_of.keys() >= set(
-        lists["item_id"].combine_chunks().flatten().unique().to_pylist()
-    ):
+    listed_ids = lists["item_id"].combine_chunks().flatten().unique().to_pylist()
+    if lists.num_rows != len(test.targets) or not title_of.keys() >= set(listed_ids):
         raise UserError(f"{path} is not of this run's users and items: run genrec evaluate again")
     generator = np.random.default_rng(seed)
     users = generator.choice(len(test.targets), min(count, len(test.targets)), replace=False)
-    shown = []
+    examples = []
     for user in users.tolist():
         row = lists.slice(user, 1).to_pylist()[0]
         item_ids, history = row["item_id"], test.histories[user]
         target = int(test.targets[user])
-        shown.append(
+        examples.append(
             Example(
                 user_id=row["user_id"],
                 recent=[titles[item] for item in history[-recent:]],
@@ -75,17 +81,4 @@ def draw_examples(folder: Path, *, seed: int, count: int, k: int, recent: int) -
                 width=len(item_ids),
             )
         )
-    return shown
-
-
-def examples(folder: Path, *, count: int = 3, k: int = 5, recent: int = 5) -> list[Example]:
-    """A few users, drawn by the seed, with their filtered recommendations.
-
-    Raises:
-        UserError: the run has not been evaluated, or its lists are shorter than k.
-    """
-    config = config_of(folder)
-    require(folder, config, "evaluate")
-    if not 1 <= k <= config.decoding.beam:
-        raise UserError(f"k is {k}, but the lists of {folder} have {config.decoding.beam} items")
-    return draw_examples(folder, seed=config.seed, count=count, k=k, recent=recent)
+    return examples

@@ -7,20 +7,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_NAMES = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR", "hit_rate": "Hit rate"}
+
+
+def label(metric: str) -> str:
+    """A metric's name for people: "ndcg@10" → "NDCG@10", "hit_rate" → "Hit rate"."""
+    kind, at, cut_off = metric.partition("@")
+    return f"{_NAMES.get(kind, kind.capitalize())}{at}{cut_off}"
+
 
 def target_ranks(recommended: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Where each user's target stands in their list.
+    """The rank of each user's target in their list.
 
     Args:
         recommended: int32 (U, M), item indices, best first; −1 where a list has no more items.
         targets: int32 (U,), the item held out for each user.
 
     Returns:
-        int64 (U,): the 0-based place of the target, M where it is missing.
+        int64 (U,): the 0-based rank of the target, M where it is missing.
 
     Raises:
         ValueError: shapes disagree, a list names an item twice, or a target is negative (it would
-            be found in the padding).
+            match the padding).
     """
     if recommended.ndim != 2 or targets.shape != recommended.shape[:1]:
         raise ValueError(
@@ -32,7 +40,7 @@ def target_ranks(recommended: np.ndarray, targets: np.ndarray) -> np.ndarray:
     if twice.any():
         raise ValueError(f"the list of user {int(twice.argmax())} names an item twice")
     hits = recommended == targets[:, None]
-    # A column of hits after the last place makes argmax answer M where nothing was found.
+    # A column of hits behind the last rank makes argmax answer M where the target is missing.
     missing = np.ones((len(hits), 1), dtype=bool)
     return np.concatenate([hits, missing], axis=1).argmax(axis=1).astype(np.int64)
 
@@ -44,7 +52,7 @@ def recall_at(ranks: np.ndarray, k: int, width: int) -> np.ndarray:
         ranks: int64 (U,), from `target_ranks`.
         k: the cut-off.
         width: M, the length of the lists that `ranks` came from. A missing target has rank M, so
-            without this check a `k` above M would count every missing target as found.
+            without this check a `k` above M would count every missing target as a hit.
 
     Returns:
         float64 (U,).
@@ -77,10 +85,15 @@ def mrr_at(ranks: np.ndarray, k: int, width: int) -> np.ndarray:
 def per_user(ranks: np.ndarray, top_k: Sequence[int], width: int) -> dict[str, np.ndarray]:
     """Every metric of every user, float64 (U,): {"recall@5": …, "ndcg@5": …, "mrr@5": …, …}.
 
-    The hit rate, whether any relevant item is listed, is Recall, because there is one.
+    The hit rate, whether any relevant item is listed, equals Recall: there is one relevant item.
+    Arguments and errors as in `recall_at`, for the cut-offs `top_k`.
     """
     metrics = {"recall": recall_at, "ndcg": ndcg_at, "mrr": mrr_at, "hit_rate": recall_at}
-    return {f"{name}@{k}": of(ranks, k, width) for k in top_k for name, of in metrics.items()}
+    return {
+        f"{name}@{k}": metric_at(ranks, k, width)
+        for k in top_k
+        for name, metric_at in metrics.items()
+    }
 
 
 def summarise(ranks: np.ndarray, top_k: Sequence[int], width: int) -> dict[str, float]:

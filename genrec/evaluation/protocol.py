@@ -6,9 +6,9 @@ is not comparable with a figure of the other. There are no sampled metrics: they
 order of recommenders (Krichene and Rendle 2020).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,12 +16,14 @@ from genrec.errors import UserError
 from genrec.evaluation.metrics import summarise, target_ranks
 from genrec.sequences.histories import Histories
 
+ProtocolName = Literal["unfiltered", "filtered"]
+PROTOCOLS: tuple[ProtocolName, ...] = ("unfiltered", "filtered")
 _ENOUGH_USERS_FOR_A_PATTERN = 10
 
 
 @runtime_checkable
-class Recommend(Protocol):
-    """A recommender: histories in, ranked items out. It is never told the targets."""
+class RankingFunction(Protocol):
+    """A recommender to measure: histories in, ranked items out. It never sees the targets."""
 
     def __call__(
         self, histories: Histories, k: int, *, exclude_history: bool
@@ -29,30 +31,21 @@ class Recommend(Protocol):
         """The best `k` items for each of B histories.
 
         Returns:
-            items int32 (B, k), best first, −1 from where nothing is left on; scores float32 (B, k),
-            finite and never rising along a list, of any value where the item is −1.
+            items int32 (B, k), best first, −1 behind the last item of a shorter list; scores
+            float32 (B, k), finite and never rising along a list, of any value where the item is −1.
         """
         ...
 
 
-@runtime_checkable
-class RecommendInParts(Protocol):
-    """The same for several recommenders at once, by their names."""
-
-    def __call__(
-        self, histories: Histories, k: int, *, exclude_history: bool
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]: ...
-
-
 @dataclass(frozen=True)
 class Ranking:
-    """What a recommender gave every user under one protocol, and how good it was.
+    """The lists of a recommender for all users under one protocol, and their metrics.
 
     Attributes:
-        items: int32 (U, k), item indices, best first; −1 where nothing was left.
+        items: int32 (U, k), item indices, best first; −1 behind the last item of a shorter list.
         scores: float32 (U, k).
-        ranks: int64 (U,), 0-based place of the target, k where it is missing.
-        metrics: the means over all users, such as {"recall@10": …, "ndcg@10": …}.
+        ranks: int64 (U,), 0-based rank of the target, k where it is missing.
+        metrics: means over all users, such as {"recall@10": …, "ndcg@10": …}.
     """
 
     items: np.ndarray
@@ -63,7 +56,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A recommender under both protocols.
+    """A recommender measured under both protocols.
 
     Attributes:
         unfiltered: any item may be recommended.
@@ -87,7 +80,7 @@ class Evaluation:
 
 
 def evaluate(
-    recommend: Recommend,
+    recommend: RankingFunction,
     histories: Histories,
     targets: np.ndarray,
     *,
@@ -102,13 +95,37 @@ def evaluate(
         histories: U histories without their targets.
         targets: int32 (U,), the item held out for each user.
         k: length of the lists to ask for.
-        top_k: cut-offs of Recall and NDCG.
+        top_k: cut-offs of the metrics.
         num_items: N, the size of the catalogue.
 
     Raises:
         UserError: there are no users, or `k` is less than a cut-off.
         ValueError: the targets do not fit the histories or were left inside them, or the
             recommender returned something else than it promises.
+    """
+
+    def whole(histories: Histories, k: int, *, exclude_history: bool):
+        return {"whole": recommend(histories, k, exclude_history=exclude_history)}
+
+    measured = evaluate_parts(whole, histories, targets, k=k, top_k=top_k, num_items=num_items)
+    return measured["whole"]
+
+
+def evaluate_parts(
+    recommend_parts: Callable[..., dict[str, tuple[np.ndarray, np.ndarray]]],
+    histories: Histories,
+    targets: np.ndarray,
+    *,
+    k: int,
+    top_k: Sequence[int],
+    num_items: int,
+) -> dict[str, Evaluation]:
+    """Measures several recommenders that are computed together, such as a model and its parts.
+
+    Args:
+        recommend_parts: called as a `RankingFunction`; returns the lists of each, by name.
+
+    The other arguments, and the errors, are those of `evaluate`.
     """
     if k < max(top_k):
         raise UserError(
@@ -121,43 +138,26 @@ def evaluate(
     users = np.arange(len(histories))
     owned = _pairs(np.repeat(users, histories.lengths), histories.csr()[1], num_items)
 
-    def ranking(exclude_history: bool) -> Ranking:
-        items, scores = recommend(histories, k, exclude_history=exclude_history)
-        items, scores = np.asarray(items), np.asarray(scores)
-        _check_lists(items, scores, (len(histories), k), num_items)
-        if exclude_history:
-            _check_filtered(items, owned, num_items)
-        ranks = target_ranks(items, targets)
-        return Ranking(
-            items.astype(np.int32), scores.astype(np.float32), ranks, summarise(ranks, top_k, k)
-        )
+    def rankings(exclude_history: bool) -> dict[str, Ranking]:
+        parts = recommend_parts(histories, k, exclude_history=exclude_history)
+        ranked = {}
+        for name, (items, scores) in parts.items():
+            items, scores = np.asarray(items), np.asarray(scores)
+            _check_lists(items, scores, (len(histories), k), num_items)
+            if exclude_history:
+                _check_filtered(items, owned, num_items)
+            ranks = target_ranks(items, targets)
+            metrics = summarise(ranks, top_k, k)
+            ranked[name] = Ranking(
+                items.astype(np.int32), scores.astype(np.float32), ranks, metrics
+            )
+        return ranked
 
-    repeats = np.isin(_pairs(users, targets, num_items), owned)
-    return Evaluation(ranking(False), ranking(True), int(repeats.sum()))
-
-
-def evaluate_parts(
-    in_parts: RecommendInParts,
-    histories: Histories,
-    targets: np.ndarray,
-    *,
-    k: int,
-    top_k: Sequence[int],
-    num_items: int,
-) -> dict[str, Evaluation]:
-    """Measures what one recommender makes in several ways at once, by their names.
-
-    Arguments and errors are those of `evaluate`.
-    """
-    lists = {exclude: in_parts(histories, k, exclude_history=exclude) for exclude in (False, True)}
-
-    def measured(name: str) -> Evaluation:
-        def found(histories: Histories, k: int, *, exclude_history: bool):
-            return lists[exclude_history][name]
-
-        return evaluate(found, histories, targets, k=k, top_k=top_k, num_items=num_items)
-
-    return {name: measured(name) for name in lists[False]}
+    unfiltered, filtered = rankings(False), rankings(True)
+    repeats = int(np.isin(_pairs(users, targets, num_items), owned).sum())
+    return {
+        name: Evaluation(ranking, filtered[name], repeats) for name, ranking in unfiltered.items()
+    }
 
 
 def _check_targets(histories: Histories, targets: np.ndarray, num_items: int) -> None:
@@ -165,9 +165,8 @@ def _check_targets(histories: Histories, targets: np.ndarray, num_items: int) ->
         raise ValueError(f"{len(histories)} histories do not fit targets of shape {targets.shape}")
     if targets.min() < 0 or targets.max() >= num_items:
         raise ValueError(f"a target is outside the catalogue of {num_items} items")
-    # One user may consume an item twice in a row; when every user does whose items before were not
-    # that item alone, the histories were not cut, and the figures would measure how well a
-    # recommender repeats the last item.
+    # A user may well consume an item twice in a row. But if all do whose last two items differ, the
+    # histories were not cut, and the metrics would measure how well the last item is repeated.
     long = histories.lengths >= 2
     ends = histories.stops[long]
     last = histories.items[ends - 1]
@@ -198,17 +197,17 @@ def _check_lists(
 def _check_filtered(items: np.ndarray, owned: np.ndarray, num_items: int) -> None:
     present = items >= 0
     users, _ = np.nonzero(present)
-    known = np.isin(_pairs(users, items[present], num_items), owned)
-    if known.any():
+    repeated = np.isin(_pairs(users, items[present], num_items), owned)
+    if repeated.any():
         raise ValueError(
-            f"the filtered list of user {users[known.argmax()]} holds an item of their history"
+            f"the filtered list of user {users[repeated.argmax()]} holds an item of their history"
         )
 
 
-def _refuse(wrong: np.ndarray, why: str) -> None:
-    """Names the first user whose row of `wrong`, (U, …), has a true entry."""
+def _refuse(wrong: np.ndarray, complaint: str) -> None:
+    """Raises ValueError about the first user with any true in their row of `wrong`, bool (U, …)."""
     if wrong.any():
-        raise ValueError(f"the list of user {np.nonzero(wrong)[0][0]} {why}")
+        raise ValueError(f"the list of user {np.nonzero(wrong)[0][0]} {complaint}")
 
 
 def _pairs(users: np.ndarray, items: np.ndarray, num_items: int) -> np.ndarray:

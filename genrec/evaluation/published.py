@@ -1,7 +1,7 @@
-"""What papers and their authors' repositories report for the data sets that many of them use.
+"""Results that papers and their authors' repositories report for widely used data sets.
 
-Every row is leave-one-out over the full catalogue, on the test items. A row says under which
-protocol it was measured; figures of one protocol are not comparable with figures of the other.
+All are leave-one-out over the full catalogue, on the test items. A row says under which protocol it
+was measured; figures of one protocol are not comparable with figures of the other.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,7 @@ class PublishedRow:
     """One recommender as published.
 
     Attributes:
-        name: of the recommender.
-        source: where its figures stand.
+        source: where the figures were published.
         unfiltered, filtered: Recall@10 and NDCG@10, where they were reported.
     """
 
@@ -37,7 +36,7 @@ class Benchmark:
     Attributes:
         title: its name, for people.
         counts: its users, items and interactions.
-        rows: what was published on it.
+        rows: the recommenders measured on it.
     """
 
     title: str
@@ -98,19 +97,16 @@ BENCHMARKS = {
 
 
 def benchmark_of(counts: dict[str, Any]) -> Benchmark | None:
-    """The data set with published results that was prepared, if it is one.
+    """The data set with published results to which `counts`, of counts.json, belong; else None.
 
-    It is known by its numbers, not by its name: other cleaning makes another data set, and files of
-    one's own may hold the same.
-
-    Args:
-        counts: what counts.json says.
+    It is recognised by its numbers, not by its name: other cleaning makes another data set, and
+    files of one's own may hold the same.
     """
     if counts["split"]["kind"] != "leave-one-out":
         return None
-    found = {name: counts[name] for name in ("users", "items", "interactions")}
     for benchmark in BENCHMARKS.values():
-        wanted = benchmark.counts
-        if found == {name: getattr(wanted, name) for name in found}:
+        published = benchmark.counts
+        sizes = published.users, published.items, published.interactions
+        if sizes == (counts["users"], counts["items"], counts["interactions"]):
             return benchmark
     return None

@@ -1,4 +1,4 @@
-"""The same figures for some of the users: by the length of the history and by what comes next."""
+"""Metrics for parts of the users: by the length of the history and by what the target is."""
 
 from typing import Any
 
@@ -8,12 +8,7 @@ from genrec.evaluation.metrics import summarise
 
 
 def segments(
-    ranks: np.ndarray,
-    lengths: np.ndarray,
-    target_counts: np.ndarray,
-    *,
-    k: int,
-    width: int,
+    ranks: np.ndarray, lengths: np.ndarray, target_counts: np.ndarray, *, k: int, width: int
 ) -> dict[str, dict[str, Any]]:
     """Metrics by history length, popularity of the target, and warm or cold target.
 
@@ -21,9 +16,9 @@ def segments(
 
     Args:
         ranks: int64 (U,), from `target_ranks` of lists of `width` items.
-        lengths: int (U,), items in each history.
-        target_counts: int (U,), training interactions of each target; a target without one is
-            cold, and no part of the popularity.
+        lengths: int64 (U,), items in each history.
+        target_counts: int64 (U,), training interactions of each target; a target without one is
+            cold, and in no part by popularity.
         k: the cut-off.
 
     Returns:
@@ -47,14 +42,14 @@ def segments(
 
 
 def _quartiles(values: np.ndarray, among: np.ndarray) -> dict[str, np.ndarray]:
-    """Up to four groups of users by their value, named by the least and the largest in each."""
+    """bool (U,) each: up to four groups of the users `among`, named by their range of values."""
     if not among.any():
         return {}
     cuts = np.quantile(values[among], [0.25, 0.5, 0.75], method="inverted_cdf")
-    group = np.searchsorted(np.unique(cuts), values)
-    found = {}
-    for number in np.unique(group[among]):
-        users = among & (group == number)
+    numbers = np.searchsorted(np.unique(cuts), values)
+    groups = {}
+    for number in np.unique(numbers[among]):
+        users = among & (numbers == number)
         low, high = values[users].min(), values[users].max()
-        found[f"{low}" if low == high else f"{low}-{high}"] = users
-    return found
+        groups[f"{low}" if low == high else f"{low}-{high}"] = users
+    return groups

@@ -1,93 +1,122 @@
 """The table that ends a run: every recommender, under both protocols, on one split."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-_SHOWN_CUT_OFFS = (5, 10)
-_PROTOCOLS = ("unfiltered", "filtered")
-_NAMES = {"recall": "Recall", "ndcg": "NDCG"}
+from genrec.evaluation.metrics import label
+from genrec.evaluation.protocol import PROTOCOLS
+
+_USUAL_CUT_OFFS = (5, 10)
 
 
-def results_table(metrics: dict[str, Any], split: str, *, name: str = "genrec") -> Table:
+@dataclass(frozen=True)
+class MeasuredRecommender:
+    """One recommender of metrics.json.
+
+    Attributes:
+        kind: "ours" for the model, "part" for a part of it alone, or "baseline".
+        measured: what was measured of it on one split: `users`, `unfiltered`, `filtered` and so on.
+    """
+
+    name: str
+    kind: str
+    measured: dict[str, Any]
+
+
+def measured_recommenders(metrics: dict[str, Any], split: str) -> list[MeasuredRecommender]:
+    """The recommenders of metrics.json: the model, called genrec, its parts and the baselines.
+
+    Raises:
+        ValueError: one has no figures for `split`, or was measured on other users than the model.
+    """
+    splits_of = [
+        ("genrec", "ours", metrics),
+        *((f"{part} alone", "part", splits) for part, splits in metrics.get("alone", {}).items()),
+        *((name, "baseline", splits) for name, splits in metrics.get("baselines", {}).items()),
+    ]
+    recommenders = []
+    for name, kind, splits in splits_of:
+        name = name.replace("_", " ")
+        if split not in splits:
+            raise ValueError(f"{name} has no figures for the split {split!r}")
+        if splits[split]["users"] != metrics[split]["users"]:
+            raise ValueError(f"{name} was measured on other users than genrec")
+        recommenders.append(MeasuredRecommender(name, kind, splits[split]))
+    return recommenders
+
+
+def cut_offs(metric_names: Iterable[str]) -> list[int]:
+    """The cut-offs in names such as "recall@10", each once, in their order."""
+    return list(dict.fromkeys(int(name.split("@")[1]) for name in metric_names))
+
+
+def shown_metrics(metric_names: Iterable[str]) -> list[str]:
+    """Recall and NDCG at 5 and 10, or else at the first two cut-offs that were measured."""
+    there = cut_offs(metric_names)
+    usual = [k for k in there if k in _USUAL_CUT_OFFS]
+    shown = usual if len(usual) > 1 else there[: len(_USUAL_CUT_OFFS)]
+    return [f"{kind}@{k}" for k in shown for kind in ("recall", "ndcg")]
+
+
+def largest_of_columns(rows: Sequence[Sequence[str]]) -> list[list[bool]]:
+    """Which figures are the largest of their column, as printed: what looks equal is equally so."""
+    largest = [max(column) for column in zip(*rows, strict=True)]
+    return [[text == top for text, top in zip(row, largest, strict=True)] for row in rows]
+
+
+def results_table(metrics: dict[str, Any], split: str) -> Table:
     """The figures of metrics.json as a table that fits into 80 columns of text.
 
     Args:
         metrics: {split: {"users", "unfiltered", "filtered", …}, "alone": {name: {split: …}},
-            "baselines": {name: {split: …}}}: the model, what it ranks by alone, and others.
+            "baselines": {name: {split: …}}}: the model, its parts alone, and others.
         split: the split to show, such as "test". It must be a key of `metrics` and of every
             other recommender, and the caption names it, so that one split's figures cannot pass as
             another's.
-        name: what to call the model's row.
 
     Returns:
-        One row per recommender, unfiltered and then filtered; Recall and NDCG at 5 and 10, or else
-        at the first two cut-offs; the best of either part in bold.
+        One row per recommender, unfiltered and then filtered; the metrics of `shown_metrics`; the
+        best of either protocol in bold.
 
     Raises:
         ValueError: a recommender has no figures for `split`, or was measured on other users or at
             other cut-offs.
     """
-    alone, baselines = metrics.get("alone", {}), metrics.get("baselines", {})
-    measured = {
-        name: metrics,
-        **{f"{_spaced(part)} alone": splits for part, splits in alone.items()},
-        **{_spaced(baseline): splits for baseline, splits in baselines.items()},
-    }
-    rows: dict[str, Any] = {
-        recommender: splits.get(split) for recommender, splits in measured.items()
-    }
-    for recommender, row in rows.items():
-        if row is None:
-            raise ValueError(f"{recommender} has no figures for the split {split!r}")
-        if row["users"] != rows[name]["users"]:
-            raise ValueError(f"{recommender} was measured on other users than {name}")
-
-    there = dict.fromkeys(int(measure.split("@")[1]) for measure in rows[name]["unfiltered"])
-    usual = [k for k in there if k in _SHOWN_CUT_OFFS]
-    shown = usual if len(usual) > 1 else list(there)[: len(_SHOWN_CUT_OFFS)]
-    measures = [f"{measure}@{k}" for k in shown for measure in _NAMES]
-    table = Table(box=box.SIMPLE_HEAD, caption=_caption(rows[name], split), caption_justify="left")
+    recommenders = measured_recommenders(metrics, split)
+    ours = recommenders[0].measured
+    shown = shown_metrics(ours["unfiltered"])
+    table = Table(box=box.SIMPLE_HEAD, caption=_caption(ours, split), caption_justify="left")
     for column in ("", "recommender"):
         table.add_column(column, overflow="fold")
-    for measure in measures:
-        table.add_column(_header(measure), justify="right", no_wrap=True)
-    for protocol in _PROTOCOLS:
+    for metric in shown:
+        table.add_column(label(metric), justify="right", no_wrap=True)
+    for protocol in PROTOCOLS:
         try:
-            figures = {
-                recommender: [f"{row[protocol][measure]:.4f}" for measure in measures]
-                for recommender, row in rows.items()
-            }
+            measured = [recommender.measured[protocol] for recommender in recommenders]
+            rows = [[f"{figures[metric]:.4f}" for metric in shown] for figures in measured]
         except KeyError as missing:
             raise ValueError(f"a recommender was not measured at {missing}") from None
-        # Compared as printed: what looks equal is equally bold.
-        best = [max(column) for column in zip(*figures.values(), strict=True)]
-        for place, (recommender, row) in enumerate(figures.items()):
-            cells = (
-                Text(figure, style="bold" if figure == top else "")
-                for figure, top in zip(row, best, strict=True)
-            )
-            table.add_row(protocol if place == 0 else "", recommender, *cells)
+        first = protocol
+        for recommender, row, largest in zip(
+            recommenders, rows, largest_of_columns(rows), strict=True
+        ):
+            cells = (Text(text, "bold" * best) for text, best in zip(row, largest, strict=True))
+            table.add_row(first, recommender.name, *cells)
+            first = ""
         table.add_section()
     return table
 
 
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _header(measure: str) -> str:
-    kind, cut_off = measure.split("@")
-    return f"{_NAMES[kind]}@{cut_off}"
-
-
-def _caption(row: dict[str, Any], split: str) -> str:
-    caption = f"{row['users']:,} users, {split} items, full catalogue, leave-one-out"
-    if row.get("repeat_targets"):
+def _caption(measured: dict[str, Any], split: str) -> str:
+    caption = f"{measured['users']:,} users, {split} items, full catalogue, leave-one-out"
+    if measured.get("repeat_targets"):
         caption += (
-            f"; {row['repeat_targets']:,} of the items are in the user's history already, "
+            f"; {measured['repeat_targets']:,} of the items are in the user's history already, "
             "out of reach of filtered lists"
         )
     return caption

@@ -17,29 +17,29 @@ from genrec.decoding import ListsWriter
 from genrec.embedding import embed_file, embed_tfidf, load_vectors
 from genrec.evaluation import (
     decoding_cost,
-    details,
     evaluate,
     evaluate_parts,
     item_knn,
     most_popular,
+    ranking_details,
 )
 from genrec.pipeline.validation import validation
 from genrec.pipeline.warm_start import begin_from
 from genrec.report import write_report
-from genrec.report.stored_figures import read_figures
+from genrec.runs.figures import read_figures
 from genrec.runs.items import catalogue_of, items_of, tokenized_vectors
 from genrec.runs.manifest import fingerprint
 from genrec.runs.model import best_recommender, builder, places
+from genrec.semantic_ids.collisions import semantic_ids_of
+from genrec.semantic_ids.parquet import save_semantic_ids
 from genrec.storage.files import discard, replacing, write_json
 from genrec.tokenizer import (
     after_collisions,
+    fit_tokenizer,
     health,
     refuse_collapse,
-    save_semantic_ids,
     save_tokenizer,
-    semantic_ids_of,
 )
-from genrec.tokenizer.kinds import fit_tokenizer
 from genrec.training import train
 
 
@@ -201,7 +201,7 @@ def make_metrics(task: Task) -> str:
         "seed": config.seed,
     }
     found = {
-        protocol: details(ranking, test.histories, test.targets, training, **known)
+        protocol: ranking_details(ranking, test.histories, test.targets, training, **known)
         for protocol, ranking in both.items()
     }
     for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):

@@ -6,7 +6,7 @@ light or dark. Each chart comes with its figures as a table, for those who canno
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
@@ -15,9 +15,11 @@ Number = int | float
 _WIDTH, _HEIGHT = 400, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 10, 44
 _MOST_POINTS = 240
-"""Of a line; more than that nobody can see."""
+"""Of a line; more could not be told apart."""
 _MOST_ROWS = 16
 """Of a table beside a chart."""
+_LEAST_RANGE = 1e-300
+"""A smaller one counts as none: a quarter of it may be 0."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Series:
     """One line: points in the order of x.
 
     Attributes:
-        dots: whether every point is marked, and says its figures when it is pointed at.
-        colour: number of its colour; without one, its place among the chart's lines.
+        dots: whether every point is marked, and shows its figures when it is pointed at.
+        colour: number of its colour; None for its number among the chart's lines.
     """
 
     name: str
@@ -43,17 +45,17 @@ class Chart:
     Attributes:
         title: what it shows.
         svg: the drawing.
-        legend: number of the colour and name of each line, where there are several.
-        header, rows: some of the figures.
-        note: what else there is to know.
+        legend: number of the colour and name of each line.
+        header, rows: a table of some of the points.
+        note: a remark to stand below it.
     """
 
     title: str
     svg: Markup
-    legend: list[tuple[int, str]] = field(default_factory=list)
-    header: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    note: str = ""
+    legend: list[tuple[int, str]]
+    header: list[str]
+    rows: list[list[str]]
+    note: str
 
 
 def line_chart(
@@ -71,15 +73,16 @@ def line_chart(
         title: what it shows; unique on the page.
         series: at least one, with at least one point each.
         x: name of the horizontal axis.
-        form: how to write the figures.
-        zero: whether 0 is on the vertical axis, whatever the figures.
+        form: format of the figures.
+        zero: whether the vertical axis reaches to 0, whatever the figures.
+        note: a remark to stand below it.
     """
     series = [_thinned(line) for line in series]
     xs = [value for line in series for value in line.x]
     ys = [value for line in series for value in line.y]
     low_x, high_x = min(xs), max(xs)
-    held = [0.0, *ys] if zero else ys
-    ticks = _ticks(min(held), max(held))
+    spanned = [0.0, *ys] if zero else ys
+    ticks = _ticks(min(spanned), max(spanned))
     low_y, high_y = min(ticks[0], *ys), max(ticks[-1], *ys)
 
     def across(value: Number) -> str:
@@ -110,20 +113,20 @@ def line_chart(
         f'y="{_HEIGHT - 6}">{escape(x)}</text>'
     )
     legend = []
-    for place, line in enumerate(series):
-        colour = place if line.colour is None else line.colour
+    for number, line in enumerate(series):
+        colour = number if line.colour is None else line.colour
         legend.append((colour, line.name))
         points = list(zip(line.x, line.y, strict=True))
-        path = " ".join(f"{across(a)},{up(b)}" for a, b in points)
+        path = " ".join(f"{across(point_x)},{up(point_y)}" for point_x, point_y in points)
         parts.append(f'<polyline class="line l{colour}" points="{path}"/>')
-        for a, b in points if line.dots or len(points) == 1 else []:
-            said = escape(f"{line.name}, {x} {a:,.10g}: {b:{form}}")
+        for point_x, point_y in points if line.dots or len(points) == 1 else []:
+            text = escape(f"{line.name}, {x} {point_x:,.10g}: {point_y:{form}}")
             parts.append(
-                f'<circle class="dot d{colour}" cx="{across(a)}" cy="{up(b)}" r="3.2">'
-                f"<title>{said}</title></circle>"
+                f'<circle class="dot d{colour}" cx="{across(point_x)}" cy="{up(point_y)}" r="3.2">'
+                f"<title>{text}</title></circle>"
             )
-    key = _key(title)
-    said = "; ".join(
+    key = "c-" + "".join(sign if sign.isalnum() else "-" for sign in title.lower())
+    description = "; ".join(
         f"{line.name} from {line.y[0]:{form}} at {x} {line.x[0]:,.10g} "
         f"to {line.y[-1]:{form}} at {line.x[-1]:,.10g}"
         for line in series
@@ -131,10 +134,10 @@ def line_chart(
     svg = Markup(
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-labelledby="{key}-t {key}-d"><title id="{key}-t">{escape(title)}</title>'
-        f'<desc id="{key}-d">{escape(said)}</desc>{"".join(parts)}</svg>'
+        f'<desc id="{key}-d">{escape(description)}</desc>{"".join(parts)}</svg>'
     )
-    rows = _rows(series, form)
-    return Chart(title, svg, legend, [x, *(line.name for line in series)], rows, note)
+    header = [x, *(line.name for line in series)]
+    return Chart(title, svg, legend, header, _rows(series, form), note)
 
 
 def _thinned(line: Series) -> Series:
@@ -150,14 +153,10 @@ def _thinned(line: Series) -> Series:
     return Series(line.name, means(line.x), means(line.y), line.dots, line.colour)
 
 
-_LEAST = 1e-300
-"""A range that is smaller is none: a quarter of it may be 0."""
-
-
 def _ticks(low: Number, high: Number, count: int = 4) -> list[Number]:
     """About `count` round numbers that hold the range between them."""
-    if not high - low > _LEAST:
-        spread = abs(high) / 10 if abs(high) > 100 * _LEAST else 1.0
+    if not high - low > _LEAST_RANGE:
+        spread = abs(high) / 10 if abs(high) > 100 * _LEAST_RANGE else 1.0
         low, high = low - spread, high + spread
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
@@ -175,16 +174,11 @@ def _short(value: Number) -> str:
 
 def _rows(series: Sequence[Series], form: str) -> list[list[str]]:
     """Some of the points, evenly spread, the first and the last among them."""
-    found = [dict(zip(line.x, line.y, strict=True)) for line in series]
-    places = sorted({value for line in series for value in line.x})
-    if len(places) > _MOST_ROWS:
-        last = len(places) - 1
-        places = [places[round(n * last / (_MOST_ROWS - 1))] for n in range(_MOST_ROWS)]
+    lines = [dict(zip(line.x, line.y, strict=True)) for line in series]
+    xs = sorted({value for line in series for value in line.x})
+    if len(xs) > _MOST_ROWS:
+        last = len(xs) - 1
+        xs = [xs[round(n * last / (_MOST_ROWS - 1))] for n in range(_MOST_ROWS)]
     return [
-        [f"{place:,.10g}", *(f"{line[place]:{form}}" if place in line else "" for line in found)]
-        for place in places
+        [f"{x:,.10g}", *(f"{line[x]:{form}}" if x in line else "" for line in lines)] for x in xs
     ]
-
-
-def _key(title: str) -> str:
-    return "c-" + "".join(sign if sign.isalnum() else "-" for sign in title.lower())

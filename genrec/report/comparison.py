@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,36 +11,46 @@ from typing import Any
 from genrec.config import Config
 from genrec.evaluation.compare import (
     METRICS,
-    Compared,
-    Protocol,
+    RecommenderResults,
     difference,
     load_recommenders,
     verdict,
 )
-from genrec.evaluation.details import BEYOND
-from genrec.report import figures
+from genrec.evaluation.list_quality import DESCRIPTIONS
+from genrec.evaluation.metrics import label
+from genrec.evaluation.protocol import PROTOCOLS
+from genrec.evaluation.table import largest_of_columns
+from genrec.report import results
 from genrec.report.charts import Chart, Series, line_chart
-from genrec.report.page import render
-from genrec.report.provenance import changed_settings, took
-from genrec.report.stored_figures import of_run, read_figures, read_lines
+from genrec.report.page import write_page
+from genrec.report.provenance import changed_settings, duration
+from genrec.runs.figures import (
+    blaming_figures,
+    read_decoding_cost,
+    read_figures,
+    read_training_log,
+)
 from genrec.runs.folder import config_of
 from genrec.runs.manifest import read_manifest
-from genrec.storage.files import replacing
 
-_PROTOCOLS: tuple[Protocol, ...] = ("unfiltered", "filtered")
 _COLOURS = 6
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What the files of one run say."""
+    """What the files of one run hold; `cost` is {} without a decoding_cost.json."""
 
     folder: Path
     config: Config
-    metrics: dict[str, Any]
+    test: dict[str, Any]
+    segments: list[dict[str, Any]]
     manifest: dict[str, Any]
-    cost: dict[str, Any] | None
-    lines: list[dict[str, Any]]
+    cost: dict[str, Any]
+    log: list[dict[str, Any]]
+
+
+_Seeds = list[_Run]
+"""The runs of one recommender."""
 
 
 def write_comparison(folders: Sequence[Path], out: Path) -> int:
@@ -49,206 +59,171 @@ def write_comparison(folders: Sequence[Path], out: Path) -> int:
     Raises:
         UserError: a run is not evaluated, or its test users and items are not those of the first.
     """
-    text = render("comparison.html", **sections(folders)).encode()
-    with replacing(out) as temporary:
-        temporary.write_bytes(text)
-    return len(text)
+    return write_page(out, "comparison.html", sections(folders))
 
 
 def sections(folders: Sequence[Path]) -> dict[str, Any]:
-    """What the template shows, by name.
+    """The variables of the template.
 
     Raises:
         UserError: see `write_comparison`.
     """
-    found = {protocol: load_recommenders(folders, protocol) for protocol in _PROTOCOLS}
-    recommenders = found["filtered"]
-    runs = [[_read(folder) for folder in each.folders] for each in recommenders]
-    names = [each.name for each in recommenders]
+    compared = {protocol: load_recommenders(folders, protocol) for protocol in PROTOCOLS}
+    recommenders = compared["filtered"]
+    runs = [[_read(folder) for folder in recommender.folders] for recommender in recommenders]
+    names = [recommender.name for recommender in recommenders]
     return {
         "names": names,
-        "users": f"{runs[0][0].metrics['test']['users']:,}",
-        "results": {protocol: _results(found[protocol]) for protocol in _PROTOCOLS},
-        "measures": [figures.label(metric) for metric in METRICS],
-        "charts": _charts(recommenders, runs),
+        "users": f"{runs[0][0].test['users']:,}",
+        "results": {protocol: _results(compared[protocol]) for protocol in PROTOCOLS},
+        "measures": [label(metric) for metric in METRICS],
+        "charts": _charts(names, runs),
         "segments": _segments(runs),
-        "beyond": _beyond(runs),
+        "list_quality": _list_quality(runs),
         "cost": _cost(runs),
-        "settings": _settings([some[0].config for some in runs]),
-        "runs": [
-            {
-                "name": name,
-                "folder": str(run.folder),
-                "seed": run.config.seed,
-                "finished": run.manifest["evaluate"]["finished"][:10],
-                "commit": (run.manifest["train"]["git_commit"] or "")[:10],
-            }
-            for name, some in zip(names, runs, strict=True)
-            for run in some
-        ],
+        "settings": _settings([seeds[0].config for seeds in runs]),
+        "runs": [(name, run) for name, seeds in zip(names, runs, strict=True) for run in seeds],
     }
 
 
 def _read(folder: Path) -> _Run:
     metrics = read_figures(folder, "metrics.json")
-    with of_run(folder, "metrics.json"):
-        figures.segments(metrics)
-    there = (folder / "decoding_cost.json").exists()
+    with blaming_figures(folder, "metrics.json"):
+        segments = results.segments(metrics)
     return _Run(
         folder,
         config_of(folder),
-        metrics,
+        metrics["test"],
+        segments,
         read_manifest(folder),
-        read_figures(folder, "decoding_cost.json") if there else None,
-        read_lines(folder),
+        read_decoding_cost(folder) or {},
+        read_training_log(folder),
     )
 
 
-def _results(found: Sequence[Compared]) -> dict[str, Any]:
+def _results(recommenders: Sequence[RecommenderResults]) -> dict[str, Any]:
     """A row for each recommender, and a verdict for each metric of all but the first."""
-    first, last = found[0], METRICS[-1]
-    longest = max(each.mean(last) for each in found) or 1.0
+    first, last = recommenders[0], METRICS[-1]
+    longest = max(recommender.mean(last) for recommender in recommenders) or 1.0
+    means = [[f"{each.mean(metric):.4f}" for metric in METRICS] for each in recommenders]
+    largest = largest_of_columns(means)
     rows, verdicts = [], []
-    texts = [[f"{each.mean(metric):.4f}" for metric in METRICS] for each in found]
-    best = [max(column) for column in zip(*texts, strict=True)]
-    for each, cells in zip(found, texts, strict=True):
-        spreads = [each.spread(metric) for metric in METRICS]
-        differences = [None if each is first else difference(first, each, m) for m in METRICS]
+    for number, recommender in enumerate(recommenders):
+        cells = []
+        for column, metric in enumerate(METRICS):
+            spread, gap_text = recommender.spread(metric), ""
+            if recommender is not first:
+                gap = difference(first, recommender, metric)
+                gap_text = _signed(f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]")
+                verdicts.append(_signed(verdict(first, recommender, metric, gap)))
+            cells.append(
+                {
+                    "mean": means[number][column],
+                    "spread": "" if spread is None else f"± {spread:.4f}",
+                    "best": largest[number][column],
+                    "difference": gap_text,
+                }
+            )
         rows.append(
             {
-                "name": each.name,
-                "seeds": ", ".join(map(str, each.seeds)),
-                "cells": [
-                    {
-                        "mean": cell,
-                        "spread": "" if spread is None else f"± {spread:.4f}",
-                        "best": cell == top,
-                        "difference": ""
-                        if gap is None
-                        else _signed(f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"),
-                        "told": gap is not None and gap.told,
-                    }
-                    for cell, spread, top, gap in zip(
-                        cells, spreads, best, differences, strict=True
-                    )
-                ],
-                "bar": each.mean(last) / longest,
+                "name": recommender.name,
+                "seeds": ", ".join(map(str, recommender.seeds)),
+                "cells": cells,
+                "bar": recommender.mean(last) / longest,
             }
         )
-        verdicts += [
-            _signed(verdict(first, each, metric, gap))
-            for metric, gap in zip(METRICS, differences, strict=True)
-            if gap is not None
-        ]
     return {"rows": rows, "verdicts": verdicts}
 
 
-def _charts(recommenders: Sequence[Compared], runs: Sequence[Sequence[_Run]]) -> list[Chart]:
+def _charts(names: Sequence[str], runs: Sequence[_Seeds]) -> list[Chart]:
     """Validation and loss of every run over the same axes; a colour for each recommender."""
     charts = []
-    wanted: list[tuple[str, str, str, Callable[[dict[str, Any]], float | None], str]] = [
-        ("Validation NDCG@10", "epoch", ".4f", lambda line: _validated(line, "ndcg@10"), ""),
-        ("Validation Recall@10", "epoch", ".4f", lambda line: _validated(line, "recall@10"), ""),
-        (
-            "Training loss",
-            "step",
-            ".3f",
-            lambda line: line.get("loss"),
-            "losses of other objectives are not comparable",
-        ),
-    ]
-    for title, axis, form, value, note in wanted:
+    for title, axis, form, metric, note in (
+        ("Validation NDCG@10", "epoch", ".4f", "ndcg@10", ""),
+        ("Validation Recall@10", "epoch", ".4f", "recall@10", ""),
+        ("Training loss", "step", ".3f", "loss", "losses of other objectives are not comparable"),
+    ):
         series = []
-        for place, (each, some) in enumerate(zip(recommenders, runs, strict=True)):
-            for run in some:
-                points = [(line[axis], y) for line in run.lines if (y := value(line)) is not None]
+        for colour, (name, seeds) in enumerate(zip(names, runs, strict=True)):
+            for run in seeds:
+                lines = [{**line, **line.get("validation", {})} for line in run.log]
+                points = [(line[axis], line[metric]) for line in lines if metric in line]
                 if points:
                     x, y = map(list, zip(*points, strict=True))
-                    name = f"{each.name}, seed {run.config.seed}" if len(some) > 1 else each.name
-                    series.append(Series(name, x, y, axis == "epoch", place % _COLOURS))
+                    line_name = f"{name}, seed {run.config.seed}" if len(seeds) > 1 else name
+                    series.append(Series(line_name, x, y, axis == "epoch", colour % _COLOURS))
         if series:
             charts.append(line_chart(title, series, x=axis, form=form, note=note))
     return charts
 
 
-def _validated(line: dict[str, Any], metric: str) -> float | None:
-    return line.get("validation", {}).get(metric)
-
-
-def _segments(runs: Sequence[Sequence[_Run]]) -> list[dict[str, Any]]:
+def _segments(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
     """The parts of the users, and the filtered NDCG of every recommender for each, seeds averaged.
 
     Parts are cut by the data alone, so that all runs have the same; those that only some have, as
     after an evaluation without them, are left out.
     """
-    parts = [[_by_cut(run.metrics) for run in some] for some in runs]
-    found = []
-    for cut, part in parts[0][0].items():
-        if not all(cut in run for some in parts for run in some):
+    by_cut = [[{_cut(part): part for part in run.segments} for run in seeds] for seeds in runs]
+    shared = []
+    for cut, part in by_cut[0][0].items():
+        if not all(cut in run for seeds in by_cut for run in seeds):
             continue
         rows = []
         for number, row in enumerate(part["rows"]):
-            means = [statistics.mean(run[cut]["rows"][number]["value"] for run in s) for s in parts]
+            means = [
+                statistics.mean(run[cut]["rows"][number]["value"] for run in seeds)
+                for seeds in by_cut
+            ]
             texts = [f"{mean:.4f}" for mean in means]
             cells = [(text, text == max(texts)) for text in texts]
             rows.append({"name": row["name"], "users": row["users"], "cells": cells})
-        found.append({"by": part["by"], "said": part["said"], "k": part["k"], "rows": rows})
-    return found
+        shared.append({**part, "rows": rows})
+    return shared
 
 
-def _by_cut(metrics: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
-    """The parts of one run by what they were cut by, and into."""
-    return {
-        (part["by"], part["k"], *(row["name"] for row in part["rows"])): part
-        for part in figures.segments(metrics)
-    }
+def _cut(part: dict[str, Any]) -> tuple[str, ...]:
+    """What the users were cut by, and into: the same for parts that can be compared."""
+    return (part["by"], part["k"], *(row["name"] for row in part["rows"]))
 
 
-def _beyond(runs: Sequence[Sequence[_Run]]) -> list[dict[str, Any]]:
-    """What accuracy does not say of filtered lists, seeds averaged."""
-    each = [
-        [run.metrics["test"].get("details", {}).get("filtered", {}).get("beyond", {}) for run in s]
-        for s in runs
-    ]
-    shared = [name for name in each[0][0] if all(name in run for some in each for run in some)]
+def _list_quality(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
+    """What filtered lists are like beyond accuracy, seeds averaged; only what all runs measured."""
+    measured = [[results.details(run.test, "filtered", "beyond") for run in s] for s in runs]
     return [
         {
-            "name": figures.label(name),
-            "said": BEYOND.get(name.split("@")[0], ""),
-            "cells": [f"{statistics.mean(run[name] for run in some):.3f}" for some in each],
+            "name": label(name),
+            "description": DESCRIPTIONS.get(name.split("@")[0], ""),
+            "cells": [f"{statistics.mean(run[name] for run in seeds):.3f}" for seeds in measured],
         }
-        for name in shared
+        for name in measured[0][0]
+        if all(name in run for seeds in measured for run in seeds)
     ]
 
 
-def _cost(runs: Sequence[Sequence[_Run]]) -> list[dict[str, Any]]:
+def _cost(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
     """Time and memory, seeds averaged; only what is known of all runs."""
-    rows = [
-        {
-            "name": f"Time of {stage}",
-            "cells": [took(statistics.mean(r.manifest[stage]["seconds"] for r in s)) for s in runs],
-        }
-        for stage in ("tokenize", "train", "evaluate")
-    ]
-    for name, key, form in (
-        ("Users a second", "users_per_second", ",.0f"),
-        ("Memory at most, GiB", "peak_memory_gib", ".2f"),
-    ):
-        costs = [[run.cost for run in some] for some in runs]
-        if all(cost is not None for some in costs for cost in some):
-            cells = [format(statistics.mean(c[key] for c in some if c), form) for some in costs]
-            rows.append({"name": name, "cells": cells})
+    rows = []
+    for stage in ("tokenize", "train", "evaluate"):
+        means = [statistics.mean(run.manifest[stage]["seconds"] for run in s) for s in runs]
+        rows.append({"name": f"Time of {stage}", "cells": [duration(mean) for mean in means]})
+    if all(run.cost for seeds in runs for run in seeds):
+        for name, key, form in (
+            ("Users a second", "users_per_second", ",.0f"),
+            ("Memory at most, GiB", "peak_memory_gib", ".2f"),
+        ):
+            means = [statistics.mean(run.cost[key] for run in seeds) for seeds in runs]
+            rows.append({"name": name, "cells": [format(mean, form) for mean in means]})
     return rows
 
 
 def _settings(configs: Sequence[Config]) -> list[dict[str, Any]]:
     """The settings in which any two recommenders differ, and what each has."""
-    same = [dataclasses.replace(config, seed=0) for config in configs]
-    values: dict[str, list[str]] = {}
-    for place, config in enumerate(same):
-        for name, first, now in changed_settings(same[0], config):
-            values.setdefault(name, [first] * len(same))[place] = now
-    return [{"name": name, "cells": cells} for name, cells in sorted(values.items())]
+    configs = [dataclasses.replace(config, seed=0) for config in configs]
+    cells: dict[str, list[str]] = {}
+    for column, config in enumerate(configs):
+        for name, first, here in changed_settings(configs[0], config):
+            cells.setdefault(name, [first] * len(configs))[column] = here
+    return [{"name": name, "cells": row} for name, row in sorted(cells.items())]
 
 
 def _signed(text: str) -> str:

@@ -1,9 +1,9 @@
-"""How the training went: the lines of metrics.jsonl, and the tokenizer's own history, as charts."""
+"""Charts of a training by the lines of metrics.jsonl, and of the tokenizer's by health.json."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from genrec.config import Config
+from genrec.evaluation.metrics import label
 from genrec.report.charts import Chart, Series, line_chart
 
 _PER_STEP = {
@@ -14,21 +14,21 @@ _PER_STEP = {
 }
 
 
-def training_charts(lines: Iterable[dict[str, Any]], config: Config) -> list[Chart]:
-    """Loss, validation, speed and the rest over the steps, as far as there are lines of them."""
-    lines, charts = list(lines), []
+def training_charts(log: list[dict[str, Any]], config: Config) -> list[Chart]:
+    """Loss, validation, speed and the rest over the steps; a chart for each that was logged."""
+    charts = []
     for name, (title, form) in _PER_STEP.items():
-        points = [(line["step"], line[name]) for line in lines if name in line]
+        points = [(line["step"], line[name]) for line in log if name in line]
         if points:
             x, y = map(list, zip(*points, strict=True))
             zero = name == "targets_per_second"
             charts.append(line_chart(title, [Series(title, x, y)], x="step", form=form, zero=zero))
-    validated = [line for line in lines if "validation" in line]
+    validated = [line for line in log if "validation" in line]
     if validated:
         steps = [line["step"] for line in validated]
         series = [
-            Series(said, steps, [line["validation"][name] for line in validated], dots=True)
-            for name, said in (("ndcg@10", "NDCG@10"), ("recall@10", "Recall@10"))
+            Series(label(name), steps, [line["validation"][name] for line in validated], dots=True)
+            for name in ("ndcg@10", "recall@10")
         ]
         note = (
             f"{config.training.validation_users:,} validation users at most, filtered, beam "
@@ -40,7 +40,7 @@ def training_charts(lines: Iterable[dict[str, Any]], config: Config) -> list[Cha
 
 
 def tokenizer_charts(history: list[dict[str, Any]]) -> list[Chart]:
-    """Error and perplexity of the tokenizer as it was trained; [] for one that was not."""
+    """Error and perplexity over the training of the tokenizer; [] for one that is not trained."""
     if not history:
         return []
     steps = [line["step"] for line in history]

@@ -8,12 +8,12 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 MOST_POINTS = 1000
-"""Of larger catalogues a sample is drawn: more takes longer, and is no more to be read."""
+"""Of larger catalogues a sample is drawn: more points take longer and are no easier to read."""
 OF_EACH_COLOUR = 60
-"""More items of each coloured first code, as far as there are so many: a sample of all holds too
-few of one code to see whether they gather."""
+"""Items added of each coloured first code, as far as there are so many: a sample of all items holds
+too few of one code to see whether they gather."""
 COLOURS = 8
-"""First codes with a colour of their own: people do not tell many more apart."""
+"""First codes with a colour of their own: people can hardly tell more colours apart."""
 SIZE = 600
 """Width and height of the map, in its own units."""
 _FEWEST_POINTS = 8
@@ -27,22 +27,22 @@ def item_map(
     """Points of a map in which like items are near each other.
 
     t-SNE (van der Maaten and Hinton 2008) of the first 50 principal components, as it is usually
-    done: two principal components alone keep a tenth of the variance of sentence vectors. It is
-    begun with these two components and runs on one thread, so that it comes out the same again.
-    Only who is near whom means something; axes, and distances between far groups, do not.
+    done: two principal components alone keep a tenth of the variance of sentence vectors. It starts
+    from these two components and runs on one thread, so that the map is the same every time. Only
+    nearness means something; axes, and distances between far groups, do not.
 
     Args:
-        vectors: float (N, E), the content of the items.
-        first: int (N,), the first code of each; None where items have no codes.
+        vectors: float32 (N, C), the content of the items.
+        first: int32 (N,), the first code of each; None where items have no codes.
         labels: what to show of each item.
         seed: of the sample.
 
     Returns:
-        `items`: N; `drawn`: how many of all of them were drawn; `more`: how many of the coloured
-        first codes were added; `points`: a row x, y, first code or -1, title for each; `groups`:
-        the commonest first codes with colour, code, number of items and the middle of their
-        points; `paths`: the same points as SVG paths by colour, 0 for those without. None for
-        fewer than 8 items, or vectors that hardly differ.
+        `items`: N; `drawn`: how many of all items were drawn; `more`: how many of the coloured
+        first codes were added; `points`: [x, y, first code or -1, title] for each; `groups`: the
+        commonest first codes with colour, code, number of items and the middle of their points;
+        `paths`: the points as SVG paths by colour, 0 for those without. None for fewer than 8
+        items, or vectors that hardly differ.
     """
     count, generator = len(vectors), np.random.default_rng(seed)
     if count < _FEWEST_POINTS:
@@ -54,8 +54,8 @@ def item_map(
         same = generator.permutation(np.flatnonzero(first == code))
         chosen = np.union1d(chosen, same[:OF_EACH_COLOUR])
     chosen = np.sort(chosen)
-    places = _project(np.asarray(vectors[chosen], np.float64))
-    if places is None:
+    positions = _project(np.asarray(vectors[chosen], np.float64))
+    if positions is None:
         return None
     codes = np.full(len(chosen), -1) if first is None else first[chosen]
     groups = [
@@ -63,14 +63,14 @@ def item_map(
             "colour": colour,
             "code": code,
             "items": int(sizes[code]),
-            "middle": np.median(places[codes == code], axis=0).astype(int).tolist(),
+            "middle": np.median(positions[codes == code], axis=0).astype(int).tolist(),
         }
         for colour, code in enumerate(common, 1)
     ]
     colours = {code: colour for colour, code in enumerate(common, 1)}
     paths: dict[int, list[str]] = {}
     points = []
-    for item, (x, y), code in zip(chosen.tolist(), places.tolist(), codes.tolist(), strict=True):
+    for item, (x, y), code in zip(chosen.tolist(), positions.tolist(), codes.tolist(), strict=True):
         paths.setdefault(colours.get(code, 0), []).append(f"M{x} {y}h0")
         title = " ".join(labels[item].split())
         points.append([x, y, code, title[:_LONGEST_TITLE]])
@@ -85,7 +85,7 @@ def item_map(
 
 
 def _project(vectors: np.ndarray) -> np.ndarray | None:
-    """int (N, 2) within the map; None where the vectors do not differ."""
+    """Positions on the map, int64 (n, 2), of vectors (n, C); None where these do not differ."""
     count, width = vectors.shape
     centred = vectors - vectors.mean(axis=0)
     if np.linalg.matrix_rank(centred) < 2:

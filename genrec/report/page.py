@@ -8,7 +8,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from genrec.report.provenance import duration
+from genrec.storage.files import replacing
+
 _FILES = Path(__file__).parent / "templates"
+
+
+def write_page(out: Path, template: str, figures: dict[str, Any]) -> int:
+    """Writes a page to a file, whole or not at all; returns its size in bytes."""
+    page = render(template, **figures).encode()
+    with replacing(out) as temporary:
+        temporary.write_bytes(page)
+    return len(page)
 
 
 def render(template: str, **figures: Any) -> str:
@@ -25,6 +36,7 @@ def render(template: str, **figures: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["duration"] = duration
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

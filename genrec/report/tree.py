@@ -1,11 +1,11 @@
-"""The tree of semantic IDs as nested lists: what a page needs to let people explore it."""
+"""The tree of semantic IDs as nested lists, for the explorer on the page."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from genrec.tokenizer import branches
+from genrec.semantic_ids.branches import branches
 
 MOST_ITEMS = 20_000
 """Items whose titles are in the page; of a larger catalogue, a sample."""
@@ -16,12 +16,12 @@ _WORDS = 5
 def tree(codes: np.ndarray, labels: list[str], *, seed: int) -> dict[str, Any]:
     """The tree, the largest branches first.
 
-    A branch is [code, number of items below it, its commonest words, what is below]; an item is
-    [the rest of its codes, its title], and stands where no other shares its codes any more. Words
-    are those of `branches`: what tells the items of a branch from the others beside it.
+    A branch is [code, number of items below it, words, list of branches and items below it]; an
+    item is [the rest of its codes, title], below the first prefix that it shares with no other.
+    Words are those of `branches`, which set the items of a branch apart from those beside it.
 
     Args:
-        codes: int (N, L), the semantic IDs.
+        codes: int32 (N, L), the semantic IDs.
         labels: what to show of each item.
         seed: of the sample.
 
@@ -30,12 +30,11 @@ def tree(codes: np.ndarray, labels: list[str], *, seed: int) -> dict[str, Any]:
         `branches`. Numbers of items count all of them; words are of those shown.
     """
     count = len(codes)
-    chosen = np.arange(count)
+    shown = np.arange(count)
     if count > MOST_ITEMS:
-        drawn = np.random.default_rng(seed).choice(count, MOST_ITEMS, replace=False)
-        chosen = np.sort(drawn)
-    found = _below(codes, _Sizes(codes), labels, chosen, ())
-    return {"items": count, "shown": len(chosen), "branches": found}
+        shown = np.sort(np.random.default_rng(seed).choice(count, MOST_ITEMS, replace=False))
+    roots = _below(codes, _Sizes(codes), labels, shown, ())
+    return {"items": count, "shown": len(shown), "branches": roots}
 
 
 class _Sizes:
@@ -53,28 +52,24 @@ class _Sizes:
 
 
 def _below(
-    codes: np.ndarray,
-    sizes: _Sizes,
-    labels: list[str],
-    items: np.ndarray,
-    prefix: tuple[int, ...],
+    codes: np.ndarray, sizes: _Sizes, labels: list[str], items: np.ndarray, prefix: tuple[int, ...]
 ) -> list[list[Any]]:
-    """What is below a prefix; `items` are those shown that begin with it."""
+    """The branches and items below a prefix; `items`, int64, are those shown that begin with it."""
     depth = len(prefix)
     if depth == codes.shape[1]:  # items that share their whole semantic ID
         return [["", _title(labels[item])] for item in items.tolist()]
-    named, single = [], []
+    inner, leaves = [], []
     for branch in branches(codes, labels, prefix, items=items, words=_WORDS):
         size = sizes(branch.prefix)
         if size == 1:
             item = branch.items[0]
             rest = " ".join(map(str, codes[item, depth:].tolist()))
-            single.append([rest, _title(labels[item])])
+            leaves.append([rest, _title(labels[item])])
             continue
         below = _below(codes, sizes, labels, np.sort(branch.items), branch.prefix)
-        named.append([branch.prefix[-1], size, ", ".join(branch.words), below])
-    named.sort(key=lambda node: (-node[1], node[0]))
-    return named + single
+        inner.append([branch.prefix[-1], size, ", ".join(branch.words), below])
+    inner.sort(key=lambda node: (-node[1], node[0]))
+    return inner + leaves
 
 
 def _title(text: str) -> str:

@@ -27,16 +27,11 @@ from genrec.errors import UserError, blaming
 from genrec.recommend.catalog import Change, ItemNames
 from genrec.runs.folder import alone, require
 from genrec.runs.items import Items, items_of, tokenized_vectors
+from genrec.semantic_ids.branches import Branch, branches
+from genrec.semantic_ids.collisions import semantic_ids_of
 from genrec.storage.files import parse_json, replacing
 from genrec.storage.json_schema import expect
-from genrec.tokenizer import (
-    Branch,
-    Tokenizer,
-    branches,
-    gain_of_refitting,
-    load_tokenizer,
-    semantic_ids_of,
-)
+from genrec.tokenizer import Tokenizer, gain_of_refitting, load_tokenizer
 
 WORTH_REFITTING = 0.05
 """Share of the new items' error that must go away for a new tokenizer to be worth its training."""

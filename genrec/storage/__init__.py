@@ -1,1 +1,1 @@
-"""Files: written atomically, locked, and checked when they are read."""
+"""Files: written atomically, locked, and checked when they are read; formats of arrays."""

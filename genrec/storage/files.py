@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and fingerprinting them."""
+"""Writing files atomically, reading JSON strictly, and checksums of files."""
 
 import contextlib
 import ctypes
@@ -15,11 +15,11 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path that takes `path`'s place on success, and else is removed.
+    """Yields a temporary path that replaces `path` on success, and is removed on an error.
 
-    Works for a file or a folder, whichever the body creates at the temporary path. Either is
-    replaced in one atomic step. Where the system cannot do so with a folder, two renames swap it,
-    and a crash between them leaves none: `sweep` brings the old one back.
+    The body creates a file or a folder at the temporary path; it replaces the old one in one atomic
+    step. If the system cannot do so with a folder, the folders are swapped by two renames; a crash
+    between these leaves no folder, but `sweep` brings the old one back.
     """
     path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,14 +41,14 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             _flush(temporary)
             temporary.replace(path)
-        with contextlib.suppress(OSError):  # not every disk can do so with a folder
+        with contextlib.suppress(OSError):  # not every disk can flush a folder
             _flush(path.parent)
     finally:
         _remove(temporary)
 
 
 def discard(folder: Path) -> None:
-    """Deletes a folder; a crash meanwhile leaves all of it or, by its name, nothing."""
+    """Deletes a folder; a crash leaves it complete, or under a name that `sweep` removes."""
     temporary = folder.with_name(f".{folder.name.lstrip('.')}.{os.getpid()}.tmp")
     _remove(temporary)
     folder.rename(temporary)
@@ -56,12 +56,13 @@ def discard(folder: Path) -> None:
 
 
 def sweep(folder: Path, name: str) -> None:
-    """Removes what killed processes left of what they wrote to `folder`.
+    """Removes the temporary files that killed processes left in a folder.
 
-    Only for who has the folder to itself: what another process writes would be removed too.
+    Only for a caller with exclusive access: files that another process is writing are removed too.
 
     Args:
-        name: pattern of the files and folders that were written.
+        folder: the folder.
+        name: regular expression for the names of the files and folders that were being written.
     """
     for old in folder.glob(".*.old.tmp"):
         path = folder / old.name.removeprefix(".").removesuffix(".old.tmp")
@@ -80,13 +81,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a file holds; ValueError where that is no JSON."""
+    """The value in a JSON file; ValueError if it is not JSON, see `parse_json`."""
     return parse_json(path.read_bytes())
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As json.loads, but every text that it cannot read is a ValueError, and so are NaN and numbers
-    that are too large for a float, which JSON has not."""
+    """Like json.loads, but strict: ValueError for any text that is not JSON.
+
+    NaN, infinity and numbers too large for a float are refused too.
+    """
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
@@ -101,10 +104,10 @@ def _finite(text: str) -> float:
 
 
 def leads_outside(name: str) -> bool:
-    """Whether a name that somebody wrote into a file is not that of a file within its folder."""
+    """Whether a relative file name, read from an untrusted file, leads out of its folder."""
     path = PurePosixPath(name)
     inside = path.parts and not path.is_absolute() and ".." not in path.parts
-    return not inside or "\\" in name or not name.isprintable()  # nor one that no file can have
+    return not inside or "\\" in name or not name.isprintable()
 
 
 def sha256(path: Path) -> str:
@@ -132,7 +135,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _flush(path: Path) -> None:
-    """Forces a file to disk, lest a rename point at contents that are not written; or a rename."""
+    """Forces a file's contents to disk before it is renamed; or a folder's renames."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -1,32 +1,37 @@
-"""Whether what a JSON file holds has the form that its reader relies on."""
+"""Checking that a JSON value has the form that its reader relies on."""
 
 import re
 from typing import Any
 
 _LARGEST = 1e15
-"""A number may be as large; genrec writes none that comes near."""
+"""Larger numbers are refused; genrec writes none that comes near."""
 _LONGEST = 10_000
-"""Characters of a text, likewise."""
+"""Characters; longer texts are refused, likewise."""
 
 
 def expect(value: Any, form: Any, where: str = "") -> None:
-    """Raises ValueError, which says where, unless a value of JSON has a form.
+    """Raises ValueError, whose message names the position, unless a JSON value has a form.
 
-    A form is `int`, `float` (any number), `str` or `bool`; None; `object` for anything; a tuple of
-    forms, one of which it must have; a list with the form of all elements; or a dict: of names,
-    each with its form (with "?" behind a name that may be missing), or with a pattern as its only
-    key, which all names must match. There may be names that the form does not mention.
+    Args:
+        value: the value.
+        form: one of
+            - `int`, `float` (any number), `str`, `bool`, `dict`, `list`; None; `object`: anything;
+            - a tuple of alternative forms;
+            - a list with the form of all elements;
+            - a dict from names to forms, "?" behind a name that may be missing; other names are
+              allowed. Or from a single pattern, which all names must match, to their form.
+        where: the position of the value within the file, for the message.
     """
     if isinstance(form, tuple):
-        kinds = [each for each in form if _alike(value, each)]
-        if not kinds:
+        alike = [alternative for alternative in form if _has_type(value, alternative)]
+        if not alike:
             raise ValueError(f"{where or 'it'} is {_shown(value)}")
-        expect(value, kinds[0], where)
-    elif not _alike(value, form):
+        expect(value, alike[0], where)
+    elif not _has_type(value, form):
         raise ValueError(f"{where or 'it'} is {_shown(value)}")
     elif isinstance(form, list):
-        for place, element in enumerate(value):
-            expect(element, form[0], f"{where}[{place}]")
+        for index, element in enumerate(value):
+            expect(element, form[0], f"{where}[{index}]")
     elif isinstance(form, dict):
         _expect_names(value, form, where)
 
@@ -45,8 +50,8 @@ def _expect_names(value: dict[str, Any], form: dict[Any, Any], where: str) -> No
             raise ValueError(f"{where or 'it'} has no {name}")
 
 
-def _alike(value: Any, form: Any) -> bool:
-    """Whether it is of the kind, whatever is inside of it."""
+def _has_type(value: Any, form: Any) -> bool:
+    """Whether a value has the type of a form; elements are not looked at."""
     if form is object:
         return True
     if form is None:

@@ -1,8 +1,7 @@
-"""One process at a time writes into a folder; who reads is not held up.
+"""Locks, so that only one process at a time writes into a folder; readers need none.
 
-A lock is `flock` on a small file that says whose it is. The system takes it back when its process
-ends, however that comes about, so what a crash leaves keeps nobody out, and no clock is asked
-whether a lock is too old.
+A lock is `flock` on a small file that names its holder. The system releases it when the process
+ends, however it ends, so a crash never leaves a folder locked.
 """
 
 import contextlib
@@ -24,36 +23,36 @@ from genrec.storage.files import parse_json
 logger = logging.getLogger(__name__)
 
 _ours: contextvars.ContextVar[frozenset[Path]] = contextvars.ContextVar("ours", default=frozenset())
-"""The locks that are held here, and need not be taken again; another thread has its own."""
+"""The locks that this thread of execution holds and need not take again."""
 
 _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 _TRIES, _SECONDS_BETWEEN = 5, 0.05
-"""`holder` has the lock for a moment when it looks, which is no reason to give up."""
+"""`holder` takes the lock for a moment when it looks, so one failure is no reason to give up."""
 
 
 @contextlib.contextmanager
 def held(file: Path, what: Path, command: str, remedy: str) -> Iterator[bool]:
-    """Keeps other processes from writing; within itself it may be taken again.
+    """Holds a lock within this context; inside it the same lock may be taken again.
 
     Args:
-        file: the lock, whose folder is made if need be.
-        what: the folder that it stands for.
-        command: who takes it, for those that are refused.
-        remedy: what those can do besides waiting, such as ", or …"; may be empty.
+        file: the lock; its folder is made if need be.
+        what: the folder that is locked.
+        command: the command that takes the lock, to be shown to processes that are refused.
+        remedy: what these can do besides waiting, such as ", or …"; may be empty.
 
     Yields:
-        Whether it could be taken; False where nothing can be written anyway.
+        Whether the lock was taken; False if the system does not let its file be written.
 
     Raises:
-        UserError: another process has it, and which.
+        UserError: another process has the lock; the message says which.
     """
     file = file.absolute()
     if file in _ours.get():
         yield True
         return
     try:
-        number = _taken(file, what, remedy)
+        descriptor = _lock(file, what, remedy)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -61,54 +60,54 @@ def held(file: Path, what: Path, command: str, remedy: str) -> Iterator[bool]:
         return
     token = _ours.set(_ours.get() | {file})
     try:
-        _tell(number, command)
+        _write_holder(descriptor, command)
         yield True
     finally:
         _ours.reset(token)
         with contextlib.suppress(OSError):
             file.unlink()  # before another process can have it
-        os.close(number)
+        os.close(descriptor)
 
 
 def holder(file: Path) -> str | None:
-    """Which other process has the lock, such as "genrec train (pid 7 on host since …)"; or None."""
+    """The other process with the lock, such as "genrec train (pid 7 on host since …)"; or None."""
     if file.absolute() in _ours.get():
         return None
     try:
-        number = os.open(file, os.O_RDONLY)
+        descriptor = os.open(file, os.O_RDONLY)
     except OSError:
         return None
     try:
-        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _told(file)
+        return _read_holder(file)
     except OSError:
         return None
     finally:
-        os.close(number)
+        os.close(descriptor)
     return None
 
 
-def _taken(file: Path, what: Path, remedy: str) -> int:
-    """The number of the open file, once it is locked."""
+def _lock(file: Path, what: Path, remedy: str) -> int:
+    """Opens and locks the file, and returns its descriptor; UserError if another process has it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        number = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not _take(number, what):
-                raise UserError(f"{what} is in use by {_told(file)}; wait for it{remedy}")
-            if _same(file, number):
-                return number
+            if not _try_lock(descriptor, what):
+                raise UserError(f"{what} is in use by {_read_holder(file)}; wait for it{remedy}")
+            if _is_same(file, descriptor):
+                return descriptor
         except BaseException:
-            os.close(number)
+            os.close(descriptor)
             raise
-        os.close(number)  # who had it has removed it meanwhile, so it keeps nobody out
+        os.close(descriptor)  # its last holder has removed this file meanwhile
 
 
-def _take(number: int, what: Path) -> bool:
+def _try_lock(descriptor: int, what: Path) -> bool:
     for tried in range(_TRIES):
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             if tried + 1 < _TRIES:
@@ -126,25 +125,25 @@ def _take(number: int, what: Path) -> bool:
     return False
 
 
-def _tell(number: int, command: str) -> None:
-    """Says in the file who has it; a disk that is full is not told here, but by what is written."""
+def _write_holder(descriptor: int, command: str) -> None:
+    """Writes into the lock's file who has it, if the disk has room for it."""
     since = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    told = {"command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    about = {"command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
     with contextlib.suppress(OSError):
-        os.ftruncate(number, 0)
-        os.pwrite(number, json.dumps(told).encode(), 0)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(about).encode(), 0)
 
 
-def _told(file: Path) -> str:
+def _read_holder(file: Path) -> str:
     try:
-        told = parse_json(file.read_bytes())
-        return "{command} (pid {pid} on {host} since {since})".format(**told)
+        about = parse_json(file.read_bytes())
+        return "{command} (pid {pid} on {host} since {since})".format(**about)
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
 
 
-def _same(file: Path, number: int) -> bool:
+def _is_same(file: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.fstat(number), file.stat())
+        return os.path.samestat(os.fstat(descriptor), file.stat())
     except FileNotFoundError:
         return False

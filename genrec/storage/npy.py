@@ -1,44 +1,34 @@
-"""Arrays of .npy files of any origin, checked against the file before anything is made of them."""
+"""Arrays of .npy files of any origin, memory-mapped and checked against the file's size."""
 
-import math
 from pathlib import Path
 
 import numpy as np
 
-_LONGEST_SIDE = 1 << 48
+from genrec.errors import reason
 
 
-def open_npy(path: Path) -> np.ndarray:
+def open_npy(path: Path) -> np.memmap:
     """The array of a .npy file, memory-mapped.
 
-    Nothing in it is unpickled, and it takes no memory for what the file only claims to hold.
+    Nothing in the file is unpickled, and no memory is taken for sizes that the file only claims.
 
     Raises:
-        ValueError: it is no .npy file, it holds anything but plain numbers or text, or it is not as
-            long as its header says.
+        ValueError: it is no .npy file, it holds Python objects, or it is shorter or longer than its
+            header says.
         OSError: it cannot be opened.
     """
-    with path.open("rb") as stream:
-        try:
-            version = np.lib.format.read_magic(stream)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, fortran, kind = read(stream)
-        except OSError:
-            raise
-        except Exception as error:  # of many kinds: NumPy has Python's own parser read the header
-            raise ValueError("it has no sound header of a .npy file") from error
-        begin = stream.tell()
-        size = stream.seek(0, 2) - begin
-    if kind.hasobject:
-        raise ValueError("it holds pickled objects, which could run code")
-    sides = all(type(side) is int and 0 <= side < _LONGEST_SIDE for side in shape)
-    if not sides or math.prod(shape) * kind.itemsize != size:
+    try:
+        with np.errstate(over="raise"):
+            array = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # of many kinds: NumPy has Python's own parser read the header
+        if "Python objects" in str(error):
+            raise ValueError("it holds pickled objects, which could run code") from error
+        raise ValueError(f"it is cut off, or no sound .npy file ({reason(error)[:80]})") from error
+    size = path.stat().st_size - array.offset
+    if array.nbytes != size:
         raise ValueError(
-            f"it holds {size:,} bytes, but should be {kind} of shape {str(tuple(shape))[:80]}"
+            f"it holds {size:,} bytes, but should be {array.dtype} of shape {array.shape}"
         )
-    if size == 0:
-        return np.zeros(shape, kind)
-    return np.memmap(path, kind, "r", begin, tuple(shape), "F" if fortran else "C")
+    return array

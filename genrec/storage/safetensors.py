@@ -1,7 +1,8 @@
-"""Arrays by name in one file: the safetensors format, which any reader of it reads.
+"""Arrays by name in one file, in the safetensors format.
 
 https://github.com/huggingface/safetensors: eight bytes with the length of a header, the header in
-JSON (for each array its type, shape and place), and the arrays. Nothing in it can be run.
+JSON (for each array its type, shape and position), and the arrays. No code is in it. The library
+of that name is not used, because a bundle has to be readable without it.
 """
 
 import json
@@ -33,10 +34,14 @@ _MOST_AXES, _MOST = 32, 1 << 48
 def pack_tensors(
     tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """The contents of a file with arrays of the types above, and what is to be said of them all.
+    """The contents of a file with arrays of the types above.
+
+    Args:
+        tensors: the arrays by name.
+        metadata: texts by name, for the header.
 
     Raises:
-        KeyError: an array is of another type.
+        KeyError: an array has another type.
     """
     header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     end = 0
@@ -53,7 +58,7 @@ def pack_tensors(
 def write_tensors(
     path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes such a file."""
+    """Writes such a file, atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(pack_tensors(tensors, metadata))
 
@@ -62,7 +67,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file, by name.
 
     Raises:
-        UserError: it is no such file, or its header does not fit its contents.
+        UserError: the file cannot be read, or its header does not fit its contents.
     """
     try:
         contents = path.read_bytes()
@@ -72,36 +77,36 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def parse_tensors(contents: bytes, path: Path) -> dict[str, np.ndarray]:
-    """The same from the contents of a file; `path` is for the complaint."""
+    """Like `read_tensors`, from the contents of a file; `path` is for the error message."""
     try:
         length = int.from_bytes(contents[:8], "little")
         if len(contents) < 8 or length > min(_LONGEST_HEADER, len(contents) - 8):
             raise ValueError("the header is longer than the file")
         header = json.loads(contents[8 : 8 + length])
         header.pop("__metadata__", None)
-        found, place = {}, 0
-        for name, told in header.items():
-            kind, shape = _TYPES[told["dtype"]], _whole(told["shape"])
-            begin, end = _whole(told["data_offsets"])
-            # Before anything is made: NumPy has no arrays of more, of no elements either.
+        tensors, position = {}, 0
+        for name, about in header.items():
+            kind, shape = _TYPES[about["dtype"]], _sizes(about["shape"])
+            begin, end = _sizes(about["data_offsets"])
+            # Checked first: NumPy has no larger arrays, not even without elements.
             if len(shape) > _MOST_AXES or math.prod(max(size, 1) for size in shape) > _MOST:
                 raise ValueError(f"{name} has an impossible shape")
-            if begin != place or end - begin != kind.itemsize * math.prod(shape):
+            if begin != position or end - begin != kind.itemsize * math.prod(shape):
                 raise ValueError(f"{name} is not where the header says")
             start = 8 + length + begin
             array = np.frombuffer(contents, kind, math.prod(shape), start).reshape(shape)
             if kind.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
                 raise ValueError(f"{name} has flags other than 0 and 1")
-            found[name], place = array, end
-        if 8 + length + place != len(contents):
+            tensors[name], position = array, end
+        if 8 + length + position != len(contents):
             raise ValueError("there is more in it than the header says")
-        return found
+        return tensors
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def _whole(numbers: Any) -> tuple[int, ...]:
-    """Sizes or places: text times a large number would be a large text, and -1 anything at all."""
+def _sizes(numbers: Any) -> tuple[int, ...]:
+    """Checks a list of sizes or positions: ValueError for anything but whole numbers from 0 on."""
     if not isinstance(numbers, list) or not all(type(n) is int and n >= 0 for n in numbers):
         raise ValueError("its header has something else in place of whole numbers")
     return tuple(numbers)

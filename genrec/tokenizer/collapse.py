@@ -1,11 +1,11 @@
-"""When a level of a tokenizer has collapsed: it uses hardly any of its codes."""
+"""Detecting collapsed levels of a tokenizer: those that use hardly any of their codes."""
 
 from collections.abc import Sequence
 
 from genrec.errors import UserError
 
-_NOTHING_LEFT = 0.01
-"""Share of the vectors' energy below which a level's input holds nothing worth telling apart."""
+_NEGLIGIBLE = 0.01
+"""A level whose input has a smaller share of the vectors' energy cannot collapse."""
 
 
 def collapsed(
@@ -17,26 +17,26 @@ def collapsed(
 ) -> list[int]:
     """The levels that use less than a share `threshold` of the codes that they could use.
 
-    A level is not blamed for codes that the data cannot fill, nor for having nothing to do because
-    the levels before it caught everything.
+    A level can use at most as many codes as there are distinct vectors. It has not collapsed if the
+    levels before it have left hardly anything to quantize.
 
     Args:
         used: for each level, the share of its codes in use.
         codebook_sizes: K_l for each of the L levels.
-        energy: for each level, what was left over before it as a share of all.
-        distinct: how many different vectors there are.
+        energy: for each level, the mean square of the residuals before it, relative to the vectors.
+        distinct: the number of distinct vectors.
         threshold: in 0…1.
     """
     return [
         level
         for level, size in enumerate(codebook_sizes)
         if used[level] * size < threshold * min(size, distinct)
-        and (level == 0 or energy[level] > _NOTHING_LEFT)
+        and (level == 0 or energy[level] > _NEGLIGIBLE)
     ]
 
 
 def collapse_error(level: int, used: float, codebook_sizes: Sequence[int], when: str) -> UserError:
-    """What to say of a level that collapsed."""
+    """The error for a level that has collapsed; `when` is such as "in the end"."""
     size = codebook_sizes[level]
     return UserError(
         f"the tokenizer collapsed: {when} level {level} uses {round(used * size)} of {size} codes: "

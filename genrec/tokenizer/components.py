@@ -1,16 +1,34 @@
-"""Centre, scale and principal components of a catalogue's vectors, read in pieces."""
+"""Centre, scale and principal components of a catalogue's vectors, read chunk by chunk."""
 
 import numpy as np
 
-from genrec.tokenizer.vectors import in_chunks
+from genrec.tokenizer.vectors import check_vectors, in_chunks, sample_rows
+
+
+def fitting_sample(
+    vectors: np.ndarray, codebook_sizes: tuple[int, ...], seed: int
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Checks `vectors` (N, D) and takes the sample of them that codebooks are fitted to.
+
+    Returns:
+        Their centre and scale, see `centre_and_scale`; and the sample, float32 (n, D) with n ≤ N,
+        centred and scaled.
+
+    Raises:
+        UserError: see `check_vectors`.
+    """
+    check_vectors(vectors, codebook_sizes)
+    mean, scale = centre_and_scale(vectors)
+    sample = sample_rows(vectors, codebook_sizes, seed)
+    return mean, scale, (sample - mean) / np.float32(scale)
 
 
 def centre_and_scale(vectors: np.ndarray) -> tuple[np.ndarray, float]:
-    """The mean of `vectors` (N, D), float32 (D,), and the root mean square of what is then left.
+    """The mean of `vectors` (N, D), float32 (D,), and the root mean square of their deviations.
 
-    The scale of vectors that are all the same is 1.
+    The scale of vectors that are all equal is 1.
     """
-    mean = _mean(vectors)
+    mean = mean_of(vectors)
     energy = 0.0
     for chunk, count in in_chunks(vectors):
         energy += float(np.square(chunk[:count] - mean).sum()) / vectors.size
@@ -19,26 +37,26 @@ def centre_and_scale(vectors: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def principal_components(vectors: np.ndarray, width: int) -> np.ndarray:
-    """Those of `vectors` (N, D) about their mean, the strongest first.
+    """The principal components of `vectors` (N, D), that of the largest variance first.
 
     Returns:
-        Orthonormal columns, float32 (D, width), zero beyond D.
+        Orthonormal columns, float32 (D, width); zero columns beyond D.
     """
-    dim, mean = vectors.shape[1], _mean(vectors)
+    dim, mean = vectors.shape[1], mean_of(vectors)
     covariance = np.zeros((dim, dim))
     for chunk, count in in_chunks(vectors):
         centred = chunk[:count] - mean
         covariance += centred.T @ centred / len(vectors)
-    found = np.linalg.eigh(covariance).eigenvectors[:, ::-1][:, :width]
-    # An eigenvector's sign is the library's whim: make its largest entry positive.
-    found *= np.sign(found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])])
+    strongest = np.linalg.eigh(covariance).eigenvectors[:, ::-1][:, :width]
+    # An eigenvector's sign depends on the library: make its largest entry positive.
+    strongest *= np.sign(strongest[np.abs(strongest).argmax(axis=0), np.arange(strongest.shape[1])])
     components = np.zeros((dim, width), np.float32)
-    components[:, : found.shape[1]] = found
+    components[:, : strongest.shape[1]] = strongest
     return components
 
 
-def _mean(vectors: np.ndarray) -> np.ndarray:
-    """float64 (D,)."""
+def mean_of(vectors: np.ndarray) -> np.ndarray:
+    """The mean of `vectors` (N, D), float64 (D,)."""
     mean = np.zeros(vectors.shape[1])
     for chunk, count in in_chunks(vectors):
         mean += chunk[:count].sum(axis=0, dtype=np.float64) / len(vectors)

@@ -1,4 +1,4 @@
-"""How good a tokenizer is: use of its codes, what they preserve, collisions, and what they mean."""
+"""Health of a tokenizer: use of its codes, error, collisions, and the meaning of prefixes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from genrec.tokenizer.collapse import collapse_error, collapsed
-from genrec.tokenizer.vectors import in_chunks
+from genrec.tokenizer.components import mean_of
 
 
 def health(
@@ -16,41 +16,42 @@ def health(
     decode: Callable[[np.ndarray], np.ndarray],
     categories: Sequence[str | None] | None = None,
 ) -> dict[str, Any]:
-    """Measures codes before collisions are dealt with, in bounded memory.
+    """Measures codes before collisions are resolved, in bounded memory.
 
     Args:
         codes: integers (N, L), N ≥ 1.
         codebook_sizes: K_l for each of the L levels.
-        vectors: float (N, D), what was tokenized; may be memory-mapped.
-        decode: codes (B, 1…L) → float (B, D), what the codes of the first levels stand for.
-        categories: for each item, what kind of thing it is; None for an item where nobody knows.
+        vectors: float (N, D), the vectors that were tokenized; may be memory-mapped.
+        decode: codes (B, 1…L) → float (B, D), the vectors that codes of the first levels stand for.
+        categories: the category of each item; None or "" for an item where it is unknown.
 
     Returns:
         Plain numbers, ready for JSON:
         - `items`: N.
-        - `relative_error`: ‖x − x̂‖² / ‖x − mean‖², summed over the items; 0 is perfect, 1 is what
-          the mean alone achieves. None if all vectors are equal.
-        - `distinct_tuples`, and `distinct_share` of N.
-        - `unique_share`: of N, items that share their tuple with none; `colliding_items`: the
-          others; `largest_group` of the same tuple.
-        - `same_category`, where there are categories: how probable it is for an item that another
-          is of its category; what prefixes without meaning would have.
-        - `levels`: per level `size`, `used` (share of its codes), `entropy` in bits, `perplexity`
-          (2^entropy: so many codes, used evenly, would tell as much), `prefixes` (distinct ones
-          up to this level), `relative_error` of what the codes up to this level decode to, and
-          `variance_within`: the variance among items that share such a prefix, relative to that
-          among all items, both unbiased. It says whether prefixes mean something: near 0 they
-          gather like items, near 1 any. None if no two items share one. `same_category`, where
-          there are categories: for items that share such a prefix with others, the mean share of
-          these others that are of the same category (None if there are none).
+        - `relative_error`: ‖x − x̂‖² / ‖x − mean‖², both summed over the items; 0 is perfect, 1 is
+          as good as the mean alone. None if all vectors are equal.
+        - `distinct_tuples`: number of distinct tuples; `distinct_share`: the same divided by N.
+        - `unique_share`: share of the items whose tuple no other item has; `colliding_items`: the
+          number of the other items; `largest_group`: the most items that have the same tuple.
+        - `same_category`, only with categories: the probability that two items have the same
+          category. Prefixes without meaning would have the same figure.
+        - `levels`: for each level
+          - `size`; `used`: share of its codes in use; `entropy` of its codes in bits; `perplexity`:
+            2^entropy, the number of codes that would tell as much if used evenly;
+          - `prefixes`: number of distinct prefixes up to this level; `relative_error` of the
+            vectors that these stand for;
+          - `variance_within`: the variance among items that share such a prefix, relative to that
+            among all items, both unbiased. Near 0, prefixes gather similar items; near 1, they have
+            no meaning. None if no two items share a prefix;
+          - `same_category`, only with categories: the share of the others with an item's prefix
+            that have its category, averaged over the items that share their prefix. None if no item
+            does.
     """
     count, levels = codes.shape
-    mean = np.zeros(vectors.shape[1])
-    for chunk, size in in_chunks(vectors):
-        mean += chunk[:size].sum(axis=0, dtype=np.float64) / count
+    mean = mean_of(vectors)
     order = np.lexsort(codes.T[::-1])
     total, errors, within = _squares(codes, order, vectors, mean, decode)
-    numbers = None if categories is None else _numbers(categories)
+    numbers = None if categories is None else _category_numbers(categories)
     first = np.zeros(count, bool)
     first[0] = True
     rows, ordered = [], codes[order]
@@ -75,7 +76,7 @@ def health(
             else None,
         }
         if numbers is not None:
-            row["same_category"] = _same(np.cumsum(first) - 1, numbers[order])
+            row["same_category"] = _same_category(np.cumsum(first) - 1, numbers[order])
         rows.append(row)
     measured = {
         "items": count,
@@ -88,20 +89,20 @@ def health(
         "levels": rows,
     }
     if numbers is not None:
-        measured["same_category"] = _same(np.zeros(count, int), numbers)
+        measured["same_category"] = _same_category(np.zeros(count, int), numbers)
     return measured
 
 
 def after_collisions(ids: np.ndarray, codes: np.ndarray) -> dict[str, int]:
-    """What became of items of the same codes.
+    """Counts the collisions that are left in semantic IDs, and the items that were moved.
 
     Args:
         ids: int (N, L or L + 1), the semantic IDs.
-        codes: int (N, L), the codes that the tokenizer gave.
+        codes: int (N, L), the tokenizer's codes.
 
     Returns:
-        `colliding_items` and `largest_group` as in `health`, of the semantic IDs; `moved_items`,
-        those that have other codes than the tokenizer's.
+        `colliding_items` and `largest_group` as in `health`, but of the semantic IDs; and
+        `moved_items`, the number of items whose codes were changed.
     """
     _, sizes = np.unique(ids, axis=0, return_counts=True)
     return {
@@ -118,12 +119,12 @@ def refuse_collapse(measured: dict[str, Any], threshold: float) -> None:
     used = [row["used"] for row in rows]
     errors = [row["relative_error"] or 0.0 for row in rows]
     distinct = measured["distinct_tuples"]
-    if found := collapsed(used, sizes, [1.0, *errors], distinct, threshold):
-        raise collapse_error(found[0], used[found[0]], sizes, "in the end")
+    if levels := collapsed(used, sizes, [1.0, *errors], distinct, threshold):
+        raise collapse_error(levels[0], used[levels[0]], sizes, "in the end")
 
 
 def health_table(measured: dict[str, Any]) -> str:
-    """What `health` measured, as lines to read."""
+    """The figures of `health` as a table of plain text."""
 
     def number(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
@@ -172,9 +173,13 @@ def _squares(
     mean: np.ndarray,
     decode: Callable[[np.ndarray], np.ndarray],
 ) -> tuple[float, list[float], list[float]]:
-    """Sums of squares: about the mean; of each level's errors; of each level's within prefixes.
+    """Sums of squares: about the mean; for each level, of the errors, and about prefixes' means.
 
-    The items of one first code are in memory at once.
+    Only the vectors of items with the same first code are in memory at once.
+
+    Args:
+        order: int (N,), the items sorted by their codes.
+        mean: float (D,), of the vectors.
     """
     levels = codes.shape[1]
     total, errors, within = 0.0, [0.0] * levels, [0.0] * levels
@@ -197,15 +202,22 @@ def _squares(
     return total, errors, within
 
 
-def _numbers(categories: Sequence[str | None]) -> np.ndarray:
-    """int (N,): a number for each category, -1 for none."""
-    known = sorted({name for name in categories if name})
-    number = {name: place for place, name in enumerate(known)}
-    return np.array([number.get(name or "", -1) for name in categories])
+def _category_numbers(categories: Sequence[str | None]) -> np.ndarray:
+    """int (N,): the number of each item's category, -1 where it is unknown."""
+    number_of = {name: n for n, name in enumerate(sorted({name for name in categories if name}))}
+    return np.array([number_of.get(name or "", -1) for name in categories])
 
 
-def _same(groups: np.ndarray, numbers: np.ndarray) -> float | None:
-    """The mean, over items with company, of the share of the others in their group like them."""
+def _same_category(groups: np.ndarray, numbers: np.ndarray) -> float | None:
+    """How often the others in an item's group have its category: the mean over the items.
+
+    Args:
+        groups: int (N,), the group of each item.
+        numbers: int (N,), the number of its category; items with -1 do not count.
+
+    Returns:
+        None if no group has two items.
+    """
     groups, numbers = groups[numbers >= 0], numbers[numbers >= 0]
     if not len(groups):
         return None

@@ -1,4 +1,4 @@
-"""From settings to a tokenizer of the kind that they name."""
+"""Fitting a tokenizer of the kind that the settings name."""
 
 from typing import Any
 
@@ -20,7 +20,16 @@ def fit_tokenizer(
     seed: int,
     checkpoints: Checkpoints | None = None,
 ) -> tuple[Tokenizer, list[dict[str, Any]]]:
-    """A tokenizer of the kind wanted, and the history of its training, empty where there is none.
+    """Fits a tokenizer of the kind `settings.kind`.
+
+    Args:
+        vectors: float (N, D), finite; may be memory-mapped.
+        settings: the settings' section "tokenizer".
+        seed: of all that is random.
+        checkpoints: see `fit_rqvae`; not used by the kinds without training.
+
+    Returns:
+        The tokenizer, and the history of its training; [] for the kinds without training.
 
     Raises:
         UserError: see `fit_rqvae`, `fit_rqkmeans` and `fit_opq`.

@@ -1,8 +1,8 @@
 """Optimised product quantization: a rotation, then a codebook for each part of the vector.
 
-It is residual quantization in disguise: if the codes of a level are zero outside the level's own
-part, the code nearest to what is left over is the one nearest in that part, whatever the others
-took. So an OPQ is kept, encoded and decoded as a tokenizer with linear encoder and decoder.
+It is a special case of residual quantization: each level has its own part of the vector, and its
+codes are zero outside that part, so the code nearest to the residual is the one nearest in that
+part. An OPQ is therefore stored as a tokenizer whose encoder and decoder are linear.
 """
 
 from typing import Any
@@ -12,37 +12,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from genrec.errors import UserError
-from genrec.tokenizer.components import centre_and_scale, principal_components
+from genrec.tokenizer.components import fitting_sample, principal_components
 from genrec.tokenizer.kmeans import kmeans
 from genrec.tokenizer.tokenizer import Tokenizer
-from genrec.tokenizer.vectors import check_vectors, sample_rows
 
 
 def fit_opq(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: int) -> Tokenizer:
-    """Fits an optimised product quantizer (Ge et al. 2013) by Faiss, a part for each level.
+    """Fits an optimised product quantizer (Ge et al. 2013) with Faiss; each level has a part.
 
-    The parts are ordered by how much of the variance they hold, so that the first code tells most.
+    The parts are ordered by their variance, so that the first code says most about the vector.
 
     Args:
-        vectors: float (N, D), finite; D at least L. Where L does not divide D, the rotation drops
-            the fewest directions that make it do so.
+        vectors: float (N, D), finite; D at least L. If L does not divide D, the rotation drops as
+            few directions as possible.
         codebook_sizes: K_l for each of the L levels.
         seed: of the initial centroids.
 
     Raises:
         UserError: vectors of the wrong shape or not finite, or fewer columns than levels.
     """
-    vectors = np.asarray(vectors)
-    check_vectors(vectors, codebook_sizes)
+    mean, scale, sample = fitting_sample(vectors, codebook_sizes, seed)
     levels, dim = len(codebook_sizes), vectors.shape[1]
     if dim < levels:
         raise UserError(
             f"vectors of width {dim} cannot be cut into {levels} parts: name fewer "
             "tokenizer.codebook_sizes"
         )
-    mean, scale = centre_and_scale(vectors)
     components = principal_components(vectors, dim)
-    sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
     part = dim // levels
     rotation = _rotation(sample, components, levels, part, max(codebook_sizes))
     parts = (sample @ rotation).reshape(len(sample), levels, part)
@@ -68,11 +64,11 @@ def _rotation(
     """float32 (D, levels · part) with orthonormal columns, fitted to `sample` (N, D)."""
     width = levels * part
     if len(sample) < sample.shape[1]:
-        # Faiss writes beyond its memory with fewer points than columns. The principal components
-        # dealt out to the parts in turn are what it would start to improve on.
+        # Faiss writes beyond its memory with fewer points than columns. Its starting point would
+        # be the principal components, dealt out to the parts in turn.
         return components[:, np.arange(width).reshape(part, levels).T.reshape(-1)]
     opq = faiss.OPQMatrix(sample.shape[1], levels, width)
-    # Its own product quantizer, with as many codes as the points can hold, in whole bits.
+    # A product quantizer with as many codes as there are points for, a power of two.
     bits = max(1, min(size, len(sample)).bit_length() - 1)
     quantizer = faiss.ProductQuantizer(width, levels, bits)
     quantizer.cp.min_points_per_centroid = 1

@@ -1,7 +1,7 @@
 """The residual-quantized variational autoencoder (RQ-VAE).
 
-An encoder maps a vector to a latent one; each level's codebook then quantizes what the levels
-before it left over, and the decoder maps the sum of the chosen codes back. Residual quantization
+An encoder maps a vector to a latent vector; each level's codebook then quantizes the residual of
+the levels before it, and the decoder maps the sum of the chosen codes back. Residual quantization
 with learned codebooks is from Zeghidour et al. 2021 (SoundStream) and Lee et al. 2022 (RQ-VAE for
 images); Rajput et al. 2023 (TIGER) made semantic IDs of it. Without encoder and decoder it is a
 residual vector quantizer (RVQ).
@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-_SERVED = 1e-4
-"""An item is served when its error is below this share of the mean square of the residuals."""
+_NEGLIGIBLE = 1e-4
+"""A code is revived only for an error above this share of the residuals' mean square."""
 _SINKHORN_ITERATIONS = 50
 
 
@@ -30,21 +30,21 @@ class Objective:
 
     Attributes:
         commitment: β, weight of the loss that keeps the encoder near its codes.
-        gradient: what of the decoder's gradient reaches the encoder through the quantizer: all of
-            it unchanged (straight-through), or turned and scaled as the quantizer turns and scales
-            what it quantizes, level by level (rotation; Fifty et al. 2024, "Restructuring vector
+        gradient: how the decoder's gradient passes the quantizer on its way to the encoder:
+            unchanged (straight-through), or rotated and scaled, level by level, like the quantizer
+            rotates and scales a residual (rotation; Fifty et al. 2024, "Restructuring vector
             quantization with the rotation trick").
         ema_decay: codebooks follow the moving averages of the residuals that chose each code, with
             this decay (van den Oord et al. 2017, appendix A.1), instead of the codebook loss's
             gradient; None for the gradient.
         sinkhorn: ε of the entropic transport by which the last level's codes are shared out evenly
             within a batch (Zheng et al. 2024, "LC-Rec", section 3.2), the more evenly the larger;
-            0 lets each item take its nearest code. Only in training: an item's codes must not
-            depend on the others that are encoded with it.
-        noise: standard deviation of what is added to the encoder's input in training, while the
-            decoder is asked for the vector without it (Vincent et al. 2008, denoising
-            autoencoders); the input has unit variance. It lets codes say of items that were never
-            seen nearly as much as of those that were.
+            0: each item takes its nearest code. Only in training: an item's codes must not depend
+            on the other items that are encoded with it.
+        noise: standard deviation of the noise added to the encoder's input in training, while the
+            decoder has to give the vector without it (Vincent et al. 2008, denoising autoencoders);
+            the input has unit variance. With noise, codes describe unseen items nearly as well as
+            those of the fit.
     """
 
     commitment: float = 0.25
@@ -57,8 +57,8 @@ class Objective:
 class Mlp(nnx.Module):
     """A linear map plus, if there are hidden layers, a multi-layer perceptron that starts at zero.
 
-    The linear part lets training begin from the principal components, so from residual k-means in
-    their space, instead of first having to learn what a projection gives.
+    Thanks to the linear map training begins at the principal components, with codebooks from
+    residual k-means in their space, and does not have to learn the projection first.
     """
 
     def __init__(self, widths: Sequence[int], *, rngs: nnx.Rngs):
@@ -83,8 +83,8 @@ class RqVae(nnx.Module):
     Args:
         dim: D, width of the vectors.
         latent_dim: d, width of the latent vectors and of every code.
-        hidden: widths of the encoder's hidden layers, the decoder has them in reverse; without any,
-            both are linear; None: there is no encoder, the vectors are the latents.
+        hidden: widths of the encoder's hidden layers, which the decoder has in reverse; (): both
+            are linear; None: there is neither, and the vectors are the latents.
         codebook_sizes: K_l for each of the L levels.
     """
 
@@ -102,7 +102,7 @@ class RqVae(nnx.Module):
         coder = hidden is not None
         self.encoder = Mlp([dim, *hidden, latent_dim], rngs=rngs) if coder else None
         self.decoder = Mlp([latent_dim, *reversed(hidden), dim], rngs=rngs) if coder else None
-        # Zeros until k-means has seen the latents: nothing else knows a good place for a code.
+        # Zeros until k-means has been fitted to the latents.
         self.codebooks = nnx.List(
             [nnx.Param(jnp.zeros((size, latent_dim), jnp.float32)) for size in codebook_sizes]
         )
@@ -114,19 +114,26 @@ class RqVae(nnx.Module):
         return latents if self.decoder is None else self.decoder(latents)
 
 
+def abstract_rqvae(
+    dim: int, latent_dim: int, hidden: Sequence[int] | None, codebook_sizes: Sequence[int]
+) -> RqVae:
+    """The module with shapes in place of arrays; arguments as those of `RqVae`."""
+    return jax.eval_shape(lambda: RqVae(dim, latent_dim, hidden, codebook_sizes, rngs=nnx.Rngs(0)))
+
+
 class Quantized(NamedTuple):
-    """What residual quantization found for a batch of latents."""
+    """A batch of latents after residual quantization."""
 
     codes: Int[Array, "B L"]
-    """The code of each level that is nearest to what was left over before it."""
+    """For each level the code nearest to the residual before it."""
     total: Float[Array, "B d"]
     """Sum of the chosen codes over the levels: the quantized latent."""
     residuals: Float[Array, "L+1 B d"]
-    """What was left over before each level; the last entry is what no level caught."""
+    """The residual before each level; the last entry is the error that remains."""
 
 
 class Losses(NamedTuple):
-    """The loss of a batch and its terms, before weighting."""
+    """The loss of a batch, and its terms before they are weighted."""
 
     loss: Float[Array, ""]
     reconstruction: Float[Array, ""]
@@ -137,13 +144,13 @@ class Losses(NamedTuple):
 def quantize(
     codebooks: Sequence[Float[Array, "_ d"]], z: Float[Array, "B d"], sinkhorn: float = 0.0
 ) -> Quantized:
-    """At each level the code nearest to what the levels before left over; the first of equals.
+    """Chooses at each level the code nearest to the residual; the first of equally near ones.
 
-    With `sinkhorn` above 0, the last level's codes are shared out by `balanced` instead.
+    With `sinkhorn` above 0, the last level's codes are assigned by `balanced` instead.
     """
     codes, residuals, total = [], [z], jnp.zeros_like(z)
     for level, codebook in enumerate(codebooks, 1):
-        # Full precision everywhere: rounding on an accelerator would give an item other codes.
+        # Full precision on every device: an accelerator's rounding would change an item's codes.
         products = jnp.matmul(residuals[-1], codebook.T, precision=jax.lax.Precision.HIGHEST)
         distances = jnp.sum(codebook**2, axis=1)[None, :] - 2 * products
         if sinkhorn and level == len(codebooks):
@@ -158,10 +165,10 @@ def quantize(
 
 
 def balanced(distances: Float[Array, "B K"], epsilon: float) -> Float[Array, "B K"]:
-    """The log of the plan that carries B items to K codes, each code getting as much as another.
+    """The log of a transport plan from B items to K codes in which all codes get the same mass.
 
-    Entropic optimal transport (Cuturi 2013), by Sinkhorn's iterations on logarithms, of distances
-    brought to -1…1 as in LC-Rec (Zheng et al. 2024).
+    Entropic optimal transport (Cuturi 2013) by Sinkhorn's iterations on logarithms. The distances
+    are first scaled to -1…1, as in LC-Rec (Zheng et al. 2024); `epsilon` is the regularisation.
     """
     middle = (distances.max() + distances.min()) / 2
     plan = -(distances - middle) / (distances.max() - middle + 1e-5) / epsilon
@@ -178,13 +185,20 @@ def losses(
 ) -> tuple[Losses, Quantized]:
     """The training loss: reconstruction + codebook term + β × commitment term.
 
-    Each is a squared error averaged over the batch and *summed* over dimensions: a mean over them
-    would shrink the reconstruction beside the other terms by the ratio of the widths, and the
-    codebooks collapse. The two last terms have one summand per level (Rajput et al. 2023, section
-    3.1). The encoder gets the reconstruction's gradient by way of `objective.gradient`, and the
-    commitment's. A codebook gets only the codebook term's, which pulls each code towards the
-    residuals that chose it; none with moving averages. The noise is drawn with `key`; without one
-    there is none.
+    Each term is a squared error, averaged over the batch and *summed* over dimensions: a mean over
+    dimensions would shrink the reconstruction relative to the other terms by the ratio of the
+    widths, and the codebooks would collapse. The last two terms are sums over the levels (Rajput et
+    al. 2023, section 3.1).
+
+    Gradients: the encoder gets those of the reconstruction (by way of `objective.gradient`) and of
+    the commitment term. A codebook gets only that of the codebook term, which pulls each code
+    towards the residuals that chose it; none if codebooks follow moving averages.
+
+    Args:
+        key: for the noise; None for no noise.
+
+    Returns:
+        The losses, and the quantized latents.
     """
     stop = jax.lax.stop_gradient
     noise = jnp.zeros_like(x)
@@ -194,27 +208,27 @@ def losses(
     codebooks = [codebook[...] for codebook in model.codebooks]
     if objective.ema_decay is not None:
         codebooks = [stop(codebook) for codebook in codebooks]
-    found = quantize([stop(codebook) for codebook in codebooks], stop(z), objective.sinkhorn)
+    quantized = quantize([stop(codebook) for codebook in codebooks], stop(z), objective.sinkhorn)
     codebook_term = commitment_term = jnp.zeros(())
-    left, turned = z, jnp.zeros_like(z)
+    residual, by_rotation = z, jnp.zeros_like(z)
     for level, codebook in enumerate(codebooks):
-        chosen = codebook[found.codes[:, level]]
-        codebook_term += _squared_error(chosen, stop(left))
-        commitment_term += _squared_error(left, stop(chosen))
-        turned += rotated(left, stop(chosen))
-        left = left - stop(chosen)
-    straight = z + stop(found.total - z)
-    latent = turned if objective.gradient == "rotation" else straight
+        chosen = codebook[quantized.codes[:, level]]
+        codebook_term += _squared_error(chosen, stop(residual))
+        commitment_term += _squared_error(residual, stop(chosen))
+        by_rotation += rotated(residual, stop(chosen))
+        residual = residual - stop(chosen)
+    straight = z + stop(quantized.total - z)
+    latent = by_rotation if objective.gradient == "rotation" else straight
     reconstruction = _squared_error(model.decode(latent), x)
     loss = reconstruction + codebook_term + objective.commitment * commitment_term
-    return Losses(loss, reconstruction, codebook_term, commitment_term), found
+    return Losses(loss, reconstruction, codebook_term, commitment_term), quantized
 
 
 def rotated(z: Float[Array, "B d"], to: Float[Array, "B d"]) -> Float[Array, "B d"]:
-    """`to`, as the image of `z` under the rotation and scaling that carry the one to the other.
+    """Returns `to`, computed from `z` by the rotation and scaling that map `z` to `to`.
 
-    The gradient sees that map as a constant: it is turned and scaled by it on its way to z (Fifty
-    et al. 2024, section 4.2). Each level of a residual quantizer is such a map of its own.
+    The gradient treats this map as a constant, so on its way to `z` it is rotated and scaled too
+    (Fifty et al. 2024, section 4.2). It is applied at each level of the residual quantizer.
     """
     stop = jax.lax.stop_gradient
     norm = jnp.linalg.norm(stop(z), axis=1, keepdims=True)
@@ -228,7 +242,7 @@ def rotated(z: Float[Array, "B d"], to: Float[Array, "B d"]) -> Float[Array, "B 
 
     image = z - 2 * dot(z, between) * between + 2 * dot(z, a) * b
     image *= length / jnp.maximum(norm, 1e-6)
-    # Exactly `to` in value, also where a vector is zero or both are opposite.
+    # Exactly `to` in value, also if a vector is zero or the two are opposite.
     return image + stop(to - image)
 
 
@@ -238,40 +252,41 @@ def revive(
     before: Float[Array, "B d"],
     after: Float[Array, "B d"],
 ) -> Float[Array, "K d"]:
-    """Moves each dead code to a residual that its level serves badly (as Zeghidour et al. 2021).
+    """Moves each dead code to a residual that has a large error (as Zeghidour et al. 2021).
+
+    The first dead code is moved to the residual with the largest error, the second to the next, and
+    so on, as long as the error is not negligible.
 
     Args:
         codebook: the codes of a level.
-        counts: how often each code was chosen lately; a code with none is dead.
-        before: what was left over before this level, for the items of a batch.
-        after: what was left over after it. The worst-served item's residual replaces the first
-            dead code, the next one's the second, and so on; items that are served almost exactly
-            need no code of their own.
+        counts: how often each code was chosen lately; a code that never was is dead.
+        before: the residuals before this level, for the items of a batch.
+        after: their residuals after it.
 
     Returns:
         The codebook; codes in use are unchanged.
     """
     error = jnp.sum(after**2, axis=1)
     worst = jnp.argsort(-error)
-    needy = error[worst] > _SERVED * jnp.mean(jnp.sum(before**2, axis=1))
+    in_need = error[worst] > _NEGLIGIBLE * jnp.mean(jnp.sum(before**2, axis=1))
     dead = counts == 0
     turn = jnp.cumsum(dead) - 1
     candidate = jnp.clip(turn, 0, len(worst) - 1)
-    moved = dead & (turn < len(worst)) & needy[candidate]
+    moved = dead & (turn < len(worst)) & in_need[candidate]
     return jnp.where(moved[:, None], before[worst[candidate]], codebook)
 
 
 class Average(NamedTuple):
-    """Moving averages, per step, of what each code of a level was chosen by."""
+    """Moving averages, per training step, of the residuals that chose each code of a level."""
 
     count: Float[Array, " K"]
-    """How many residuals chose it."""
+    """The number of these residuals."""
     total: Float[Array, "K d"]
-    """The sum of them."""
+    """Their sum."""
 
 
 def averages(codebooks: dict[int, Float[Array, "_ d"]], batch_size: int) -> dict[int, Average]:
-    """The averages by level that stand for these codes, each chosen as often as another."""
+    """Averages by level that give these codes, as if all codes had been chosen equally often."""
     shares = {level: batch_size / len(codebook) for level, codebook in codebooks.items()}
     return {
         level: Average(jnp.full(len(codebook), shares[level]), shares[level] * codebook)
@@ -279,20 +294,20 @@ def averages(codebooks: dict[int, Float[Array, "_ d"]], batch_size: int) -> dict
     }
 
 
-def follow(average: dict[int, Average], found: Quantized, decay: float) -> dict[int, Average]:
-    """The averages after one more batch."""
+def follow(average: dict[int, Average], batch: Quantized, decay: float) -> dict[int, Average]:
+    """The averages by level after one more batch."""
     after = {}
     for level, (count, total) in average.items():
-        chosen = jax.nn.one_hot(found.codes[:, level], len(count))
+        chosen = jax.nn.one_hot(batch.codes[:, level], len(count))
         after[level] = Average(
             decay * count + (1 - decay) * chosen.sum(axis=0),
-            decay * total + (1 - decay) * chosen.T @ found.residuals[level],
+            decay * total + (1 - decay) * chosen.T @ batch.residuals[level],
         )
     return after
 
 
 def codebook_of(average: Average) -> Float[Array, "K d"]:
-    """Each code, the mean of the residuals that chose it."""
+    """The codes of a level: each is the mean of the residuals that chose it."""
     return average.total / jnp.maximum(average.count, 1e-12)[:, None]
 
 

@@ -1,7 +1,4 @@
-"""Fitting the RQ-VAE: principal components, residual k-means, then training from there.
-
-Without encoder and decoder the same fits a residual vector quantizer.
-"""
+"""Fitting an RQ-VAE, or a residual vector quantizer, which has no encoder and no decoder."""
 
 import functools
 from collections.abc import Iterator
@@ -18,13 +15,14 @@ from genrec.checkpoints import Checkpoints
 from genrec.errors import UserError
 from genrec.progress import progress
 from genrec.tokenizer.collapse import collapse_error, collapsed
-from genrec.tokenizer.components import centre_and_scale, principal_components
+from genrec.tokenizer.components import fitting_sample, principal_components
 from genrec.tokenizer.kmeans import distinct_rows, nearest, residual_kmeans
 from genrec.tokenizer.rqvae import (
     Average,
     Losses,
     Objective,
     RqVae,
+    abstract_rqvae,
     averages,
     codebook_of,
     follow,
@@ -32,7 +30,7 @@ from genrec.tokenizer.rqvae import (
     revive,
 )
 from genrec.tokenizer.tokenizer import Tokenizer
-from genrec.tokenizer.vectors import check_vectors, in_chunks, sample_rows
+from genrec.tokenizer.vectors import in_chunks
 
 _STEPS_PER_CALL = 50
 _CHECKPOINT_EVERY = 500
@@ -41,7 +39,7 @@ _SAMPLES_PER_CODE = 4
 """Vectors seen for each code of the largest codebook before an unused one is called dead."""
 
 _REVIVALS = 4
-"""Rounds in the end; a revived code may take all the items of another."""
+"""Rounds of revival in the end; a revived code may take all items of another code."""
 
 
 def fit_rqvae(
@@ -60,10 +58,10 @@ def fit_rqvae(
 ) -> tuple[Tokenizer, list[dict[str, Any]]]:
     """Fits an RQ-VAE, or a residual vector quantizer, to the vectors of a catalogue.
 
-    The input is centred and scaled to unit variance. Encoder and decoder start as the projection
-    on the principal components and back, the codebooks as residual k-means of the projections;
-    AdamW improves all of them together. Every 50 steps (more for large codebooks and small
-    batches) codes that were not used are revived, and once more in the end.
+    The input is centred and scaled to unit variance. The encoder starts as the projection on the
+    principal components and the decoder as its transpose, the codebooks as residual k-means of the
+    projections; AdamW then trains all of them together. Every 50 steps (more for large codebooks
+    and small batches), and once more in the end, codes that were not used are revived.
 
     Args:
         vectors: float (N, D), finite; may be memory-mapped.
@@ -74,35 +72,32 @@ def fit_rqvae(
         steps: optimiser steps.
         batch_size: vectors in a step; all of them if they are fewer.
         learning_rate: peak learning rate, warmed up linearly, then decayed by a cosine.
-        objective: what is minimised, and how the codebooks follow.
-        collapse: share of its codes below which a level has collapsed.
+        objective: the terms of the loss, and how codebooks are updated.
+        collapse: a level that uses a smaller share of its codes has collapsed.
         seed: of initial parameters, k-means and the order of the vectors.
-        checkpoints: where the fit goes on from, and what it leaves every 500 steps; one that was
-            interrupted then ends with the same tokenizer.
+        checkpoints: the fit is resumed from the latest, and saves one every 500 steps; an
+            interrupted fit that is resumed ends with the same tokenizer.
 
     Returns:
-        The tokenizer, and its history: for each of these intervals the `step` at its end, the
-        loss and its terms, `relative_error` (‖x − x̂‖² / ‖x − mean‖² over the batches, with noise),
-        and per level `used` (share of the codes), `perplexity` and `energy` (mean square of what is
-        left over before the level, relative to the latents').
+        The tokenizer, and the history of the training: for each of these intervals the `step` at
+        its end, the loss and its terms, `relative_error` (‖x − x̂‖² / ‖x − mean‖² over the batches,
+        with noise), and per level `used` (share of the codes), `perplexity` and `energy` (mean
+        square of the residuals before the level, relative to that of the latents).
 
     Raises:
         UserError: vectors of the wrong shape or not finite, a setting out of range, a loss that
-            diverges, a level that collapses, or codes that say less than the mean vector does.
+            diverges, a level that collapses, or codes that describe vectors worse than their mean.
     """
-    vectors = np.asarray(vectors)
-    check_vectors(vectors, codebook_sizes)
+    mean, scale, sample = fitting_sample(vectors, codebook_sizes, seed)
     latent_dim = latent_dim if hidden is not None else vectors.shape[1]
     if min(latent_dim, steps, batch_size, *(hidden or ())) < 1:
         raise UserError(
             "tokenizer.latent_dim, hidden, steps and batch_size must be at least 1; they are "
             f"{latent_dim}, {hidden}, {steps} and {batch_size}"
         )
-    mean, scale = centre_and_scale(vectors)
-    make = functools.partial(RqVae, vectors.shape[1], latent_dim, hidden, codebook_sizes)
-    graph = nnx.graphdef(jax.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
-    params: Any = nnx.to_pure_dict(nnx.state(make(rngs=nnx.Rngs(seed)), nnx.Param))
-    sample = (sample_rows(vectors, codebook_sizes, seed) - mean) / np.float32(scale)
+    shape = (vectors.shape[1], latent_dim, hidden, codebook_sizes)
+    graph = nnx.graphdef(abstract_rqvae(*shape))
+    params: Any = nnx.to_pure_dict(nnx.state(RqVae(*shape, rngs=nnx.Rngs(seed)), nnx.Param))
     latents = sample
     if hidden is not None:
         components = principal_components(vectors, latent_dim)
@@ -167,25 +162,30 @@ def _train(
     key: Array,
     reviving: Bool[Array, ""],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """S optimiser steps, one per batch, then the revival of codes that none of them used."""
+    """S optimiser steps, one per batch; then codes that none of them used are revived.
+
+    Returns:
+        The state; and the logs: mean losses, `counts` of each level's codes, and `energy`, the mean
+        square of the residuals before each level in the last batch.
+    """
 
     def loss(params, batch, key):
-        terms, found = losses(nnx.merge(graph, params), batch, objective, key)
-        return terms.loss, (terms, found)
+        terms, quantized = losses(nnx.merge(graph, params), batch, objective, key)
+        return terms.loss, (terms, quantized)
 
     def step(carry, batch_and_key):
         state, counts, _ = carry
-        (_, (terms, found)), grads = jax.value_and_grad(loss, has_aux=True)(
+        (_, (terms, quantized)), grads = jax.value_and_grad(loss, has_aux=True)(
             state["params"], *batch_and_key
         )
         updates, opt = optimiser.update(grads, state["opt"], state["params"])
         state = {**state, "params": optax.apply_updates(state["params"], updates), "opt": opt}
         if objective.ema_decay is not None:
-            average = follow(state["average"], found, objective.ema_decay)
-            books = {level: codebook_of(each) for level, each in average.items()}
+            average = follow(state["average"], quantized, objective.ema_decay)
+            books = {level: codebook_of(mean) for level, mean in average.items()}
             state |= {"params": {**state["params"], "codebooks": books}, "average": average}
-        counts = [count.at[found.codes[:, i]].add(1) for i, count in enumerate(counts)]
-        return (state, counts, found.residuals), terms
+        counts = [count.at[quantized.codes[:, i]].add(1) for i, count in enumerate(counts)]
+        return (state, counts, quantized.residuals), terms
 
     codebooks = state["params"]["codebooks"]
     counts = [jnp.zeros(len(codebooks[level]), jnp.int32) for level in codebooks]
@@ -233,9 +233,9 @@ def _optimiser(learning_rate: float, steps: int) -> optax.GradientTransformation
 
 
 def _batches(vectors: np.ndarray, size: int, seed: int, skip: int) -> Iterator[np.ndarray]:
-    """Endless batches, float32 (size, D), but for the first `skip`.
+    """Endless batches, float32 (size, D), without the first `skip`.
 
-    Each epoch has a new order, and its incomplete rest is left out.
+    Each epoch has a new order, and its last incomplete batch is left out.
     """
     rng = np.random.default_rng(seed)
     while True:
@@ -250,28 +250,29 @@ def _batches(vectors: np.ndarray, size: int, seed: int, skip: int) -> Iterator[n
 def _with_every_code_used(
     codebooks: dict[int, Float[Array, "_ d"]], latents: Float[np.ndarray, "N d"]
 ) -> dict[int, Float[Array, "_ d"]]:
-    """The codebooks, with codes that none of the latents choose moved to where they serve some.
+    """The codebooks after reviving the codes that none of the latents choose.
 
-    What training leaves unused: codes that noisy inputs chose, or that the last steps of the levels
-    before made needless. Level by level, because each change moves what is left over for the next.
+    Training leaves such codes: only noisy inputs chose them, or the last steps of earlier levels
+    made them useless. It goes level by level, because a change at one level changes the residuals
+    of the next.
     """
-    after, left = {}, latents
+    after, residuals = {}, latents
     for level, codebook in codebooks.items():
-        codes = nearest(np.asarray(codebook), left)
+        codes = nearest(np.asarray(codebook), residuals)
         for _ in range(_REVIVALS):
             counts = np.bincount(codes, minlength=len(codebook))
             if counts.all():
                 break
-            rest = left - np.asarray(codebook)[codes]
-            codebook = revive(codebook, *map(jnp.asarray, (counts, left, rest)))
-            codes = nearest(np.asarray(codebook), left)
-        left = left - np.asarray(codebook)[codes]
+            rest = residuals - np.asarray(codebook)[codes]
+            codebook = revive(codebook, *map(jnp.asarray, (counts, residuals, rest)))
+            codes = nearest(np.asarray(codebook), residuals)
+        residuals = residuals - np.asarray(codebook)[codes]
         after[level] = codebook
     return after
 
 
 def _record(step: int, logs: dict[str, Any], dim: int) -> dict[str, Any]:
-    """One entry of the history, as plain numbers."""
+    """One entry of the history, as plain numbers; `dim` is D."""
     counts, energy = logs["counts"], logs["energy"]
     shares = [count[count > 0] / count.sum() for count in counts]
     return {
@@ -289,18 +290,18 @@ def _stop_if_collapsed(
 ) -> None:
     """Raises UserError if the loss is not finite or a level keeps using hardly any of its codes.
 
-    A level is not blamed before revival had its chance: twice in a row is a collapse.
+    A level counts as collapsed after two intervals in a row, between which codes were revived.
     """
     now = history[-1]
     if not np.isfinite(now["loss"]):
         raise UserError(
             f"the tokenizer's loss diverged by step {now['step']}: lower tokenizer.learning_rate"
         )
-    found = [
+    levels = [
         collapsed(record["used"], codebook_sizes, record["energy"], distinct, collapse)
         for record in history[-2:]
     ]
-    twice = [level for level in found[-1] if len(history) > 1 and level in found[0]]
+    twice = [level for level in levels[-1] if len(history) > 1 and level in levels[0]]
     if twice:
         when = f"by step {now['step']}"
         raise collapse_error(twice[0], now["used"][twice[0]], codebook_sizes, when)

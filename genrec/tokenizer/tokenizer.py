@@ -1,4 +1,4 @@
-"""The fitted tokenizer: vectors to codes and back, in bounded memory; kept in a folder."""
+"""The fitted tokenizer: vectors to codes and back, in bounded memory; its folder."""
 
 import functools
 import math
@@ -13,10 +13,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 from orbax.checkpoint import v1 as ocp
 
+from genrec.checkpoints.checksum import kinds
 from genrec.checkpoints.orbax_noise import hush_leftovers
 from genrec.errors import UserError, reason
 from genrec.storage.files import read_json, write_json
-from genrec.tokenizer.rqvae import RqVae, quantize
+from genrec.tokenizer.rqvae import abstract_rqvae, quantize
 from genrec.tokenizer.vectors import in_chunks
 
 _MOST_LAYERS, _WIDEST = 64, 1 << 24
@@ -24,11 +25,11 @@ _MOST_LAYERS, _WIDEST = 64, 1 << 24
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A residual quantizer with frozen codebooks, and the centring and scaling of its input.
+    """A residual quantizer with fixed codebooks, and the centre and scale of its input.
 
     An RQ-VAE has an encoder before the codebooks and a decoder behind them; residual k-means and
-    residual vector quantization have neither; in product quantization they are a rotation, and each
-    codebook is zero outside its part of the vector.
+    residual vector quantization have neither. In product quantization encoder and decoder are a
+    rotation, and each codebook is zero outside its part of the vector.
 
     Attributes:
         params: the parameters of `RqVae`, a tree of float32 arrays.
@@ -47,7 +48,7 @@ class Tokenizer:
     codebook_sizes: tuple[int, ...]
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
-        """The codes of each vector, before disambiguation.
+        """The codes of each vector, before collisions are resolved.
 
         Args:
             vectors: float (N, D).
@@ -56,7 +57,7 @@ class Tokenizer:
             int32 (N, L), `codes[:, l]` in 0…K_l - 1.
 
         Raises:
-            UserError: the vectors have another width than those that the tokenizer was fitted to.
+            UserError: the vectors have another width than those the tokenizer was fitted to.
         """
         if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
             raise UserError(
@@ -64,12 +65,10 @@ class Tokenizer:
                 f"{vectors.shape}: use the same embedding for both"
             )
         graph = structure_of(self)
-        parts = [
-            np.asarray(codes_of(graph, self.params, (chunk - self.mean) / np.float32(self.scale)))[
-                :count
-            ]
-            for chunk, count in in_chunks(vectors)
-        ]
+        parts = []
+        for chunk, count in in_chunks(vectors):
+            x = (chunk - self.mean) / np.float32(self.scale)
+            parts.append(np.asarray(codes_of(graph, self.params, x))[:count])
         return np.concatenate([np.zeros((0, len(self.codebook_sizes)), np.int32), *parts])
 
     def distances(self, vectors: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -77,25 +76,24 @@ class Tokenizer:
 
         Args:
             vectors: float (N, D).
-            codes: integers (N, L); those of all levels but the last are taken as given.
+            codes: integers (N, L), the vectors' codes; that of the last level is not used.
 
         Returns:
             float32 (N, K_L): squared distances.
         """
         graph, parts = structure_of(self), []
-        for (chunk, count), (given, _) in zip(
-            in_chunks(vectors), in_chunks(codes, np.int32), strict=True
-        ):
+        chunks = zip(in_chunks(vectors), in_chunks(codes, np.int32), strict=True)
+        for (chunk, count), (their_codes, _) in chunks:
             x = (chunk - self.mean) / np.float32(self.scale)
-            parts.append(np.asarray(distances_of(graph, self.params, x, given))[:count])
+            parts.append(np.asarray(distances_of(graph, self.params, x, their_codes))[:count])
         return np.concatenate([np.zeros((0, self.codebook_sizes[-1]), np.float32), *parts])
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """The vector that each tuple of codes stands for.
 
         Args:
-            codes: integers (N, L), without a disambiguation code; of fewer levels, the vector that
-                these alone describe.
+            codes: integers (N, 1…L), without a disambiguation code. Codes of fewer than L levels
+                give what these levels alone stand for.
 
         Returns:
             float32 (N, D).
@@ -110,7 +108,7 @@ class Tokenizer:
 
 
 def save_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """Writes `folder/parameters` (Orbax) and `folder/tokenizer.json` (shapes), the latter last."""
+    """Writes `folder/parameters` (Orbax) and then `folder/tokenizer.json` (shapes and scale)."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").unlink(missing_ok=True)
     arrays = {"params": tokenizer.params, "mean": jnp.asarray(tokenizer.mean)}
@@ -144,7 +142,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         scale = float(shapes["scale"])
         if not sizes or not 0 < scale < math.inf:
             raise ValueError("tokenizer.json has no levels, or a scale that is not above 0")
-        module = jax.eval_shape(lambda: RqVae(dim, latent_dim, hidden, sizes, rngs=nnx.Rngs(0)))
+        module = abstract_rqvae(dim, latent_dim, hidden, sizes)
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=device),
@@ -155,8 +153,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         )
         parameters = str(folder.absolute() / "parameters")
         hush_leftovers()
-        # Compared before loading: Orbax would find a difference only halfway through.
-        if _shapes(ocp.metadata(parameters).metadata) != _shapes(abstract):
+        # Compared before loading: Orbax would notice a difference only halfway through.
+        if kinds(ocp.metadata(parameters).metadata) != kinds(abstract):
             raise ValueError("its parameters do not have the shapes in tokenizer.json")
         arrays = ocp.load(parameters, abstract)
     except Exception as error:  # Orbax and TensorStore have many kinds
@@ -166,6 +164,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 @functools.partial(jax.jit, static_argnums=0)
 def codes_of(graph: Any, params: Any, x: Float[Array, "B D"]) -> Int[Array, "B L"]:
+    """The codes of centred and scaled vectors; `graph` is from `structure_of`."""
     model = nnx.merge(graph, params)
     return quantize([codebook[...] for codebook in model.codebooks], model.encode(x)).codes
 
@@ -174,13 +173,21 @@ def codes_of(graph: Any, params: Any, x: Float[Array, "B D"]) -> Int[Array, "B L
 def distances_of(
     graph: Any, params: Any, x: Float[Array, "B D"], codes: Int[Array, "B L"]
 ) -> Float[Array, "B K"]:
+    """The squared latent distance of each vector from every code of the last level.
+
+    Args:
+        graph: see `structure_of`.
+        params: the tokenizer's parameters.
+        x: centred and scaled vectors.
+        codes: their codes; that of the last level is not used.
+    """
     model = nnx.merge(graph, params)
-    left = model.encode(x)
+    residual = model.encode(x)
     *before, last = [codebook[...] for codebook in model.codebooks]
     for level, codebook in enumerate(before):
-        left = left - codebook[codes[:, level]]
-    products = jnp.matmul(left, last.T, precision=jax.lax.Precision.HIGHEST)
-    squares = jnp.sum(left**2, axis=1)[:, None] + jnp.sum(last**2, axis=1)[None, :]
+        residual = residual - codebook[codes[:, level]]
+    products = jnp.matmul(residual, last.T, precision=jax.lax.Precision.HIGHEST)
+    squares = jnp.sum(residual**2, axis=1)[:, None] + jnp.sum(last**2, axis=1)[None, :]
     return jnp.maximum(squares - 2 * products, 0.0)
 
 
@@ -193,7 +200,7 @@ def _decode(graph: Any, params: Any, codes: Int[Array, "B L"]) -> Float[Array, "
 
 
 def _widths(values: Any) -> tuple[int, ...]:
-    """Widths of layers, or sizes of codebooks: so many that a module can be made of them."""
+    """Checks widths of layers or sizes of codebooks; ValueError for impossible ones."""
     if not isinstance(values, list) or len(values) > _MOST_LAYERS:
         raise ValueError("tokenizer.json does not list widths")
     if not all(type(value) is int and 0 < value <= _WIDEST for value in values):
@@ -201,25 +208,7 @@ def _widths(values: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """The shape of every array by its path in `tree`."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-        for path, leaf in leaves
-    }
-
-
 def structure_of(tokenizer: Tokenizer) -> Any:
-    """The modules' static description, which `nnx.merge` fills with parameters."""
-    return nnx.graphdef(
-        jax.eval_shape(
-            lambda: RqVae(
-                len(tokenizer.mean),
-                tokenizer.latent_dim,
-                tokenizer.hidden,
-                tokenizer.codebook_sizes,
-                rngs=nnx.Rngs(0),
-            )
-        )
-    )
+    """The static description of the tokenizer's module, for `nnx.merge` with its parameters."""
+    dim, sizes = len(tokenizer.mean), tokenizer.codebook_sizes
+    return nnx.graphdef(abstract_rqvae(dim, tokenizer.latent_dim, tokenizer.hidden, sizes))

@@ -1,4 +1,4 @@
-"""Reading a catalogue's vectors: checked, in pieces, or a sample of them."""
+"""Reading a catalogue's vectors: checks, chunks, and samples."""
 
 import mmap
 from collections.abc import Iterator
@@ -10,15 +10,14 @@ from genrec.errors import UserError
 
 _CHUNK = 4096
 _SAMPLED_PER_CODE = 1024
-"""Vectors for each code of the largest codebook that k-means reads; more change little."""
+"""Vectors per code of the largest codebook that k-means is given; more change little."""
 
 
 def in_chunks(rows: np.ndarray, dtype: type = np.float32) -> Iterator[tuple[np.ndarray, int]]:
-    """Slices of `rows` (N, D), padded to one shape, and their true sizes.
+    """Slices of `rows` (N, D), padded to the same shape, each with its number of real rows.
 
-    One shape whatever the number of rows: a compiled function serves all, and an item's codes
-    cannot depend on how many others are encoded with it. A memory-mapped file is never whole in
-    memory.
+    With one shape a compiled function serves all slices, and an item's codes cannot depend on how
+    many others are encoded with it. Of a memory-mapped file only one slice is in memory at once.
     """
     mapped = _mapping(rows)
     for start in range(0, len(rows), _CHUNK):
@@ -44,7 +43,7 @@ def check_vectors(vectors: np.ndarray, codebook_sizes: tuple[int, ...]) -> None:
 
 
 def sample_rows(vectors: np.ndarray, codebook_sizes: tuple[int, ...], seed: int) -> np.ndarray:
-    """As many of the rows of `vectors`, float32, as codebooks of these sizes can learn from."""
+    """A random sample of the rows of `vectors` (N, D) for k-means, float32; all if they are few."""
     count = _SAMPLED_PER_CODE * max(codebook_sizes)
     if count >= len(vectors):
         return np.array(vectors, np.float32)
@@ -53,9 +52,9 @@ def sample_rows(vectors: np.ndarray, codebook_sizes: tuple[int, ...], seed: int)
 
 
 def _mapping(rows: np.ndarray) -> mmap.mmap | None:
-    """The file behind an array, if it is mapped to be read only."""
+    """The memory map behind an array, if it is read-only."""
     base: Any = rows
     while isinstance(base, np.ndarray):
         base = base.base
-    # What was written to a private mapping would be lost with its pages.
+    # Dropping the pages of a private mapping would lose what was written to it.
     return base if isinstance(base, mmap.mmap) and not rows.flags.writeable else None

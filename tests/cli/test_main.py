@@ -264,9 +264,20 @@ def test_a_mistake_is_one_line_and_writes_nothing(recommend, tmp_path, arguments
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
 
 
-def test_the_lists_of_an_evaluation_are_no_longer_than_its_beam(recommend):
-    _, complaints = recommend("--k", "21", status=2)
-    assert "k is 21, but the lists of" in complaints[0]
+@pytest.mark.parametrize("k", ["0", "21"])
+def test_the_lists_of_an_evaluation_are_no_longer_than_its_beam(recommend, k):
+    _, (line,) = recommend("--k", k, status=2)
+    assert f"k is {k}, but the lists of" in line and line.endswith("have 20 items")
+
+
+def test_examples_are_of_a_run_that_was_evaluated(recommend, tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    path = tmp_path / "run/manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["stages"]["evaluate"]
+    path.write_text(json.dumps(manifest))
+    _, (line,) = recommend(folder="run", status=2)
+    assert "evaluate is not done; run `genrec evaluate" in line
 
 
 def test_what_is_no_run_is_refused(recommend, tmp_path):

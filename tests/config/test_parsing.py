@@ -130,6 +130,7 @@ def test_a_missing_file_is_named():
         ("training.row-length=20", "training.row_length"),
         ("evaluation.top-k=60", "evaluation.top_k must name cut-offs from 1 on"),
         ("training.epochs=0", "training.epochs must be above 0"),
+        ("data.k_core=0", "data.k_core must be above 0"),
         ("embedding.kind=file", "embedding.path"),
         ("model.user_tokens=9", "model.user_tokens goes with model.encoder bidirectional"),
         ("model.tokens=codes", "item_embedding, content and time_gaps go with model.tokens items"),

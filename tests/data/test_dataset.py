@@ -165,7 +165,12 @@ def test_a_split_of_its_own_is_read(tmp_path):
         (None, None, flat(GOOD) | {"indptr": np.array([1, 4, 7])}, "indptr.npy does not fit"),
         (None, None, flat(GOOD) | {"indptr": np.array([0, 9, 7])}, "or one has no items"),
         (None, None, flat(GOOD) | {"users": np.zeros(3, np.uint32)}, "not one user for every"),
-        (None, None, flat(GOOD) | {"items": np.zeros(7)}, "items.npy is not a flat array of int32"),
+        (
+            None,
+            None,
+            flat(GOOD) | {"items": np.zeros(7)},
+            "items.npy cannot be read: it is not a flat array of int32",
+        ),
         (None, None, cut(training=[2, 7]), "the split of user 1 does not fit"),
         (None, None, cut(training=[0, 2]), "the split of user 1 does not fit"),
         (None, None, cut(validation=[2, 5]), "the split of user 0 does not fit"),
@@ -174,7 +179,12 @@ def test_a_split_of_its_own_is_read(tmp_path):
         (None, None, cut(test=[1, 6]), "the split of user 0 does not fit"),
         (None, None, cut(test=[3, 6]), "the split of user 0 does not fit"),
         (None, None, cut(test=[-1]), "differ in users"),
-        (None, None, cut() | {"test": np.zeros(2)}, "test.npy is not a flat array of int64"),
+        (
+            None,
+            None,
+            cut() | {"test": np.zeros(2)},
+            "test.npy cannot be read: it is not a flat array of int64",
+        ),
         (None, None, flat([*GOOD, [0, 1, 2]]), "differ in users: 2, 3"),
         (catalogue(TITLES).take([1, 0, 2, 3, 4]), None, flat(GOOD), "is not numbered 0, 1, 2"),
         (catalogue(TITLES).drop(["title"]), None, flat(GOOD), "no column title of type string"),
@@ -228,7 +238,7 @@ def test_timestamps_may_fall_from_one_user_to_the_next(tmp_path):
 def test_a_missing_or_broken_file_is_named(tmp_path, name):
     written(tmp_path, catalogue(TITLES), sequences(GOOD), flat(GOOD))
     (tmp_path / name).write_text("broken")
-    with pytest.raises(UserError, match=rf"{name} cannot be read \(.*\); run genrec prepare again"):
+    with pytest.raises(UserError, match=rf"{name} cannot be read: .*; run genrec prepare again"):
         load_dataset(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(UserError, match=rf"{name} does not exist; run genrec prepare first"):
@@ -241,7 +251,7 @@ def test_a_missing_or_broken_array_is_named(tmp_path, name):
     whole = path.read_bytes()
     for broken in (b"broken", b"", whole[:-1]):
         path.write_bytes(broken)
-        with pytest.raises(UserError, match=rf"{name} cannot be read \(.*\); run genrec prepare"):
+        with pytest.raises(UserError, match=rf"{name} cannot be read: .*; run genrec prepare"):
             load_dataset(tmp_path)
     path.unlink()
     with pytest.raises(UserError, match=rf"{name} does not exist; run genrec prepare again"):

@@ -194,11 +194,6 @@ def test_nothing_left_after_k_core(tmp_path):
     )
 
 
-@pytest.mark.parametrize("k_core", [0, -2])
-def test_k_core_out_of_range(tmp_path, k_core):
-    assert f"data.k_core is {k_core}; it must be at least 1" in complaint(tmp_path, k_core=k_core)
-
-
 def test_items_without_a_row(tmp_path):
     found = complaint(tmp_path, items="item_id,title\nb,B\nz,Z\n")
     assert found == (

@@ -121,9 +121,9 @@ def test_only_the_items_of_the_histories_count(exclude_history):
     copies = Histories.of([rows[b - 1] for b in chosen])
     for make in (most_popular, functools.partial(item_knn, neighbours=3)):
         expected = make(copies, NUM_ITEMS)(copies, 5, exclude_history=exclude_history)
-        found = make(views, NUM_ITEMS)(views, 5, exclude_history=exclude_history)
-        np.testing.assert_array_equal(found[0], expected[0])
-        np.testing.assert_array_equal(found[1], expected[1])
+        lists = make(views, NUM_ITEMS)(views, 5, exclude_history=exclude_history)
+        np.testing.assert_array_equal(lists[0], expected[0])
+        np.testing.assert_array_equal(lists[1], expected[1])
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))

@@ -9,56 +9,62 @@ from scipy.stats import bootstrap
 
 from genrec.errors import UserError
 from genrec.evaluation import compare
-from genrec.evaluation.compare import METRICS, Compared, difference, load_recommenders, verdict
+from genrec.evaluation.compare import (
+    METRICS,
+    RecommenderResults,
+    difference,
+    load_recommenders,
+    verdict,
+)
 from genrec.runs.folder import config_of
 
 
 def having(name, *runs):
     """A recommender whose users have these values in every metric, a row for each seed."""
-    return Compared(name, list(range(len(runs))), {m: np.array(runs, float) for m in METRICS})
+    per_user = {metric: np.array(runs, float) for metric in METRICS}
+    return RecommenderResults(name, list(range(len(runs))), per_user)
 
 
 def test_differences_are_those_of_a_paired_bootstrap():
     rng = np.random.default_rng(0)
     a = rng.random((2, 500)) < 0.3
     b = a | (rng.random((2, 500)) < 0.05)
-    found = difference(having("a", *a), having("b", *b), "ndcg@10")
-    each = b.mean(axis=0) - a.mean(axis=0)
-    theirs = bootstrap((each,), np.mean, method="percentile", n_resamples=9999, rng=0)
+    gap = difference(having("a", *a), having("b", *b), "ndcg@10")
+    gains = b.mean(axis=0) - a.mean(axis=0)
+    theirs = bootstrap((gains,), np.mean, method="percentile", n_resamples=9999, rng=0)
     low, high = theirs.confidence_interval
-    assert found.mean == pytest.approx(each.mean())
-    np.testing.assert_allclose([found.low, found.high], [low, high], atol=0.06 * (high - low))
-    assert found.told and found.p < 0.01
+    assert gap.mean == pytest.approx(gains.mean())
+    np.testing.assert_allclose([gap.low, gap.high], [low, high], atol=0.06 * (high - low))
+    assert gap.significant and gap.p < 0.01
     # Unpaired, the noise of the users would hide it.
     assert high - low < 0.5 * 1.96 * 2 * np.sqrt(a.mean(0).var() / 500 + b.mean(0).var() / 500)
 
 
-def test_no_difference_is_told_where_there_is_none():
+def test_no_difference_is_significant_where_there_is_none():
     rng = np.random.default_rng(1)
-    told = [
+    significant = [
         difference(
             having("a", rng.random(200) < 0.3), having("b", rng.random(200) < 0.3), "recall@10"
-        ).told
+        ).significant
         for _ in range(60)
     ]
-    assert np.mean(told) < 0.17  # 5 % of them are expected
+    assert np.mean(significant) < 0.17  # 5 % of them are expected
 
 
 def test_verdicts():
-    def said(a, b):
+    def line(a, b):
         return verdict(a, b, "ndcg@10", difference(a, b, "ndcg@10"))
 
     low, high = [0.0, 0.1] * 200, [0.2, 0.1] * 200
     a, b = having("a", low), having("b", high)
-    assert "b is better than a by NDCG@10: +0.1000 [" in said(a, b)
-    assert "a is worse than b" in said(b, a)
-    assert said(b, a).endswith("of one seed each, so another might say otherwise")
-    assert "b and b cannot be told apart" in said(b, b)
+    assert "b is better than a by NDCG@10: +0.1000 [" in line(a, b)
+    assert "a is worse than b" in line(b, a)
+    assert line(b, a).endswith("of one seed each, so another might say otherwise")
+    assert "b and b cannot be told apart" in line(b, b)
     sure, unsure = having("sure", low, low), having("unsure", high, [0.15] * 400, [0.0] * 400)
-    assert "better than sure" in said(sure, unsure) and "less than seeds differ" in said(
-        sure, unsure
-    )
-    assert "seed" not in said(sure, having("c", high, high))
+    assert "better than sure" in line(sure, unsure)
+    assert "less than seeds differ" in line(sure, unsure)
+    assert "seed" not in line(sure, having("c", high, high))
 
 
 def test_runs_are_read_as_they_were_measured(tiny_run):
@@ -83,9 +89,9 @@ def test_runs_of_other_seeds_are_one_recommender(tiny_run, monkeypatch):
 
 
 def test_runs_of_other_data_are_refused(tiny_run, monkeypatch):
-    users, targets, figures = compare._figures(tiny_run, "filtered")
-    answers = iter([(users, targets, figures), (users, targets[::-1], figures)])
-    monkeypatch.setattr(compare, "_figures", lambda *_: next(answers))
+    users, targets, metrics = compare._measured(tiny_run, "filtered")
+    answers = iter([(users, targets, metrics), (users, targets[::-1], metrics)])
+    monkeypatch.setattr(compare, "_measured", lambda *_: next(answers))
     with pytest.raises(UserError, match="has other test users or items than"):
         load_recommenders([tiny_run, tiny_run], "filtered")
 
@@ -96,9 +102,9 @@ def test_the_command(command, tiny_run, tmp_path):
     assert "filtered, test items" in shown and "ndcg @ 10" in shown and "0, 0" in shown
     measured = json.loads((tiny_run / "metrics.json").read_text())["test"]["filtered"]
     figures, complaints = command("compare", run, run, "--json")
-    found = json.loads(figures)["recommenders"][tiny_run.name]
+    results = json.loads(figures)["recommenders"][tiny_run.name]
     assert "ndcg @ 10" in "\n".join(complaints)
-    assert found["ndcg@10"]["mean"] == pytest.approx(measured["ndcg@10"])
+    assert results["ndcg@10"]["mean"] == pytest.approx(measured["ndcg@10"])
     assert image.read_text().startswith("<?xml")
     for arguments, message in [
         ((run,), "name at least two runs"),

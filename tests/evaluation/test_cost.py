@@ -15,10 +15,10 @@ def test_speed_is_that_of_a_second_time_with_nothing_to_compile(monkeypatch, use
         calls.append((histories.items[histories.starts].tolist(), k, exclude_history))
         return np.zeros((len(histories), k), np.int32), np.zeros((len(histories), k), np.float32)
 
-    found = cost.decoding_cost(recommend, Histories.of([[user, 9] for user in range(users)]), 20)
-    assert found["users_per_second"] == asked / 2
-    assert 0.05 < found["peak_memory_gib"] < 1000
-    assert found["device"] == "cpu"
+    measured = cost.decoding_cost(recommend, Histories.of([[user, 9] for user in range(users)]), 20)
+    assert measured["users_per_second"] == asked / 2
+    assert 0.05 < measured["peak_memory_gib"] < 1000
+    assert measured["device"] == "cpu"
     first, second = calls
     assert first == second
     names, k, filtered = first

@@ -67,16 +67,16 @@ def test_miscalibration_is_the_divergence_from_the_history(rows, seed):
     histories = [rng.integers(0, ITEMS, rng.integers(0, 6)).tolist() for _ in rows]
 
     def shares(items):
-        found = [categories[item] for item in items if item >= 0 and categories[item]]
-        return np.array([found.count(name) for name in "abc"]) / len(found) if found else None
+        named = [categories[item] for item in items if item >= 0 and categories[item]]
+        return np.array([named.count(name) for name in "abc"]) / len(named) if named else None
 
     expected = []
     for history, row in zip(histories, rows.tolist(), strict=True):
         p, q = shares(history), shares(row)
         if p is not None and q is not None:
             expected.append(entropy(p, 0.99 * q + 0.01 * p))
-    found = miscalibration(rows, Histories.of(histories), categories)
-    assert found == pytest.approx(np.mean(expected) if expected else 0)
+    measured = miscalibration(rows, Histories.of(histories), categories)
+    assert measured == pytest.approx(np.mean(expected) if expected else 0)
 
 
 def test_lists_without_items_are_0_in_all():

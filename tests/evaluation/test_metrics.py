@@ -52,10 +52,10 @@ def test_metrics_agree_with_scikit_learn(case):
     ]
     ranks = target_ranks(recommended, targets)
     np.testing.assert_allclose(ndcg_at(ranks, k, width), expected)
-    found = [target in row[:k] for row, target in zip(recommended, targets, strict=True)]
-    assert recall_at(ranks, k, width).tolist() == found
+    hits = [target in row[:k] for row, target in zip(recommended, targets, strict=True)]
+    assert recall_at(ranks, k, width).tolist() == hits
     means = summarise(ranks, (k,), width)
-    assert means[f"recall@{k}"] == means[f"hit_rate@{k}"] == pytest.approx(np.mean(found))
+    assert means[f"recall@{k}"] == means[f"hit_rate@{k}"] == pytest.approx(np.mean(hits))
     assert means[f"ndcg@{k}"] == pytest.approx(np.mean(expected))
 
 
@@ -69,7 +69,7 @@ def test_metrics_agree_with_trec_eval(case):
         for user, row in enumerate(recommended.tolist())
     }
     names = {"recip_rank", f"ndcg_cut.{k}", f"recall.{k}", f"success.{k}"}
-    found = pytrec_eval.RelevanceEvaluator(wanted, names).evaluate(lists)
+    scores = pytrec_eval.RelevanceEvaluator(wanted, names).evaluate(lists)
     means = summarise(target_ranks(recommended, targets), (k,), width)
     for name, theirs in {
         "mrr": "recip_rank",
@@ -77,7 +77,7 @@ def test_metrics_agree_with_trec_eval(case):
         "recall": f"recall_{k}",
         "hit_rate": f"success_{k}",
     }.items():
-        assert means[f"{name}@{k}"] == pytest.approx(np.mean([u[theirs] for u in found.values()]))
+        assert means[f"{name}@{k}"] == pytest.approx(np.mean([u[theirs] for u in scores.values()]))
 
 
 def test_a_missing_target_is_no_hit_at_any_cut_off():

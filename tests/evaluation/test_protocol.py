@@ -81,10 +81,10 @@ def test_users_who_only_ever_choose_one_item_again_are_measured():
     sequences = Histories.of([[user % 3] * 4 for user in range(30)])
     targets = np.array([user % 3 for user in range(30)], np.int32)
     popular = most_popular(sequences, 3)
-    found = measure(popular, sequences.without_last(1), targets, k=3, top_k=(3,), num_items=3)
-    assert found.repeat_targets == 30
-    assert found.unfiltered.metrics["recall@3"] == 1.0
-    assert found.filtered.metrics["recall@3"] == 0.0
+    result = measure(popular, sequences.without_last(1), targets, k=3, top_k=(3,), num_items=3)
+    assert result.repeat_targets == 30
+    assert result.unfiltered.metrics["recall@3"] == 1.0
+    assert result.filtered.metrics["recall@3"] == 0.0
 
 
 def test_repeated_targets_are_counted_and_stay_in_the_average():

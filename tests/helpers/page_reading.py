@@ -18,16 +18,16 @@ class Element:
         return " ".join("".join(parts).split())
 
     def all(self, *names: str) -> list["Element"]:
-        found = []
+        elements = []
         for child in self.children:
             if isinstance(child, Element):
-                found += [child] * (child.name in names or not names)
-                found += child.all(*names)
-        return found
+                elements += [child] * (child.name in names or not names)
+                elements += child.all(*names)
+        return elements
 
     def having(self, key: str, value: str) -> "Element":
-        (found,) = [each for each in self.all() if each.attributes.get(key) == value]
-        return found
+        (element,) = [element for element in self.all() if element.attributes.get(key) == value]
+        return element
 
     def rows(self) -> list[list[str]]:
         return [[cell.text for cell in row.all("th", "td")] for row in self.all("tr")]

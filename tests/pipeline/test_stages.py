@@ -11,15 +11,14 @@ import genrec
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
 from genrec.evaluation.compare import load_recommenders
-from genrec.evaluation.examples import examples
+from genrec.evaluation.examples import draw_examples
 from genrec.pipeline import stages
 from genrec.runs.catalog_updates import append_items
 from genrec.runs.folder import config_of
 from genrec.runs.items import items_of
 from genrec.runs.model import best_recommender
 from genrec.storage.files import read_json, sha256
-from genrec.tokenizer import load_tokenizer, rqvae_training
-from genrec.tokenizer.kinds import fit_tokenizer
+from genrec.tokenizer import fit_tokenizer, load_tokenizer, rqvae_training
 from small_run import ITEMS, write_log
 
 
@@ -185,9 +184,9 @@ def test_other_splits_run_through_all_stages(tiny_run, tmp_path, split):
         new = dataset.training().counts(dataset.num_items)[test.targets] == 0
         cold = figures["details"]["filtered"]["segments"]["target"]["cold"]
         assert cold["users"] == new.sum() > 0
-    assert examples(folder)[0].user_id in lists["user_id"].to_pylist()
+    assert draw_examples(folder, seed=0)[0].user_id in lists["user_id"].to_pylist()
     (found,) = load_recommenders([folder], "filtered")
-    hits = found.figures["recall@10"]
+    hits = found.per_user["recall@10"]
     assert hits.shape == (1, len(test.users))
     assert hits.mean() == pytest.approx(figures["filtered"]["recall@10"])
 

@@ -33,11 +33,11 @@ def test_every_point_is_said_as_text():
     assert chart.header == ["epoch", "NDCG", "Recall"]
     assert chart.rows == [["1", "0.100", ""], ["2", "0.250", "0.500"]]
     svg = read(chart.svg).all("svg")[0]
-    said = {
+    texts = {
         each.attributes["id"]: each.text for each in svg.all("title", "desc") if each.attributes
     }
-    assert list(said) == str(svg.attributes["aria-labelledby"]).split()
-    assert "NDCG from 0.100 at epoch 1 to 0.250 at 2" in said["c-validation-d"]
+    assert list(texts) == str(svg.attributes["aria-labelledby"]).split()
+    assert "NDCG from 0.100 at epoch 1 to 0.250 at 2" in texts["c-validation-d"]
     assert [t.text for t in svg.all("title")][1:] == [
         "NDCG, epoch 1: 0.100",
         "NDCG, epoch 2: 0.250",

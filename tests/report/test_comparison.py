@@ -69,9 +69,9 @@ def test_it_says_what_compare_says(runs, tmp_path):
             for cell, metric in zip(row[2:], METRICS, strict=False):
                 assert cell.startswith(f"{each.mean(metric):.4f}")
         assert "± 0.0000" in rows[0][2] and "±" not in rows[1][2]
-        said = results.text.replace("\N{MINUS SIGN}", "-")
+        text = results.text.replace("\N{MINUS SIGN}", "-")
         for metric in METRICS:
-            assert verdict(first, other, metric, difference(first, other, metric)) in said
+            assert verdict(first, other, metric, difference(first, other, metric)) in text
     assert "is better than run by" in results.text
     assert root.having("id", "settings").all("table")[0].rows() == [
         ["Setting", "run", "<b>other"],

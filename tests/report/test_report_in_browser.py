@@ -35,7 +35,7 @@ def test_nothing_fails_and_nothing_is_fetched(page, tmp_path):
         assert browser.execute_script("return window.harmed") is None
         # The browser stops what the page's policy does not allow, and says so.
         browser.execute_script("new Image().src = 'http://localhost:1/x.png'")
-        assert any("Content Security Policy" in said for said in complaints(browser))
+        assert any("Content Security Policy" in message for message in complaints(browser))
 
 
 def test_the_tree_opens_by_mouse_and_by_keys(page, tmp_path):
@@ -117,8 +117,8 @@ def test_without_a_script_all_but_the_exploring_is_there(page, tmp_path):
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
         browser.get(page.as_uri())
         # page_source is asked of a script, which a busy browser may have stopped already
-        told = browser.find_element("css selector", ".noscript").text
-        assert told == "Zooming into a branch needs JavaScript."
+        notice = browser.find_element("css selector", ".noscript").text
+        assert notice == "Zooming into a branch needs JavaScript."
         assert rows(browser)
         assert not browser.find_element("id", "theme").is_displayed()
         assert browser.find_element("id", "items").is_displayed()

@@ -5,14 +5,17 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import genrec
+from genrec.errors import UserError
 from genrec.evaluation.published import BENCHMARKS
-from genrec.report import figures, write_report
+from genrec.report import results, write_report
 from genrec.runs.folder import config_of
 from genrec.storage.files import read_json
+from genrec.tokenizer import load_semantic_ids
 from hostile_run import TITLES, hostile_run
 from page_reading import read
 
@@ -56,26 +59,30 @@ def metrics(**changed):
 
 
 def test_figures_are_rounded_and_the_best_of_each_column_is_marked():
-    found = figures.recommenders(metrics(), None, "genrec")
-    assert found["measures"] == ["Recall@5", "NDCG@5", "Recall@10", "NDCG@10"]
-    ours, knn = found["protocols"]["unfiltered"]
-    assert [cell.text for cell in ours.cells] == ["0.1234", "0.2000", "0.3001", "0.1000"]
-    assert [cell.best for cell in ours.cells] == [False, True, True, True]
-    assert (knn.name, knn.kind, knn.cells[0].best) == ("item knn", "baseline", True)
-    ours, _ = found["protocols"]["filtered"]
-    assert ours.interval == "0.3500 to 0.4500"
-    assert ours.high == 1.0 and ours.bar == pytest.approx(0.4 / 0.45001)
-    tiles = {tile["name"]: tile for tile in figures.headline(metrics(), None)}
+    shown = results.recommenders(metrics(), None)
+    assert shown["measures"] == ["Recall@5", "NDCG@5", "Recall@10", "NDCG@10"]
+    ours, knn = shown["protocols"]["unfiltered"]
+    assert ours["cells"] == [
+        ("0.1234", False),
+        ("0.2000", True),
+        ("0.3001", True),
+        ("0.1000", True),
+    ]
+    assert (knn["name"], knn["kind"], knn["cells"][0]) == ("item knn", "baseline", ("0.2000", True))
+    ours, _ = shown["protocols"]["filtered"]
+    assert ours["interval"] == "0.3500 to 0.4500"
+    assert (ours["value"], ours["high"], shown["longest"]) == (0.4, 0.45001, 0.45001)
+    tiles = {tile["name"]: tile for tile in results.headline(metrics(), None)}
     assert tiles["NDCG@10, filtered"]["value"] == "0.4000"
     assert tiles["NDCG@10, filtered"]["note"] == ("95 % within 0.3500 to 0.4500; unfiltered 0.1000")
     assert tiles["Over the best baseline"]["value"] == "+25%"
 
 
 def test_published_rows_stand_under_the_protocol_they_were_measured_with():
-    found = figures.recommenders(metrics(), BENCHMARKS["beauty"], "genrec")["protocols"]
+    protocols = results.recommenders(metrics(), BENCHMARKS["beauty"])["protocols"]
     rows = {
-        protocol: {row.name: [cell.text for cell in row.cells] for row in rows}
-        for protocol, rows in found.items()
+        protocol: {row["name"]: [text for text, _ in row["cells"]] for row in rows}
+        for protocol, rows in protocols.items()
     }
     assert rows["unfiltered"]["TIGER"] == ["", "", "0.0648", "0.0384"]
     assert "TIGER" not in rows["filtered"]
@@ -84,13 +91,11 @@ def test_published_rows_stand_under_the_protocol_they_were_measured_with():
 
 def test_other_cut_offs_are_shown_too():
     few = {name: {"recall@1": 0.5, "ndcg@1": 0.5} for name in ("unfiltered", "filtered")}
-    found = {"test": {"users": 3, **few}}
-    assert figures.recommenders(found, BENCHMARKS["beauty"], "x")["measures"] == [
-        "Recall@1",
-        "NDCG@1",
-    ]
-    assert figures.headline(found, None)[0]["name"] == "NDCG@1, filtered"
-    assert figures.segments(found) == figures.beyond(found) == []
+    measured = {"test": {"users": 3, **few}}
+    measures = results.recommenders(measured, BENCHMARKS["beauty"])["measures"]
+    assert measures == ["Recall@1", "NDCG@1"]
+    assert results.headline(measured, None)[0]["name"] == "NDCG@1, filtered"
+    assert results.segments(measured) == results.list_quality(measured) == []
 
 
 def test_the_page_has_the_figures_of_the_run(page, tiny_run):
@@ -126,12 +131,19 @@ def test_the_page_has_the_figures_of_the_run(page, tiny_run):
             f"{level['used']:.1%}",
             f"{level['perplexity']:,.1f}",
         )
+    ids = load_semantic_ids(tiny_run / "tokenizer/semantic_ids.parquet").codes
+    _, sizes = np.unique(ids[:, : len(health["levels"])], axis=0, return_counts=True)
+    section, groups = main.having("id", "codes"), np.bincount(sizes)
+    assert f"40 items have {len(sizes)} different tuples of codes" in section.text
+    assert [row[:3] for row in section.all("table")[2].rows()[1:]] == [
+        [str(size), str(groups[size]), str(size * groups[size])] for size in np.unique(sizes)
+    ]
     manifest = read_json(tiny_run / "manifest.json")["stages"]
     last = main.having("id", "provenance")
-    said = last.text
+    text = last.text
     for stage in ("prepare", "embed", "tokenize", "train", "evaluate"):
-        assert manifest[stage]["summary"] in said
-        assert all(digest in said for digest in manifest[stage]["outputs"].values())
+        assert manifest[stage]["summary"] in text
+        assert all(digest in text for digest in manifest[stage]["outputs"].values())
     settings = last.all("table")[1].rows()
     assert ["training.epochs", "24", "1"] in settings  # the default, and what it was
 
@@ -141,23 +153,25 @@ def test_users_are_drawn_by_the_seed_and_shown_with_what_they_got(page, tiny_run
     lists = pq.read_table(tiny_run / "recommendations_filtered.parquet").to_pylist()
     items = pq.read_table(tiny_run / "dataset/items.parquet").to_pylist()
     title = {row["item_id"]: row["title"] for row in items}
-    given = {row["user_id"]: [title[item] for item in row["item_id"]] for row in lists}
+    list_of = {row["user_id"]: [title[item] for item in row["item_id"]] for row in lists}
     sequences = pq.read_table(tiny_run / "dataset/sequences.parquet").to_pylist()
-    had = {row["user_id"]: [items[item]["title"] for item in row["items"]] for row in sequences}
+    histories = {
+        row["user_id"]: [items[item]["title"] for item in row["items"]] for row in sequences
+    }
     assert len(users) == 10
     for user in users:
         name = user.all("h3")[0].text.removeprefix("User ")
-        history, found = user.all("ol")
-        *recent, target = had[name][-9:]
+        history, ranked = user.all("ol")
+        *recent, target = histories[name][-9:]
         assert [item.text for item in history.all("li")] == recent
         assert user.having("class", "target").text.startswith(target)
-        shown = [item.all("span")[0].text.split(" ✓")[0] for item in found.all("li")]
-        assert shown == given[name][:10]
-        hits = [item for item in found.all("li") if item.attributes.get("class") == "hit"]
+        shown = [item.all("span")[0].text.split(" ✓")[0] for item in ranked.all("li")]
+        assert shown == list_of[name][:10]
+        hits = [item for item in ranked.all("li") if item.attributes.get("class") == "hit"]
         assert len(hits) == (target in shown)
-        place = (
-            f"place {given[name].index(target) + 1} of " if target in given[name] else "not among"
-        )
+        place = "not among"
+        if target in list_of[name]:
+            place = f"place {list_of[name].index(target) + 1} of "
         assert place in user.text
 
 
@@ -281,6 +295,15 @@ def test_what_a_run_has_not_is_left_out(tiny_run, tmp_path):
         "#main",
         *(f"#{name}" for name in ids if name),
     }
+
+
+def test_a_metric_that_one_protocol_lacks_is_the_fault_of_its_file(tiny_run, tmp_path):
+    run = without(tiny_run, tmp_path / "run")
+    measured = read_json(run / "metrics.json")
+    del measured["test"]["filtered"]["ndcg@10"]
+    (run / "metrics.json").write_text(json.dumps(measured))
+    with pytest.raises(UserError, match=r"metrics.json cannot be read: .*; run genrec evaluate"):
+        write_report(run, config_of(run), run / "report.html")
 
 
 def test_it_is_the_last_stage_and_skipped_when_done(tiny_run, tmp_path, command):

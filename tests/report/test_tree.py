@@ -30,21 +30,21 @@ def drawn(count=400):
 
 def test_every_item_is_there_under_its_codes():
     codes, labels = drawn()
-    found = tree(codes, labels, seed=0)
+    explored = tree(codes, labels, seed=0)
     expected = sorted(
         (tuple(row), label) for row, label in zip(codes.tolist(), labels, strict=True)
     )
-    assert sorted(items_of(found["branches"])) == expected
-    assert found["items"] == found["shown"] == 400
-    json.dumps(found, allow_nan=False)
+    assert sorted(items_of(explored["branches"])) == expected
+    assert explored["items"] == explored["shown"] == 400
+    json.dumps(explored, allow_nan=False)
 
 
 def test_sizes_are_counted_and_the_largest_come_first():
     codes, labels = drawn()
-    found = tree(codes, labels, seed=0)["branches"]
-    for prefix, size in sizes_of(found):
+    roots = tree(codes, labels, seed=0)["branches"]
+    for prefix, size in sizes_of(roots):
         assert size == (codes[:, : len(prefix)] == prefix).all(axis=1).sum() > 1
-    top = [node[1] for node in found]
+    top = [node[1] for node in roots]
     assert top == sorted(top, reverse=True)
 
 
@@ -59,29 +59,29 @@ def test_words_tell_a_branch_from_those_beside_it():
 
 def test_an_item_alone_is_not_a_branch():
     codes = np.array([[0, 1, 2], [0, 1, 3], [5, 0, 0]])
-    found = tree(codes, ["a", "b", "c"], seed=0)["branches"]
-    assert found[0][:2] == [0, 2] and found[0][3][0][:2] == [1, 2]
-    assert found[0][3][0][3] == [["2", "a"], ["3", "b"]]
-    assert found[1] == ["5 0 0", "c"]
+    roots = tree(codes, ["a", "b", "c"], seed=0)["branches"]
+    assert roots[0][:2] == [0, 2] and roots[0][3][0][:2] == [1, 2]
+    assert roots[0][3][0][3] == [["2", "a"], ["3", "b"]]
+    assert roots[1] == ["5 0 0", "c"]
 
 
 def test_items_that_share_their_codes_stand_together():
-    found = tree(np.array([[1, 1], [1, 1]]), ["a", "b"], seed=0)["branches"]
-    assert list(items_of(found)) == [((1, 1), "a"), ((1, 1), "b")]
+    roots = tree(np.array([[1, 1], [1, 1]]), ["a", "b"], seed=0)["branches"]
+    assert list(items_of(roots)) == [((1, 1), "a"), ((1, 1), "b")]
 
 
 def test_a_large_catalogue_is_sampled_but_counted_whole(monkeypatch):
     monkeypatch.setattr(module, "MOST_ITEMS", 50)
     codes, labels = drawn()
-    found = tree(codes, labels, seed=3)
-    assert (found["items"], found["shown"]) == (400, 50)
-    shown = list(items_of(found["branches"]))
+    explored = tree(codes, labels, seed=3)
+    assert (explored["items"], explored["shown"]) == (400, 50)
+    shown = list(items_of(explored["branches"]))
     assert len(shown) == 50
     where = {label: tuple(row) for label, row in zip(labels, codes.tolist(), strict=True)}
     assert all(where[title] == prefix for prefix, title in shown)
-    for prefix, size in sizes_of(found["branches"]):
+    for prefix, size in sizes_of(explored["branches"]):
         assert size == (codes[:, : len(prefix)] == prefix).all(axis=1).sum()
-    assert found == tree(codes, labels, seed=3) != tree(codes, labels, seed=4)
+    assert explored == tree(codes, labels, seed=3) != tree(codes, labels, seed=4)
 
 
 def test_long_titles_are_cut():

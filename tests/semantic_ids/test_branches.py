@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genrec.errors import UserError
-from genrec.tokenizer import branches
+from genrec.semantic_ids.branches import branches
 
 CODES = np.array([[3, 0, 0], [3, 0, 1], [3, 5, 0], [7, 1, 0], [7, 1, 1], [7, 1, 2]])
 TITLES = [

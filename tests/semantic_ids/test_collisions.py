@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import UserError
-from genrec.semantic_ids.collisions import reassign
-from genrec.tokenizer import disambiguate, semantic_ids_of
+from genrec.semantic_ids.collisions import disambiguate, reassign, semantic_ids_of
 from small_codes import SIZES, tuples
 
 

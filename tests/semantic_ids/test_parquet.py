@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from genrec.errors import UserError
-from genrec.tokenizer import SemanticIds, disambiguate, load_semantic_ids, save_semantic_ids
+from genrec.semantic_ids.collisions import SemanticIds, disambiguate
+from genrec.semantic_ids.parquet import load_semantic_ids, save_semantic_ids
 from small_codes import SIZES, tuples
 
 

@@ -22,8 +22,8 @@ from genrec.config.parsing import file_arguments
 from genrec.data import Source, load_dataset, prepare, read_new_items
 from genrec.embedding import embed_file
 from genrec.recommend.requests import count_requests, read_names, read_requests
+from genrec.semantic_ids.parquet import load_semantic_ids
 from genrec.storage.lock import holder
-from genrec.tokenizer import load_semantic_ids
 
 _COLUMNS = Columns(rating="rating", position="position", category="genre")
 _ITEMS = {

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genrec.evaluation.compare import Protocol
+from genrec.evaluation.protocol import ProtocolName
 from genrec.evaluation.published import BENCHMARKS, Pair
 from genrec.storage.files import read_json, replacing, write_json
 from reproduce.measuring import K, spread
 
-COLUMNS: list[tuple[Protocol, str]] = [
+COLUMNS: list[tuple[ProtocolName, str]] = [
     (protocol, metric)
     for protocol in ("unfiltered", "filtered")
     for metric in (f"recall@{K}", f"ndcg@{K}")

@@ -1,4 +1,4 @@
-"""Amazon's reviews, as collected by the McAuley Lab at UC San Diego, in three editions.
+"""Amazon reviews, as collected by the McAuley Lab at UC San Diego, in three editions.
 
 2014: the 5-core that papers on sequential recommendation use. He and McAuley, 2016, "Ups and Downs:
     Modeling the Visual Evolution of Fashion Trends", WWW.
@@ -23,17 +23,17 @@ import pyarrow as pa
 
 from genrec.data import Published
 from genrec.data.known.official import (
-    File,
-    Interaction,
-    Item,
-    Official,
+    InteractionRow,
+    ItemRow,
+    OfficialDataset,
+    OfficialFile,
     identifier,
-    listed,
-    number,
-    plain,
+    one_line,
+    rating,
     read_lines,
     read_objects,
-    whole,
+    text_list,
+    timestamp,
 )
 from genrec.errors import UserError, reason
 
@@ -71,23 +71,22 @@ PUBLISHED_2014 = {
     "Toys_and_Games": Published(19_412, 11_924, 167_597, _S3REC),
 }
 
-_TEXT = "{title}. {brand}. {categories}"
 _COLUMNS = {
     "brand": pa.string(),
     "categories": pa.list_(pa.string()),
     "price": pa.string(),
     "description": pa.string(),
 }
-_official = partial(Official, columns=_COLUMNS, text=_TEXT)
+_dataset = partial(OfficialDataset, columns=_COLUMNS, text="{title}. {brand}. {categories}")
 _ASIN = re.compile(r"'asin': '([^']*)'")
 
 
-def amazon_2014(category: str) -> Official:
+def amazon_2014(category: str) -> OfficialDataset:
     """The 5-core of a category, from 1996 to July 2014."""
-    return _official(
+    return _dataset(
         files=(
-            File(f"{_FROM_2014}/reviews_{category}_5.json.gz"),
-            File(f"{_FROM_2014}/meta_{category}.json.gz"),
+            OfficialFile(f"{_FROM_2014}/reviews_{category}_5.json.gz"),
+            OfficialFile(f"{_FROM_2014}/meta_{category}.json.gz"),
         ),
         interactions=_reviews,
         items=_items_2014,
@@ -95,81 +94,78 @@ def amazon_2014(category: str) -> Official:
     )
 
 
-def amazon_2018(category: str) -> Official:
+def amazon_2018(category: str) -> OfficialDataset:
     """The 5-core of a category, from 1996 to October 2018."""
-    return _official(
+    item = partial(_item, item_id="asin", brand="brand", categories="category")
+    return _dataset(
         files=(
-            File(f"{_LAB}/amazon_v2/categoryFilesSmall/{category}_5.json.gz"),
-            File(f"{_LAB}/amazon_v2/metaFiles2/meta_{category}.json.gz"),
+            OfficialFile(f"{_LAB}/amazon_v2/categoryFilesSmall/{category}_5.json.gz"),
+            OfficialFile(f"{_LAB}/amazon_v2/metaFiles2/meta_{category}.json.gz"),
         ),
         interactions=_reviews,
-        items=partial(_items, item_id="asin", brand="brand", categories="category"),
+        items=lambda paths, _: read_objects(paths[1], "json", item),
     )
 
 
-def amazon_2023(category: str) -> Official:
+def amazon_2023(category: str) -> OfficialDataset:
     """All ratings of a category, from 1996 to September 2023; variants are one product."""
-    return _official(
+    item = partial(_item, item_id="parent_asin", brand="store", categories="categories")
+    return _dataset(
         files=(
-            File(f"{_LAB}/amazon_2023/benchmark/0core/rating_only/{category}.csv.gz"),
-            File(f"{_LAB}/amazon_2023/raw/meta_categories/meta_{category}.jsonl.gz"),
+            OfficialFile(f"{_LAB}/amazon_2023/benchmark/0core/rating_only/{category}.csv.gz"),
+            OfficialFile(f"{_LAB}/amazon_2023/raw/meta_categories/meta_{category}.jsonl.gz"),
         ),
         interactions=_ratings,
-        items=partial(_items, item_id="parent_asin", brand="store", categories="categories"),
+        items=lambda paths, _: read_objects(paths[1], "json", item),
         timestamp_unit="milliseconds",
     )
 
 
-def _reviews(paths: Sequence[Path]) -> Iterator[Interaction]:
+def _reviews(paths: Sequence[Path]) -> Iterator[InteractionRow]:
     return read_objects(paths[0], "json", _review)
 
 
-def _review(row: dict[str, Any]) -> Interaction:
-    who, what = identifier(row.get("reviewerID")), identifier(row.get("asin"))
-    return who, what, number(row.get("overall")), whole(row.get("unixReviewTime"))
+def _review(row: dict[str, Any]) -> InteractionRow:
+    user, item = identifier(row.get("reviewerID")), identifier(row.get("asin"))
+    return user, item, rating(row.get("overall")), timestamp(row.get("unixReviewTime"))
 
 
-def _ratings(paths: Sequence[Path]) -> Iterator[Interaction]:
-    path, place = paths[0], 1
+def _ratings(paths: Sequence[Path]) -> Iterator[InteractionRow]:
+    path, number = paths[0], 1
     rows = csv.reader(line for _, line in read_lines(path))
-    wanted = ("user_id", "parent_asin", "rating", "timestamp")
     try:
         header = next(rows, [])
-        who, what, liked, when = map(header.index, wanted)
-        for place, row in enumerate(rows, 2):  # noqa: B007
-            ids = identifier(row[who]), identifier(row[what])
-            yield *ids, float(row[liked]), whole(int(row[when]))
+        columns = [header.index(name) for name in ("user_id", "parent_asin", "rating", "timestamp")]
+        for number, row in enumerate(rows, 2):  # noqa: B007
+            user, item, stars, milliseconds = (row[column] for column in columns)
+            yield identifier(user), identifier(item), float(stars), timestamp(int(milliseconds))
     except (ValueError, IndexError, csv.Error) as error:
-        raise UserError(f"{path}: row {place:,} is not as it should be: {reason(error)}") from error
+        raise UserError(
+            f"{path}: row {number:,} is not as it should be: {reason(error)}"
+        ) from error
 
 
-def _items_2014(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
+def _items_2014(paths: Sequence[Path], item_ids: Set[str]) -> Iterator[ItemRow]:
     """Items of a file that has a Python literal on each line, not JSON."""
 
     def wanted(line: str) -> bool:
-        # Reading a literal takes long, and most lines are of items that nobody met.
-        found = _ASIN.findall(line)
-        return not found or not met.isdisjoint(found)
+        # Reading a literal takes long, and most lines are of items without interactions.
+        asins = _ASIN.findall(line)
+        return not asins or not item_ids.isdisjoint(asins)
 
-    make = partial(_item, item_id="asin", brand="brand", categories="categories")
-    return read_objects(paths[1], "python", make, wanted)
-
-
-def _items(
-    paths: Sequence[Path], met: Set[str], *, item_id: str, brand: str, categories: str
-) -> Iterator[Item]:
-    make = partial(_item, item_id=item_id, brand=brand, categories=categories)
-    return read_objects(paths[1], "json", make)
+    item = partial(_item, item_id="asin", brand="brand", categories="categories")
+    return read_objects(paths[1], "python", item, wanted)
 
 
-def _item(row: dict[str, Any], item_id: str, brand: str, categories: str) -> Item:
-    title = html.unescape(plain(row.get("title")))
+def _item(row: dict[str, Any], item_id: str, brand: str, categories: str) -> ItemRow:
+    """The row of an item; `item_id`, `brand` and `categories` are the edition's names for them."""
+    title = html.unescape(one_line(row.get("title")))
     return {
         "item_id": identifier(row.get(item_id)),
         # Some pages were collected with a script in the title's place.
         "title": "" if "getTime" in title else title,
-        "brand": html.unescape(plain(row.get(brand))),
-        "categories": [html.unescape(each) for each in listed(row.get(categories))],
-        "price": plain(row.get("price")),
-        "description": " ".join(html.unescape(each) for each in listed(row.get("description"))),
+        "brand": html.unescape(one_line(row.get(brand))),
+        "categories": [html.unescape(text) for text in text_list(row.get(categories))],
+        "price": one_line(row.get("price")),
+        "description": " ".join(html.unescape(text) for text in text_list(row.get("description"))),
     }

@@ -1,4 +1,4 @@
-"""Reading a file of an archive, without unpacking anything to the disk."""
+"""Reading one file of a zip archive, without unpacking anything to the disk."""
 
 import contextlib
 import struct
@@ -9,39 +9,48 @@ from pathlib import Path
 
 from genrec.errors import UserError, reason
 
-_PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_WRONG = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
-"""What `zipfile` raises of an archive that is none, or is damaged."""
+_SUPPORTED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+"""What `zipfile` raises when a file is damaged or no archive."""
 
 
 def read_member(archive: Path, name: str, most: int) -> bytes:
-    """What a zip archive holds under a name; no other name in it is looked at.
+    """The contents of the file with the given name in a zip archive.
 
     Args:
-        most: bytes that it may have, whatever the archive says of it.
+        most: bytes that the file may have, whatever size the archive claims.
 
     Raises:
-        UserError: it is no archive, or the file is missing, there twice, locked, damaged or larger.
+        UserError: there is no archive, or the file in it is missing, there twice, encrypted,
+            damaged or too large.
     """
     try:
         with zipfile.ZipFile(archive) as members:
-            found = [member for member in members.infolist() if member.filename == name]
-            if len(found) != 1:
-                raise ValueError(f"it holds {len(found)} files {name}")
-            if found[0].flag_bits & 1 or found[0].compress_type not in _PLAIN:
+            named = [member for member in members.infolist() if member.filename == name]
+            if len(named) != 1:
+                raise ValueError(f"it holds {len(named)} files {name}")
+            if named[0].flag_bits & 1 or named[0].compress_type not in _SUPPORTED:
                 raise ValueError(f"{name} is locked, or packed in another way")
-            with members.open(found[0]) as file:
+            with members.open(named[0]) as file:
                 contents = file.read(most + 1)
         if len(contents) > most:
             raise ValueError(f"{name} has more than {most:,} bytes")
         return contents
-    except _WRONG as error:
+    except _ERRORS as error:
         raise _unreadable(archive, error) from error
 
 
 @contextlib.contextmanager
 def as_expected(archive: Path) -> Iterator[None]:
-    """Turns what a text of another form comes to into UserError."""
+    """Within this context errors from parsing the archive's contents become UserError."""
     try:
         yield
     except (ValueError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""Bringing known files into the cache folder, over https only, verified where they are known."""
+"""Downloads into the cache folder: over https only, resumed, and verified by checksum."""
 
 import http.client
 import os
@@ -11,14 +11,15 @@ from genrec.errors import UserError
 from genrec.progress import progress
 from genrec.storage.files import sha256
 
-_SECONDS = 10.0  # without a byte
+_SECONDS = 10.0
+"""After so long without a byte a connection is given up."""
 _TRIES = 10
 MB = 1_000_000
 _PIP_SECONDS = 300.0
 
 
 class UnavailableError(Exception):
-    """A source of a file did not answer; another may be tried."""
+    """An address did not answer; another one may have the file."""
 
 
 def cache_folder() -> Path:
@@ -29,29 +30,40 @@ def cache_folder() -> Path:
     return (Path(caches).expanduser() if caches else Path.home() / ".cache") / "genrec"
 
 
-def check_sha256(path: Path, expected: str, remedy: str = "delete it and run again") -> None:
-    """UserError when a file is not the one with the expected checksum."""
-    found = sha256(path)
-    if found != expected:
+def check_sha256(
+    path: Path, expected: str, remedy: str = "delete it and run again", sender: str | None = None
+) -> None:
+    """UserError when a file has another checksum than expected.
+
+    Args:
+        sender: the address that the file has just come from, to be blamed instead of the file.
+    """
+    actual = sha256(path)
+    if actual != expected:
+        blame = f"{path} is damaged or" if sender is None else f"{sender} sent"
         raise UserError(
-            f"{path} is damaged or another file than expected (sha256 {found[:12]}…, expected "
+            f"{blame} another file than expected (sha256 {actual[:12]}…, expected "
             f"{expected[:12]}…); {remedy}"
         )
 
 
-def fetch_https(url: str, path: Path, expected: str | None = None) -> None:
-    """Downloads a file to `path`, going on where an earlier download stopped.
+def _check_sent(path: Path, expected: str, sender: str) -> None:
+    check_sha256(path, expected, "try again from a network without a proxy or sign-in page", sender)
 
-    What came so far lies beside `path`, in a file that ends in .part. It is gone on with only if
-    the server says that its file is still the same (If-Range, RFC 9110 section 13.1.5).
+
+def fetch_https(url: str, path: Path, expected: str | None = None) -> None:
+    """Downloads a file to `path`, resuming an interrupted download.
+
+    The part that has come lies beside `path`, in a file that ends in .part. A download is resumed
+    only if the server says that its file has not changed (If-Range, RFC 9110 section 13.1.5).
 
     Args:
-        url: where it is; anything but https is refused, in redirections too.
-        path: where it goes; it appears only when whole and, with `expected`, verified.
-        expected: its sha256.
+        url: the address; anything but https is refused, in redirections too.
+        path: where the file goes; it appears only when whole and, with `expected`, verified.
+        expected: the file's sha256.
 
     Raises:
-        UnavailableError: the address does not answer, or not to the end.
+        UnavailableError: the address does not answer, or breaks off again and again.
         UserError: it answers with another file than expected.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +71,7 @@ def fetch_https(url: str, path: Path, expected: str | None = None) -> None:
     for left in reversed(range(_TRIES)):
         before = _size(part)
         try:
-            _go_on(url, part)
+            _resume(url, part)
             break
         except (OSError, http.client.HTTPException) as error:
             # Worth another try only if some of it came.
@@ -68,7 +80,7 @@ def fetch_https(url: str, path: Path, expected: str | None = None) -> None:
                 raise UnavailableError(f"{url}: {reason}") from error
     if expected is not None:
         try:
-            _verify(part, expected, url)
+            _check_sent(part, expected, url)
         except UserError:
             part.unlink()
             raise
@@ -76,14 +88,14 @@ def fetch_https(url: str, path: Path, expected: str | None = None) -> None:
     _validator(part).unlink()
 
 
-def _go_on(url: str, part: Path) -> None:
-    """Adds to the file what it lacks, or writes it anew; OSError when the answer stops early."""
+def _resume(url: str, part: Path) -> None:
+    """Downloads the rest of the file, or all of it; OSError when the answer stops early."""
     validator, start = _validator(part), _size(part)
     request = urllib.request.Request(_https(url))
-    if start and validator.exists() and (known := validator.read_text(encoding="ascii")):
+    if start and validator.exists() and (tag := validator.read_text(encoding="ascii")):
         request.add_header("Range", f"bytes={start}-")
-        request.add_header("If-Range", known)
-    with urllib.request.build_opener(_HttpsAlone).open(request, timeout=_SECONDS) as answer:
+        request.add_header("If-Range", tag)
+    with urllib.request.build_opener(_HttpsOnly).open(request, timeout=_SECONDS) as answer:
         if answer.status != 206:
             start = 0
         size = answer.headers["Content-Length"]
@@ -104,7 +116,7 @@ def _go_on(url: str, part: Path) -> None:
 
 
 def _validator(part: Path) -> Path:
-    """What says which file was begun: its ETag, or else the time of its last change."""
+    """The file with the server's ETag of the part, or else the time of its last change."""
     return part.with_name(f"{part.name}.tag")
 
 
@@ -115,13 +127,16 @@ def _size(path: Path) -> int:
 def fetch_wheel(requirement: str, expected: str, folder: Path) -> Path:
     """Downloads one wheel from the package index, with pip, and returns where it is in `folder`.
 
-    Nothing of it is installed or run. Raises UnavailableError when pip or the index has it not,
-    and UserError when it is another file.
+    Nothing in it is installed or run.
 
     Args:
         requirement: such as "recbole==1.2.1".
-        expected: its sha256, which pip checks too.
+        expected: the wheel's sha256, which pip checks too.
         folder: an existing folder without wheels.
+
+    Raises:
+        UnavailableError: pip is not there, or the index does not have the wheel.
+        UserError: it is another file than expected.
     """
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{requirement} --hash=sha256:{expected}\n", encoding="utf-8")
@@ -136,11 +151,11 @@ def fetch_wheel(requirement: str, expected: str, folder: Path) -> Path:
     if result.returncode or len(wheels) != 1:
         reason = (result.stderr.strip().splitlines() or ["pip brought no wheel"])[-1]
         raise UnavailableError(f"{requirement} from the package index: {reason}")
-    _verify(wheels[0], expected, requirement)
+    _check_sent(wheels[0], expected, requirement)
     return wheels[0]
 
 
-class _HttpsAlone(urllib.request.HTTPRedirectHandler):
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
     """Every step of a redirection is https: what comes over http may lead anywhere."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
@@ -156,12 +171,3 @@ def _https(url: str) -> str:
     if not url.startswith("https://"):
         raise UnavailableError(f"{url}: not https")
     return url
-
-
-def _verify(path: Path, expected: str, source: str) -> None:
-    found = sha256(path)
-    if found != expected:
-        raise UserError(
-            f"{source} sent another file than expected (sha256 {found[:12]}…, expected "
-            f"{expected[:12]}…): try again from a network without a proxy or sign-in page"
-        )

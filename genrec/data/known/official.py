@@ -1,4 +1,4 @@
-"""What is known of a data set's official files: where they are, and how they are read."""
+"""A data set as its publisher offers it: its official files, and how to read their rows."""
 
 import ast
 import functools
@@ -18,27 +18,26 @@ from genrec.data.known.download import MB
 from genrec.errors import UserError, reason
 from genrec.progress import progress
 
-Interaction = tuple[str | None, str | None, float | None, int | None]
-"""User, item, rating and time; None for what a row does not say."""
+InteractionRow = tuple[str | None, str | None, float | None, int | None]
+"""User id, item id, rating and time of an interaction; None for a value that is missing."""
 
-Item = dict[str, Any]
-"""One row of the items file, by column: item_id and title, and what else is known."""
-
+ItemRow = dict[str, Any]
+"""An item's values by column: item_id, title, and the `columns` of its `OfficialDataset`."""
 
 _Row = TypeVar("_Row")
 _LONGEST = {"json": 1 << 24, "python": 1 << 20}
-"""Bytes of a line. What Python makes of a literal takes hundreds of times as much."""
+"""Bytes that a line may have. A literal takes hundreds of times as much memory when parsed."""
 _LONGEST_ID = 1000
 
 
 @dataclass(frozen=True)
-class File:
-    """A file as its publisher offers it.
+class OfficialFile:
+    """A file that the publisher offers.
 
     Attributes:
-        url: where it is.
-        sha256: of its bytes, where the file is known for good. Without it a file counts as whole
-            when its compression's own checksum says so.
+        url: its address.
+        sha256: checksum of its bytes, for a file that never changes; for others None, so only the
+            checksum of the compression is verified.
     """
 
     url: str
@@ -50,24 +49,25 @@ class File:
 
 
 @dataclass(frozen=True)
-class Official:
+class OfficialDataset:
     """A data set as its publisher offers it.
 
     Attributes:
-        files: that it is made from.
-        interactions: reads them, from the paths of `files`, in the order in which equal times are
-            to be kept.
-        items: reads the items, given the ids that interactions name; others may be left out.
-        columns: what an item has besides item_id and title.
+        files: the official files.
+        interactions: reads the interactions from the paths of `files`; the order is that of
+            interactions with equal times.
+        items: reads the items from the paths of `files`; it is also given the ids of the items that
+            have interactions, and may leave out the others.
+        columns: an item's columns besides item_id and title.
         text: the template of an item's text.
         rated: whether interactions have ratings.
-        timestamp_unit: of the times.
-        published: how large the publisher, or a paper, says that the interactions are.
+        timestamp_unit: unit of the interactions' times.
+        published: the size of the data set according to its publisher or a paper.
     """
 
-    files: tuple[File, ...]
-    interactions: Callable[[Sequence[Path]], Iterator[Interaction]]
-    items: Callable[[Sequence[Path], Set[str]], Iterator[Item]]
+    files: tuple[OfficialFile, ...]
+    interactions: Callable[[Sequence[Path]], Iterator[InteractionRow]]
+    items: Callable[[Sequence[Path], Set[str]], Iterator[ItemRow]]
     columns: dict[str, pa.DataType]
     text: str
     rated: bool = True
@@ -79,7 +79,7 @@ def read_lines(path: Path, longest: int = _LONGEST["json"]) -> Iterator[tuple[in
     """The lines of a file, numbered from 1; decompressed if its name ends in .gz. Shows progress.
 
     Args:
-        longest: bytes that a line may have, for a small file may unpack to a line without end.
+        longest: bytes that a line may have; a small file may unpack to an endless line.
 
     Raises:
         UserError: the file is cut off, damaged or not UTF-8, or a line is longer.
@@ -110,57 +110,57 @@ def read_objects(
     convert: Callable[[dict[str, Any]], _Row],
     wanted: Callable[[str], bool] = lambda line: True,
 ) -> Iterator[_Row]:
-    """What is made of the objects of a file that has one on each line.
+    """Reads a file with one object on each line, and converts every object.
 
     Args:
-        syntax: "json", or "python" where each line is the literal of a dict, which is read as data
-            and never run.
-        convert: makes something of an object; ValueError and the like where it is not as it should
-            be.
-        wanted: tells of a line whether to read it.
+        syntax: "json", or "python" where each line is the literal of a dict, which is parsed as
+            data and never run.
+        convert: makes a row of an object; raises ValueError or the like for an object that is not
+            as it should be.
+        wanted: whether a line is to be parsed at all.
 
     Raises:
-        UserError: see `read_lines`; a line is something else.
+        UserError: see `read_lines`; or a line holds no object, or one that cannot be converted.
     """
-    read = json.loads if syntax == "json" else _literal
+    parse = json.loads if syntax == "json" else _literal
     for number, line in read_lines(path, _LONGEST[syntax]):
         if not line.strip() or not wanted(line):
             continue
         try:
-            found = read(line)
+            row = parse(line)
         # A literal that is nested too deeply ends in one of the last two.
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             raise UserError(
                 f"{path}: row {number:,} is no {syntax} object: it begins with {line[:40]!r}"
             ) from error
-        if not isinstance(found, dict):
+        if not isinstance(row, dict):
             raise UserError(f"{path}: row {number:,} is no {syntax} object: {line[:40]!r}")
         try:
-            made = convert(found)
+            converted = convert(row)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(
                 f"{path}: row {number:,} is not as it should be: {reason(error)}"
             ) from error
-        yield made
+        yield converted
 
 
 def _literal(line: str) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a backslash that escapes nothing
+        warnings.simplefilter("ignore")  # about a backslash that escapes nothing
         return ast.literal_eval(line)
 
 
 def identifier(value: Any) -> str | None:
-    """An id; None where there is none. ValueError for anything but a text of sensible length."""
-    if value is not None and (not isinstance(value, str) or len(value) > _LONGEST_ID):
-        raise ValueError(f"{str(value)[:40]!r} is no id")
+    """An id as it is, None included; ValueError for anything but a text of sensible length."""
     if value is not None:
-        value.encode()  # half a character, which JSON can write, is no text
+        if not isinstance(value, str) or len(value) > _LONGEST_ID:
+            raise ValueError(f"{str(value)[:40]!r} is no id")
+        value.encode()  # ValueError for half a character, which JSON can write
     return value
 
 
-def whole(value: Any) -> int | None:
-    """A time; None where there is none. ValueError for anything but a whole number of 64 bits."""
+def timestamp(value: Any) -> int | None:
+    """A time as an int, None as None; ValueError for anything but a whole number of 64 bits."""
     if value is None:
         return None
     if type(value) not in (int, float) or value != value // 1 or not -(1 << 63) <= value < 1 << 63:
@@ -168,22 +168,22 @@ def whole(value: Any) -> int | None:
     return int(value)
 
 
-def number(value: Any) -> float | None:
-    """A rating; None where there is none. ValueError for anything but a number."""
+def rating(value: Any) -> float | None:
+    """A rating as a float, None as None; ValueError for anything but a number."""
     if value is not None and type(value) not in (int, float):
         raise ValueError(f"{str(value)[:40]!r} is no rating")
     return None if value is None else float(value)
 
 
-def listed(value: Any) -> list[str]:
+def text_list(value: Any) -> list[str]:
     """The texts in a value that may be a text, a list or lists of lists; each once, in order."""
     if isinstance(value, list | tuple):
-        return list(dict.fromkeys(text for each in value for text in listed(each)))
-    text = plain(value)
+        return list(dict.fromkeys(text for part in value for text in text_list(part)))
+    text = one_line(value)
     return [text] if text else []
 
 
-def plain(value: Any) -> str:
+def one_line(value: Any) -> str:
     """A value as text on one line; "" for None."""
     text = "" if value is None else " ".join(str(value).split())
     # JSON can write half a character, which no file may hold.

@@ -1,8 +1,9 @@
 """From the name of a known data set to the files that `prepare` reads."""
 
 import dataclasses
+import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,25 @@ from genrec.data import Source
 from genrec.data.known import amazon, steam
 from genrec.data.known.download import UnavailableError, cache_folder, check_sha256, fetch_https
 from genrec.data.known.movielens import movielens_1m, movielens_100k
-from genrec.data.known.official import File, Interaction, Item, Official
+from genrec.data.known.official import InteractionRow, ItemRow, OfficialDataset, OfficialFile
 from genrec.errors import UserError, nearest
 from genrec.storage.files import read_json, replacing, sha256, write_json
+from genrec.storage.json_schema import expect
 from genrec.storage.lock import held
 
-_AT_ONCE, _HEAVY = 1 << 17, 1 << 28
-_MADE = ("interactions.parquet", "items.parquet")
+_INTERACTIONS_AT_ONCE = 1 << 17
+_ITEMS_AT_ONCE = 1 << 12  # a description may be long
+_CONVERTED = ("interactions.parquet", "items.parquet")
+_AMAZON = {
+    "amazon-2014": (amazon.amazon_2014, amazon.CATEGORIES_2014),
+    "amazon-2018": (amazon.amazon_2018, amazon.CATEGORIES_2018),
+    "amazon-2023": (amazon.amazon_2023, amazon.CATEGORIES_2023),
+}
 
 
 def dataset_names() -> list[str]:
-    """Every known data set."""
-    families = {
-        "amazon-2014": amazon.CATEGORIES_2014,
-        "amazon-2018": amazon.CATEGORIES_2018,
-        "amazon-2023": amazon.CATEGORIES_2023,
-    }
-    categories = [f"{family}/{name}" for family, names in families.items() for name in names]
+    """The names of all known data sets."""
+    categories = [f"{family}/{name}" for family, (_, names) in _AMAZON.items() for name in names]
     return ["movielens-100k", "movielens-1m", *categories, "steam"]
 
 
@@ -38,7 +41,7 @@ def check_name(name: str) -> None:
     """UserError for a data set that is not known."""
     names = dataset_names()
     if name not in names:
-        families = sorted({known.split("/")[0] for known in names})
+        families = sorted({other.split("/")[0] for other in names})
         raise UserError(
             f"data.dataset {name!r} is not known; the nearest is {nearest(name, names)[0]!r}; "
             f"there are {', '.join(families)}, those of Amazon with a category, as in "
@@ -50,14 +53,14 @@ def known_source(name: str, *, raw: Path | None = None, cache: Path | None = Non
     """A known data set as `prepare` reads it.
 
     The official files are fetched (an interrupted download goes on where it stopped), or read from
-    the folder `raw` where they were brought by hand, and turned into two plain files in a folder of
-    the cache: interactions.parquet (user_id, item_id, rating if there are any, timestamp; in the
-    order of the official file) and items.parquet (item_id, title and what else is known; of the
-    items that interactions name). These are verified whenever they are used.
+    the folder `raw`, and converted to two files in a folder of the cache: interactions.parquet
+    (user_id, item_id, rating if there are ratings, timestamp; in the order of the official file)
+    and items.parquet (item_id, title and the data set's other columns; only items that have
+    interactions). Their checksums are verified at every use.
 
     Args:
         name: one of `dataset_names`.
-        raw: folder with the official files; then nothing is fetched.
+        raw: folder with official files that were brought by hand; then nothing is fetched.
         cache: by default the user's cache folder.
 
     Raises:
@@ -65,23 +68,23 @@ def known_source(name: str, *, raw: Path | None = None, cache: Path | None = Non
             says how to bring it by hand).
     """
     check_name(name)
-    folder = cache if cache is not None else cache_folder()
+    folder = cache or cache_folder()
     if name == "movielens-100k":
         return movielens_100k(folder, raw)
     return _source(_official(name), folder / name, raw)
 
 
 def data_source(data: DataConfig) -> Source:
-    """The files that the settings name; a known data set is fetched into the cache first.
+    """The data set that the settings name, or the user's own files.
 
     Raises:
-        UserError: see `known_source`; or it has no ratings, and `data.min_rating` asks for them.
+        UserError: see `known_source`; or `data.min_rating` is set and the data set has no ratings.
     """
     if data.dataset is not None:
-        known = known_source(data.dataset, raw=None if data.raw is None else Path(data.raw))
-        if data.min_rating is not None and known.columns.rating is None:
+        source = known_source(data.dataset, raw=None if data.raw is None else Path(data.raw))
+        if data.min_rating is not None and source.columns.rating is None:
             raise UserError(f"data.min_rating: {data.dataset} has no ratings")
-        return known if data.text is None else dataclasses.replace(known, text=data.text)
+        return source if data.text is None else dataclasses.replace(source, text=data.text)
     if data.interactions is None:
         raise UserError("give one of data.dataset and data.interactions")
     return Source(
@@ -94,39 +97,38 @@ def data_source(data: DataConfig) -> Source:
     )
 
 
-def _official(name: str) -> Official:
+def _official(name: str) -> OfficialDataset:
     family, _, category = name.partition("/")
     if family == "movielens-1m":
         return movielens_1m()
     if family == "steam":
         return steam.steam()
-    return {
-        "amazon-2014": amazon.amazon_2014,
-        "amazon-2018": amazon.amazon_2018,
-        "amazon-2023": amazon.amazon_2023,
-    }[family](category)
+    make, _ = _AMAZON[family]
+    return make(category)
 
 
-def _source(official: Official, folder: Path, raw: Path | None) -> Source:
-    made, record = folder / "converted", folder / "converted" / "record.json"
-    known = _record(record)
+def _source(official: OfficialDataset, folder: Path, raw: Path | None) -> Source:
+    """The converted files of a data set; converts the official ones first where need be."""
+    converted = folder / "converted"
+    record = _read_record(converted)
     if raw is not None:
         paths = [_by_hand(raw, file) for file in official.files]
         digests = {path.name: sha256(path) for path in paths}
-        if known is None or known["official"] != digests:
-            _convert(official, paths, made, digests)
-    elif known is None:
+        if record is None or record["official"] != digests:
+            _convert(official, paths, converted, digests)
+    elif record is None:
         fetched = folder / "official"
         with held(folder / ".lock", folder, "genrec", ""):
-            if not record.exists():  # nor has another process fetched it meanwhile
+            if _read_record(converted) is None:  # nor has another process fetched it meanwhile
                 paths = [_fetch(file, fetched / file.name) for file in official.files]
-                _convert(official, paths, made, {path.name: sha256(path) for path in paths})
+                _convert(official, paths, converted, {path.name: sha256(path) for path in paths})
                 shutil.rmtree(fetched)
-    known = _record(record)
-    assert known is not None, "it has just been written"
-    for name in _MADE:
-        check_sha256(made / name, known["converted"][name], f"delete {made}, and run again")
-    interactions, items = (made / name for name in _MADE)
+    record = _read_record(converted)
+    assert record is not None, "it has just been written"
+    interactions, items = (converted / name for name in _CONVERTED)
+    for path in (interactions, items):
+        digest = record["converted"][path.name]
+        check_sha256(path, digest, f"delete {converted}, and run again")
     return Source(
         interactions,
         items,
@@ -137,24 +139,25 @@ def _source(official: Official, folder: Path, raw: Path | None) -> Source:
     )
 
 
-def _record(path: Path) -> dict[str, Any] | None:
-    """What says of which official files the converted ones are made; None if there are none."""
+def _read_record(converted: Path) -> dict[str, Any] | None:
+    """record.json: the checksums of the official and of the converted files, by their names.
+
+    None if nothing has been converted.
+    """
+    path = converted / "record.json"
     if not path.exists():
         return None
     try:
         record = read_json(path)
-        digests = [record["converted"][name] for name in _MADE]
-        if isinstance(record["official"], dict) and all(isinstance(each, str) for each in digests):
-            return record
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise UserError(f"{path} is damaged: delete {path.parent}, and run again")
+        expect(record, {"official": dict, "converted": dict.fromkeys(_CONVERTED, str)})
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: delete {converted}, and run again") from error
+    return record
 
 
-def _by_hand(raw: Path, file: File) -> Path:
-    """An official file that the user has brought, packed as it was or unpacked."""
-    names = dict.fromkeys((file.name, file.name.removesuffix(".gz")))
-    for path in (raw / name for name in names):
+def _by_hand(raw: Path, file: OfficialFile) -> Path:
+    """An official file that the user has brought, compressed or not."""
+    for path in (raw / file.name, raw / file.name.removesuffix(".gz")):
         if path.is_file():
             if file.sha256 is not None:
                 check_sha256(path, file.sha256, f"bring it again from {file.url}")
@@ -162,7 +165,7 @@ def _by_hand(raw: Path, file: File) -> Path:
     raise UserError(f"{raw} has no file {file.name}: bring it from {file.url}")
 
 
-def _fetch(file: File, path: Path) -> Path:
+def _fetch(file: OfficialFile, path: Path) -> Path:
     if path.exists() and file.sha256 is not None:
         check_sha256(path, file.sha256)
     if not path.exists():
@@ -176,71 +179,50 @@ def _fetch(file: File, path: Path) -> Path:
     return path
 
 
-def _convert(official: Official, paths: list[Path], made: Path, digests: dict[str, str]) -> None:
-    with replacing(made) as folder:
+def _convert(
+    official: OfficialDataset, paths: list[Path], out: Path, digests: dict[str, str]
+) -> None:
+    """Writes the folder of converted files; `digests` are the checksums of the official ones."""
+    with replacing(out) as folder:
         folder.mkdir()
-        interactions, items = (folder / name for name in _MADE)
-        met = _write_interactions(interactions, official.interactions(paths), official.rated)
-        _write_items(items, official.items(paths, met), met, official.columns)
-        converted = {name: sha256(folder / name) for name in _MADE}
+        interactions, items = (folder / name for name in _CONVERTED)
+        item_ids = _write_interactions(interactions, official.interactions(paths), official.rated)
+        _write_items(items, official.items(paths, item_ids), item_ids, official.columns)
+        converted = {name: sha256(folder / name) for name in _CONVERTED}
         write_json(folder / "record.json", {"official": digests, "converted": converted})
 
 
-def _write_interactions(path: Path, rows: Iterator[Interaction], rated: bool) -> set[str]:
-    """Writes interactions.parquet; the ids of the items."""
-    names = {"user_id": pa.string(), "item_id": pa.string(), "rating": pa.float64()}
-    schema = pa.schema(names | {"timestamp": pa.int64()})
-    met: set[str] = set()
-    with pq.ParquetWriter(path, schema if rated else schema.remove(2), compression="zstd") as file:
-        for some in _batches(rows):
-            columns = list(zip(*some, strict=True))
-            met.update(item for item in columns[1] if item is not None)
-            table = pa.table(
-                [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
-            )
-            file.write_table(table if rated else table.drop_columns("rating"))
-    return met
+def _write_interactions(path: Path, rows: Iterator[InteractionRow], rated: bool) -> set[str]:
+    """Writes interactions.parquet, and returns the ids of the items in it."""
+    types = {"user_id": pa.string(), "item_id": pa.string(), "rating": pa.float64()}
+    schema = pa.schema(types | {"timestamp": pa.int64()})
+    written = schema if rated else schema.remove(2)
+    item_ids: set[str] = set()
+    with pq.ParquetWriter(path, written, compression="zstd") as file:
+        while batch := list(itertools.islice(rows, _INTERACTIONS_AT_ONCE)):
+            columns = list(zip(*batch, strict=True))
+            item_ids.update(item for item in columns[1] if item is not None)
+            table = pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
+            file.write_table(table.select(written.names))
+    return item_ids
 
 
 def _write_items(
-    path: Path, rows: Iterator[Item], met: set[str], columns: dict[str, pa.DataType]
+    path: Path, rows: Iterator[ItemRow], item_ids: set[str], columns: dict[str, pa.DataType]
 ) -> None:
-    """Writes items.parquet: the first row of each item met, and one without title for the rest."""
+    """Writes items.parquet: each item's first row; one with the id alone where there is none."""
     schema = pa.schema({"item_id": pa.string(), "title": pa.string()} | columns)
-    left = set(met)
+    missing = set(item_ids)
 
-    def first_rows() -> Iterator[Item]:
+    def rows_of_items() -> Iterator[ItemRow]:
         for row in rows:
-            if row["item_id"] in left:
-                left.remove(row["item_id"])
+            if row["item_id"] in missing:
+                missing.remove(row["item_id"])
                 yield row
+        for item_id in sorted(missing):
+            yield {"item_id": item_id}
 
+    kept = rows_of_items()
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
-        for some in _batches(first_rows(), _length):
-            file.write_table(pa.Table.from_pylist(some, schema=schema))
-        rest: list[dict[str, Any]] = [{"item_id": item} for item in sorted(left)]
-        file.write_table(pa.Table.from_pylist(rest, schema=schema))
-
-
-def _batches(
-    rows: Iterable[Any], weigh: Callable[[Any], int] = lambda row: 0
-) -> Iterator[list[Any]]:
-    """Up to so many rows at a time, or fewer that weigh much."""
-    some, weight = [], 0
-    for row in rows:
-        some.append(row)
-        weight += weigh(row)
-        if len(some) == _AT_ONCE or weight >= _HEAVY:
-            yield some
-            some, weight = [], 0
-    if some:
-        yield some
-
-
-def _length(item: Item) -> int:
-    """Of its texts."""
-    return sum(
-        len(each) if isinstance(each, str) else sum(map(len, each))
-        for each in item.values()
-        if each
-    )
+        while batch := list(itertools.islice(kept, _ITEMS_AT_ONCE)):
+            file.write_table(pa.Table.from_pylist(batch, schema=schema))

@@ -6,36 +6,34 @@ https://cseweb.ucsd.edu/~jmcauley/datasets.html#steam_data. For research.
 
 import datetime
 import html
-from collections.abc import Iterator, Sequence, Set
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from genrec.data import Published
 from genrec.data.known.official import (
-    File,
-    Interaction,
-    Item,
-    Official,
+    InteractionRow,
+    ItemRow,
+    OfficialDataset,
+    OfficialFile,
     identifier,
-    listed,
-    plain,
+    one_line,
     read_objects,
+    text_list,
 )
 
 _ADDRESS = "https://cseweb.ucsd.edu/~wckang"
 
 
-def steam() -> Official:
+def steam() -> OfficialDataset:
     """A review is an interaction; its time is a day, and it has no rating."""
-    return Official(
+    return OfficialDataset(
         files=(
-            File(f"{_ADDRESS}/steam_reviews.json.gz"),
-            File(f"{_ADDRESS}/steam_games.json.gz"),
+            OfficialFile(f"{_ADDRESS}/steam_reviews.json.gz"),
+            OfficialFile(f"{_ADDRESS}/steam_games.json.gz"),
         ),
-        interactions=_reviews,
-        items=_games,
+        interactions=lambda paths: read_objects(paths[0], "python", _review),
+        items=lambda paths, _: read_objects(paths[1], "python", _game),
         columns={
             "genres": pa.list_(pa.string()),
             "tags": pa.list_(pa.string()),
@@ -48,17 +46,13 @@ def steam() -> Official:
     )
 
 
-def _reviews(paths: Sequence[Path]) -> Iterator[Interaction]:
-    return read_objects(paths[0], "python", _review)
-
-
-def _review(row: dict[str, Any]) -> Interaction:
-    who, what = identifier(row.get("username")), identifier(row.get("product_id"))
-    return who, what, None, _seconds(row.get("date"))
+def _review(row: dict[str, Any]) -> InteractionRow:
+    user, item = identifier(row.get("username")), identifier(row.get("product_id"))
+    return user, item, None, _seconds(row.get("date"))
 
 
 def _seconds(date: Any) -> int | None:
-    """Seconds since 1970 of a day such as 2017-12-17; None for what is no day."""
+    """Seconds since 1970 of a day such as 2017-12-17; None for anything else."""
     try:
         day = datetime.date.fromisoformat(date)
     except (TypeError, ValueError):
@@ -66,16 +60,12 @@ def _seconds(date: Any) -> int | None:
     return (day - datetime.date(1970, 1, 1)).days * 86_400
 
 
-def _games(paths: Sequence[Path], met: Set[str]) -> Iterator[Item]:
-    return read_objects(paths[1], "python", _game)
-
-
-def _game(row: dict[str, Any]) -> Item:
+def _game(row: dict[str, Any]) -> ItemRow:
     return {
         "item_id": identifier(row.get("id")),
-        "title": html.unescape(plain(row.get("app_name") or row.get("title"))),
-        "genres": listed(row.get("genres")),
-        "tags": listed(row.get("tags")),
-        "developer": plain(row.get("developer")),
-        "publisher": plain(row.get("publisher")),
+        "title": html.unescape(one_line(row.get("app_name") or row.get("title"))),
+        "genres": text_list(row.get("genres")),
+        "tags": text_list(row.get("tags")),
+        "developer": one_line(row.get("developer")),
+        "publisher": one_line(row.get("publisher")),
     }

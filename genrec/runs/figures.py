@@ -1,5 +1,6 @@
-"""What a run's own files of figures hold, checked when they are read."""
+"""The figures that a run's stages wrote, each file checked for its form when it is read."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ _LINE = {
     "gradient_norm?": float,
     "validation?": {"recall@10": float, "ndcg@10": float, _MEASURE: float},
 }
-_STAGE = {"dataset": "prepare", "tokenizer": "tokenize"}
+_STAGES = {"dataset": "prepare", "tokenizer": "tokenize"}
 
 
 def read_figures(folder: Path, name: str) -> Any:
@@ -85,13 +86,23 @@ def read_figures(folder: Path, name: str) -> Any:
     Raises:
         UserError: it is not there, or not as genrec writes it.
     """
-    with of_run(folder, name):
-        found = read_json(folder / name)
-        expect(found, _FORMS[name])
-    return found
+    with blaming_figures(folder, name):
+        figures = read_json(folder / name)
+        expect(figures, _FORMS[name])
+    return figures
 
 
-def read_lines(folder: Path) -> list[dict[str, Any]]:
+def read_decoding_cost(folder: Path) -> dict[str, Any] | None:
+    """What decoding_cost.json holds; None where there is none.
+
+    Raises:
+        UserError: it is not as genrec writes it.
+    """
+    name = "decoding_cost.json"
+    return read_figures(folder, name) if (folder / name).exists() else None
+
+
+def read_training_log(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl; [] where there is none.
 
     Raises:
@@ -106,7 +117,7 @@ def read_lines(folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def of_run(folder: Path, name: str):
-    """Blames one of the files for what goes wrong within, and says which stage makes it anew."""
-    stage = _STAGE.get(name.split("/")[0], "evaluate")
+def blaming_figures(folder: Path, name: str) -> contextlib.AbstractContextManager[None]:
+    """`blaming` for a file that `read_figures` reads, with the stage that makes it anew."""
+    stage = _STAGES.get(name.split("/")[0], "evaluate")
     return blaming(folder / name, f"; run genrec {stage} again")
