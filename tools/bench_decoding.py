@@ -45,7 +45,7 @@ from bench.decoding_report import (
     recommend_figures,
     search_figures,
 )
-from bench.decoding_work import Task, flops_of_user, outline, random_weights, t5_weights
+from bench.decoding_work import DecodingTask, flops_of_user, outline, random_weights, t5_weights
 from bench.machine import machine
 from bench.turns import Side, add_turn_flags, undisturbed
 from genrec.config import Config
@@ -135,7 +135,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_task(arguments: argparse.Namespace, folder: Path) -> tuple[Task, dict[str, Any]]:
+def read_task(arguments: argparse.Namespace, folder: Path) -> tuple[DecodingTask, dict[str, Any]]:
     """Real codes and histories where there are any, and where they come from."""
     history, source = load_config(arguments.tiger).model.max_history, str(arguments.run)
     run = arguments.run
@@ -158,7 +158,7 @@ def read_task(arguments: argparse.Namespace, folder: Path) -> tuple[Task, dict[s
         "history": history,
         "source": source,
     }
-    return Task(ids.codes, np.array(ids.codebook_sizes, np.int64), latest), facts
+    return DecodingTask(ids.codes, np.array(ids.codebook_sizes, np.int64), latest), facts
 
 
 def tokenize(arguments: argparse.Namespace, folder: Path) -> None:
@@ -192,7 +192,7 @@ def write_configs(arguments: argparse.Namespace, folder: Path) -> dict[str, Conf
 
 def recommend(
     arguments: argparse.Namespace,
-    task: Task,
+    task: DecodingTask,
     configs: dict[str, Config],
     folder: Path,
     console: Console,
@@ -235,7 +235,7 @@ def recommend(
 
 def sides(
     arguments: argparse.Namespace,
-    task: Task,
+    task: DecodingTask,
     configs: dict[str, Config],
     folder: Path,
     console: Console,
@@ -311,7 +311,7 @@ def one_round(
 
 
 def search(
-    arguments: argparse.Namespace, task: Task, folder: Path, console: Console
+    arguments: argparse.Namespace, task: DecodingTask, folder: Path, console: Console
 ) -> dict[str, Any]:
     """The two parts that compare searches within one process."""
     own, large = len(task.codes), max(arguments.items)

@@ -41,7 +41,7 @@ from rich.console import Console
 
 from bench.machine import machine
 from bench.training_report import print_report, ratios, speed, summary
-from bench.training_work import Log
+from bench.training_work import TrainingLog
 from bench.turns import Side, add_turn_flags, undisturbed
 from genrec.config import Config
 from genrec.config.parsing import dump_config, load_config
@@ -140,7 +140,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_log(config: Config, run: Path | None, folder: Path) -> Log:
+def read_log(config: Config, run: Path | None, folder: Path) -> TrainingLog:
     """The training sequences of a run, or of a config's data; random codes where there are none."""
     if run is None:
         run_stage("prepare", config, folder / "run")
@@ -157,7 +157,7 @@ def read_log(config: Config, run: Path | None, folder: Path) -> Log:
     runs = list(zip(histories.starts, histories.stops, strict=True))
     times = histories.timestamps
     assert times is not None
-    return Log(
+    return TrainingLog(
         items=np.concatenate([histories.items[start:stop] for start, stop in runs]),
         timestamps=np.concatenate([times[start:stop] for start, stop in runs]),
         lengths=histories.lengths,
@@ -252,7 +252,7 @@ def take_turns(
     return ready, rounds
 
 
-def targets(log: Log) -> int:
+def targets(log: TrainingLog) -> int:
     return int((log.lengths - 1).sum())
 
 

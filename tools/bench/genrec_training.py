@@ -11,8 +11,8 @@ import numpy as np
 
 from bench.training_work import (
     TRAINING,
-    Log,
-    Step,
+    StepWork,
+    TrainingLog,
     decoder_flops,
     encoder_flops,
     evenly,
@@ -40,7 +40,7 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is timed
     if settings["work"] == "matmul":
         return prepare_matmul(settings)
-    config, log = load_config(settings["config"]), Log.load(Path(settings["log"]))
+    config, log = load_config(settings["config"]), TrainingLog.load(Path(settings["log"]))
     content = None
     if config.model.content:
         shape = (len(log.codes), CONTENT_WIDTH)
@@ -56,7 +56,7 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     fixed, rows = put((catalogue, trie), replicated(mesh)), by_rows(mesh)
     state, losses = init(), []
 
-    def take(batch: Batch) -> Step:
+    def take(batch: Batch) -> StepWork:
         nonlocal state
         state, metrics = step(state, *fixed, put(batch, rows))
         # As in the training loop, the last step's loss is read while this one runs.
@@ -98,7 +98,7 @@ def prepare_matmul(settings: Answer) -> tuple[Answer, Measure]:
     return {}, lambda seconds: timed_matmul(multiply, size, seconds)
 
 
-def endless_batches(log: Log, config: Config) -> Iterator[Batch]:
+def endless_batches(log: TrainingLog, config: Config) -> Iterator[Batch]:
     """genrec's batches of the log, epoch after epoch."""
     ends = np.cumsum(log.lengths)
     histories = Histories(ends - log.lengths, ends, log.items, log.timestamps, log.users)
@@ -135,7 +135,7 @@ def padded(batch: Batch, width: int) -> Batch:
     return batch._replace(inputs=wider)
 
 
-def count(batch: Batch, config: Config, catalogue: Catalogue, sizes: list[int]) -> Step:
+def count(batch: Batch, config: Config, catalogue: Catalogue, sizes: list[int]) -> StepWork:
     """What a step on the batch is worth, and what it computes."""
     model, training = config.model, config.training
     rows, width = batch.inputs.items.shape
@@ -158,7 +158,7 @@ def count(batch: Batch, config: Config, catalogue: Catalogue, sizes: list[int]) 
         flops += training.accumulate * scored * content
     held = np.asarray(batch.inputs.segments) >= 0
     filled = int(held.sum()) * tokens + user * int(held.any(axis=1).sum())
-    return Step(int(np.sum(batch.wanted)), filled, rows * length, TRAINING * flops)
+    return StepWork(int(np.sum(batch.wanted)), filled, rows * length, TRAINING * flops)
 
 
 def device_memory() -> Answer:

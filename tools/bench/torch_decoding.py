@@ -17,7 +17,7 @@ from transformers import (  # pyright: ignore[reportMissingImports]
     T5ForConditionalGeneration,
 )
 
-from bench.training_work import Step, timed
+from bench.training_work import StepWork, timed
 from bench.turns import Answer, Measure, serve
 
 START, FIRST_CODE = 0, 1
@@ -89,14 +89,14 @@ class Generator:
         starts = range(0, rows * beam, beam)
         return [items[i : i + beam] for i in starts], [scores[i : i + beam] for i in starts]
 
-    def calls(self, beam: int, batch: int) -> Iterator[Step]:
+    def calls(self, beam: int, batch: int) -> Iterator[StepWork]:
         """Recommends to one batch of users whenever it is asked for the next, first to a few."""
         users = len(self.histories)
         self(self.histories[: min(batch, FEW)], beam)
-        yield Step(min(batch, FEW), 0, 0, 0)
+        yield StepWork(min(batch, FEW), 0, 0, 0)
         for first in itertools.count(0, batch):
             self(self.histories[np.arange(first, first + batch) % users], beam)
-            yield Step(batch, 0, 0, 0)
+            yield StepWork(batch, 0, 0, 0)
 
 
 def t5(weights: Weights, sizes: dict[str, Any], attention: str) -> T5ForConditionalGeneration:

@@ -19,7 +19,7 @@ AT_ONCE = 50
 
 
 @dataclass(frozen=True)
-class Log:
+class TrainingLog:
     """The training sequences of a dataset and the semantic IDs of its items.
 
     Attributes:
@@ -42,12 +42,12 @@ class Log:
         np.savez(path, **vars(self))
 
     @classmethod
-    def load(cls, path: Path) -> "Log":
+    def load(cls, path: Path) -> "TrainingLog":
         with np.load(path) as arrays:
             return cls(**arrays)
 
 
-class Step(NamedTuple):
+class StepWork(NamedTuple):
     """What a training step did.
 
     Attributes:
@@ -63,7 +63,7 @@ class Step(NamedTuple):
     flops: int
 
 
-def timed(steps: Iterator[Step], finish: Callable[[], Any], seconds: float) -> dict[str, Any]:
+def timed(steps: Iterator[StepWork], finish: Callable[[], Any], seconds: float) -> dict[str, Any]:
     """Takes steps until so many seconds are over; their sums, and the time that they took.
 
     Steps of a few seconds go before and do not count: a process that has waited finds its caches
@@ -85,7 +85,7 @@ def timed(steps: Iterator[Step], finish: Callable[[], Any], seconds: float) -> d
     finish()
     elapsed = time.perf_counter() - start
     others = (other_seconds() - before) / elapsed
-    sums = zip(Step._fields, (sum(values) for values in zip(*done, strict=True)), strict=True)
+    sums = zip(StepWork._fields, (sum(values) for values in zip(*done, strict=True)), strict=True)
     return {"seconds": elapsed, "others": others, "steps": len(done), **dict(sums)}
 
 

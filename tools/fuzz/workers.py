@@ -72,7 +72,7 @@ class Reader:
 
 
 @dataclass
-class Outcome:
+class Tally:
     """How the readings of a reader's inputs ended.
 
     Attributes:
@@ -90,14 +90,14 @@ class Outcome:
     memory: float = 0.0
 
 
-def fuzz(reader: Reader, inputs: int, seed: int, *, first: int = 0) -> Outcome:
+def fuzz(reader: Reader, inputs: int, seed: int, *, first: int = 0) -> Tally:
     """Reads the inputs first…first+inputs-1.
 
     Raises:
         RuntimeError: the reader refuses its valid files.
     """
     assert threading.active_count() == 1, "a thread would not live on in the fork"
-    total = Outcome()
+    total = Tally()
     with tempfile.TemporaryDirectory(prefix="fuzz.") as temporary:
         folder = Path(temporary).resolve()
         reader.make(folder / "valid")
@@ -302,7 +302,7 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def _count(total: Outcome, number: int, outcome: dict[str, Any]) -> None:
+def _count(total: Tally, number: int, outcome: dict[str, Any]) -> None:
     total.inputs += 1
     total.seconds = max(total.seconds, outcome.get("seconds", 0.0))
     total.memory = max(total.memory, outcome.get("memory", 0.0))
