@@ -1,9 +1,10 @@
-"""The one exception that is meant for people, and what others have to say to them."""
+"""The one exception that is meant for people, and how other errors are told to them."""
 
 import contextlib
 import difflib
 import errno
 import os
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -17,9 +18,9 @@ class UserError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Why, for a complaint: the first line of what an exception says, and not too much of it."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return "".join(each for each in said[:200] if each.isprintable())
+    """The first line of an exception's message, of at most 200 printable characters."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return "".join(letter for letter in line[:200] if letter.isprintable())
 
 
 def misfit(error: BaseException) -> str:
@@ -36,15 +37,15 @@ _MISREAD = (
     StopIteration,
     TypeError,
     ValueError,
+    zlib.error,
 )
 
 
 @contextlib.contextmanager
 def blaming(file: str | Path, remedy: str = "") -> Iterator[None]:
-    """What goes wrong within, while what a file holds is read and used, is the file's fault.
+    """Whatever goes wrong within is told as the fault of a file that is being read.
 
-    It is for files that genrec writes: to be used where these are read, not around what is made of
-    them later.
+    For files that genrec writes, around the code that reads them; not around what uses them later.
 
     Args:
         file: its path, for the complaint.
@@ -90,26 +91,27 @@ _UNFIT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.E
 
 
 def lacking(error: BaseException) -> str | None:
-    """What the machine lacks: room, memory, a file, a permission; and what to do. Else None."""
+    """The complaint where an error means that the machine lacks something: room, memory, a file, a
+    permission; with what to do. None for any other error."""
     if isinstance(error, OSError) and error.errno in _UNFIT:
         return f"{os.strerror(error.errno)}{_file_of(error)}: choose another place"
     for cause in _causes(error):
-        number, said = getattr(cause, "errno", None), str(cause)
+        number, message = getattr(cause, "errno", None), str(cause)
         where = _file_of(cause)
-        if number in _FULL or any(os.strerror(each) in said for each in _FULL):
+        if number in _FULL or any(os.strerror(full) in message for full in _FULL):
             return f"the disk is full{where}: free some space, or choose another place with --out"
-        if number == errno.EROFS or os.strerror(errno.EROFS) in said:
+        if number == errno.EROFS or os.strerror(errno.EROFS) in message:
             return f"the disk is read-only{where}: choose another place with --out"
         if isinstance(cause, FileNotFoundError) and cause.filename is not None:
             return f"{cause.filename} is gone: put it back, or run again the command that makes it"
         if number in (errno.EACCES, errno.EPERM):
             return f"not permitted{where}: change the permissions, or choose another place"
-        if isinstance(cause, MemoryError) or number == errno.ENOMEM or _out_of_memory(said):
+        if isinstance(cause, MemoryError) or number == errno.ENOMEM or _out_of_memory(message):
             return (
                 "out of memory: close other programs, or ask for less at once (training.rows, "
                 "training.accumulate, decoding.batch_size, decoding.beam, data.memory_gib)"
             )
-        if "can't start new thread" in said:
+        if "can't start new thread" in message:
             return (
                 "no more threads can be started: close other programs, or raise the limits of "
                 "memory and processes (ulimit -v, ulimit -u)"
@@ -117,17 +119,17 @@ def lacking(error: BaseException) -> str | None:
     return None
 
 
-def _out_of_memory(said: str) -> bool:
+def _out_of_memory(message: str) -> bool:
     """Whether JAX or DuckDB says so; neither raises MemoryError."""
-    return said.startswith(("RESOURCE_EXHAUSTED", "Out of Memory Error"))
+    return message.startswith(("RESOURCE_EXHAUSTED", "Out of Memory Error"))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The exception, then those that it was raised from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def _file_of(error: BaseException) -> str:

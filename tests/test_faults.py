@@ -20,13 +20,12 @@ import pytest
 import genrec
 from genrec.bundle import load_bundle
 from genrec.bundle.storage import read_bundle, write_bundle
-from genrec.cli.failures import lacking
-from genrec.errors import UserError
+from genrec.errors import UserError, lacking
 from genrec.pipeline import run_stage
 from genrec.pipeline.runner import MAKE
 from genrec.runs.folder import STAGES, claimed, config_of
 from genrec.storage.files import sha256
-from genrec.training.monitor import Watch
+from genrec.training.monitor import Monitor
 from lock_holder import other_process
 
 REPOSITORY = Path(__file__).parents[1]
@@ -282,13 +281,13 @@ def test_a_file_that_goes_while_a_stage_works_is_named(run, command, monkeypatch
 
 def test_a_run_that_is_deleted_while_it_trains_is_not_called_done(run, monkeypatch):
     before(run, "train")
-    log = Watch.validated
+    log = Monitor.validated
 
     def validated(watch, found):
         shutil.rmtree(run)
         log(watch, found)
 
-    monkeypatch.setattr(Watch, "validated", validated)
+    monkeypatch.setattr(Monitor, "validated", validated)
     with pytest.raises(UserError, match="run was deleted while train was at work: delete what is"):
         run_stage("train", config_of(run), run)
     assert not (run / "manifest.json").exists()
@@ -321,6 +320,7 @@ def test_a_clock_that_jumps_while_a_stage_works_changes_nothing(run, tiny_run, m
     assert all(entry["seconds"] >= 0 for entry in entries.values())
 
 
+@pytest.mark.soak
 def test_stages_that_are_killed_end_as_if_they_had_not_been(tmp_path):
     """A dozen kills of two stages; `python tools/kill_stages.py` has all of them, and hundreds."""
     out = tmp_path / "kills.json"

@@ -31,7 +31,7 @@ from jax.sharding import AxisType, Mesh
 from rich.console import Console
 from rich.table import Table
 
-from genrec.config import TrainingConfig
+from genrec.config import ModelConfig, TrainingConfig
 from genrec.model import EncoderDecoder
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue, Inputs
@@ -146,19 +146,8 @@ def trained(batches: list[Batch], *, devices: int, nudge: int = 0) -> dict[str, 
 
 
 def build(rngs: nnx.Rngs) -> EncoderDecoder:
-    return EncoderDecoder(
-        num_items=ITEMS,
-        codebook_sizes=SIZES,
-        d_model=32,
-        encoder_layers=2,
-        decoder_layers=1,
-        heads=2,
-        d_ff=64,
-        dropout=0.0,
-        item_embedding=True,
-        item_head=True,
-        rngs=rngs,
-    )
+    settings = ModelConfig(d_model=32, heads=2, d_ff=64, dropout=0.0, item_head=True)
+    return EncoderDecoder(settings, num_items=ITEMS, codebook_sizes=SIZES, rngs=rngs)
 
 
 def nudged(params: Any, seed: int) -> Any:

@@ -14,14 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from docs.svg import COLOURS, Drawing
+from genrec.config import ModelConfig
 from genrec.model import EncoderDecoder
 from genrec.semantic_ids.collisions import SemanticIds, disambiguate
-from genrec.semantic_ids.device_trie import Trie, build_trie, children_of, parents
+from genrec.semantic_ids.trie import Trie, build_trie, children_of, path_to
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue
 from genrec.sequences.packing import Batch, Plan, epoch_batches
@@ -106,7 +108,7 @@ def made() -> Example:
     histories = Histories.of([rng.integers(0, len(FILMS), length) for length in LENGTHS])
     plan = Plan(True, rows=4, row_length=ROW, max_history=ROW)
     (batch,) = epoch_batches(histories, plan, seed=0, epoch=0)
-    return Example(list(FILMS), ids, build_trie(ids.codes), histories, batch)
+    return Example(list(FILMS), ids, jax.device_put(build_trie(ids.codes)), histories, batch)
 
 
 def steps(example: Example) -> str:
@@ -218,8 +220,8 @@ def _shares(example: Example) -> list[dict[int, float]]:
     scores = jnp.broadcast_to(jnp.asarray(scores), (1, count, len(scores)))
     shares = []
     for children, share in next_code_shares(scores, leaves, trie, trie.levels):
-        there = np.asarray(children.there)
-        nodes, values = np.asarray(children.node)[there], np.asarray(share)[there]
+        valid = np.asarray(children.valid)
+        nodes, values = np.asarray(children.node)[valid], np.asarray(share)[valid]
         shares.append(dict(zip(nodes.tolist(), values.tolist(), strict=True)))
     return shares
 
@@ -232,7 +234,7 @@ def search(example: Example) -> str:
         reached = {}
         for parent, probability in beams.items():
             children = children_of(trie, level, jnp.int32(parent))
-            for node in np.asarray(children.node)[np.asarray(children.there)].tolist():
+            for node in np.asarray(children.node)[np.asarray(children.valid)].tolist():
                 reached[node] = probability * shares[level][node]
         beams = dict(sorted(reached.items(), key=lambda entry: -entry[1])[:BEAM])
         kept.append(set(beams))
@@ -256,7 +258,7 @@ def distillation(example: Example) -> str:
     shares, trie = _shares(example), example.trie
     target = example.titles.index("Aliens")
     leaf = int(np.asarray(trie.leaf)[target])
-    way = [int(node) for _, node in parents(trie, jnp.int32(leaf))]
+    way = [int(node) for _, node in path_to(trie, jnp.int32(leaf))]
     begins = [np.asarray(children) for children in trie.children]
     scores = np.exp([score for _, score in FILMS.values()])
     of_leaf = (scores / scores.sum())[np.asarray(trie.item)[: len(example.titles)]]
@@ -299,15 +301,9 @@ def packing(example: Example) -> str:
 
 def attention(example: Example) -> str:
     sizes = example.ids.codebook_sizes
+    settings = ModelConfig(d_model=8, encoder_layers=1, heads=2, d_ff=16)
     model = EncoderDecoder(
-        num_items=len(example.titles),
-        codebook_sizes=sizes,
-        d_model=8,
-        encoder_layers=1,
-        decoder_layers=1,
-        heads=2,
-        d_ff=16,
-        rngs=nnx.Rngs(0),
+        settings, num_items=len(example.titles), codebook_sizes=sizes, rngs=nnx.Rngs(0)
     )
     encoded = model.encode(example.batch.inputs, Catalogue(example.ids.codes), every_position=True)
     segments = np.asarray(example.batch.inputs.segments)

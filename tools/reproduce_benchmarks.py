@@ -22,8 +22,8 @@ from genrec.config import Config
 from genrec.errors import UserError
 from genrec.evaluation import evaluate
 from genrec.evaluation.compare import difference, load_recommenders, verdict
-from genrec.runs.items import items_of
-from genrec.runs.model import best_recommender
+from genrec.runs.items import load_items
+from genrec.runs.model import load_recommender
 from reproduce.measuring import K, measure_seeds, run_command
 from reproduce.tables import baselines, table, write
 
@@ -81,14 +81,14 @@ def verdicts(folders: list[Path]) -> list[str]:
 
 def by_beam(config: Config, folder: Path) -> list[dict[str, Any]]:
     """What the codes alone reach on the validation users, for beams of several widths."""
-    items = items_of(folder)
+    items = load_items(folder)
     held_out = items.dataset.held_out("validation")
     users = np.arange(0, len(held_out.targets), max(1, len(held_out.targets) // 5000))
     rows = []
     for beam in BEAMS:
         decoding = dataclasses.replace(config.decoding, beam=beam)
         wider = dataclasses.replace(config, decoding=decoding)
-        recommend = best_recommender(wider, folder, items, progress_name=f"beam {beam}")
+        recommend = load_recommender(wider, folder, items, progress_name=f"beam {beam}")
         measured = evaluate(
             recommend.ranked_by(0.0),
             held_out.histories.select(users),

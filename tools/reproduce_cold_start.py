@@ -28,8 +28,8 @@ from genrec.config import Config
 from genrec.data import Dataset, load_dataset
 from genrec.data.known import data_source
 from genrec.evaluation import summarise, target_ranks
-from genrec.runs.items import items_of
-from genrec.runs.model import best_recommender
+from genrec.runs.items import load_items
+from genrec.runs.model import load_recommender
 from genrec.storage.files import replacing, write_json
 from reproduce.measuring import run_command
 
@@ -101,7 +101,7 @@ def without(config: Config, dataset: Dataset, new: set[int], file: Path) -> Conf
 
 def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
     """Recall and NDCG of every way to recommend, by whether the test item is new."""
-    catalogue = items_of(folder)
+    catalogue = load_items(folder)
     dataset = catalogue.dataset
     test = dataset.held_out("test")
     counts = dataset.training().counts(dataset.num_items)
@@ -120,7 +120,7 @@ def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
             config.decoding, dense_share=dense_share, unseen_share=unseen_share
         )
         settings = dataclasses.replace(config, decoding=decoding)
-        recommend = best_recommender(settings, folder, catalogue, progress_name=way[:10])
+        recommend = load_recommender(settings, folder, catalogue, progress_name=way[:10])
         items, _ = recommend(test.histories, K, exclude_history=True)
         ranks = target_ranks(items, test.targets)
         figures[way] = {

@@ -22,8 +22,8 @@ from genrec.data import Dataset
 from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.runs.folder import config_of, require
-from genrec.runs.items import items_of
-from genrec.runs.model import best_recommender
+from genrec.runs.items import load_items
+from genrec.runs.model import load_recommender
 from genrec.storage.files import write_json
 from reproduce.measuring import run_command
 
@@ -49,7 +49,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """For the best items and for each temperature, entropies and recall."""
     folder, config = arguments.run, config_of(arguments.run)
     require(folder, config, "train")
-    items = items_of(folder)
+    items = load_items(folder)
     dataset = items.dataset
     category, names = categories(dataset, arguments.column, arguments.depth)
     test = dataset.held_out("test")
@@ -57,7 +57,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     count = min(arguments.users, len(test.targets))
     users = np.sort(generator.choice(len(test.targets), count, replace=False))
     histories, targets = test.histories.select(users), test.targets[users]
-    recommend = best_recommender(config, folder, items, progress_name="draw")
+    recommend = load_recommender(config, folder, items, progress_name="draw")
     usual = dataclasses.replace(
         recommend.options, beam=max(TOP_K), dense_share=0.0, unseen_share=0.0
     )

@@ -32,8 +32,8 @@ import genrec
 from genrec.config import Config
 from genrec.evaluation import summarise, target_ranks
 from genrec.pipeline.validation import validation
-from genrec.runs.items import catalogue_of, items_of
-from genrec.runs.model import builder, options, recommender
+from genrec.runs.items import catalogue_of, load_items
+from genrec.runs.model import decoding_options, make_recommender, model_builder
 from genrec.storage.files import write_json
 from genrec.training import train
 from reproduce.measuring import run_command
@@ -63,10 +63,10 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         genrec.run_stage(stage, config, folder).seconds
         for stage in ("prepare", "embed", "tokenize")
     )
-    items = items_of(folder)
+    items = load_items(folder)
     dataset, catalogue = items.dataset, catalogue_of(config, items)
-    build = builder(config.model, catalogue, items.ids.codebook_sizes)
-    recommend = recommender(config, catalogue, build, None, options(config))
+    build = model_builder(config.model, catalogue, items.ids.codebook_sizes)
+    recommend = make_recommender(config, catalogue, build, None, decoding_options(config))
     ways = {"beam search": 0.0}
     if config.model.item_head:
         ways["dense head"] = 1.0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from genrec.config import HOW, Config
+from genrec.config.bounds import Bounds
 from genrec.serving.options import Options
 from genrec.storage.files import replacing
 
@@ -78,8 +79,8 @@ def _rows(section: Any, prefix: str) -> list[str]:
 
 
 def _settings(section: Any) -> list[tuple[dataclasses.Field, Any, str]]:
-    """Each field of a dataclass, its type and the text below it."""
-    hints, texts = typing.get_type_hints(section), _texts(section)
+    """Each field of a dataclass, its type with its bounds, and the text below it."""
+    hints, texts = typing.get_type_hints(section, include_extras=True), _texts(section)
     return [(field, hints[field.name], texts[field.name]) for field in dataclasses.fields(section)]
 
 
@@ -110,13 +111,15 @@ def _table(rows: list[str]) -> str:
 def _kind(kind: Any) -> str:
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
-        return _kind(inside[0])
+        bounds = [str(each) for each in inside if isinstance(each, Bounds)]
+        return ", ".join([_kind(inside[0]), *bounds])
     if origin is Literal:
         return ", ".join(f"`{each}`" for each in inside)
     if origin in (types.UnionType, typing.Union):
         return _kind(next(each for each in inside if each is not type(None)))
     if origin is tuple:
-        return f"list of {_kind(inside[0])}s"
+        element, *bounds = _kind(inside[0]).split(", ")
+        return ", each ".join([f"list of {element}s", *bounds])
     return _KINDS[kind]
 
 

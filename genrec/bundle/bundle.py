@@ -29,13 +29,13 @@ from genrec.bundle.stablehlo import load_program
 from genrec.bundle.storage import program_name, read_bundle, unpack_names
 from genrec.errors import UserError, misfit
 from genrec.recommend.base import Answering, named_lists
-from genrec.semantic_ids.trie import RARELY, Shapes, Spelling, means_below, nodes_in, spell
+from genrec.semantic_ids.trie import Shapes, Trie, build_trie, means_in
 from genrec.sequences.histories import Histories
 from genrec.sequences.padding import batches, filter_table, no_lists
 from genrec.storage.safetensors import parse_tensors
 
 if TYPE_CHECKING:
-    from genrec.bundle.new_items import Newcomers
+    from genrec.bundle.new_items import NewItemEncoder
 
 
 def load_bundle(folder: str | Path) -> "Bundle":
@@ -77,7 +77,7 @@ class Bundle(Answering):
         try:
             names = self._item_ids, self._its_titles
             check_items(self._answers, manifest["items"], self.tables, weights, *names)
-            self._whole = spell(self.tables["codes"], None, self.shapes)
+            self._whole = build_trie(self.tables["codes"], None, self.shapes)
         except (ValueError, KeyError) as error:
             raise UserError(f"the bundle's files do not fit each other: {misfit(error)}") from error
         self._its_open = self.tables["open"]
@@ -119,13 +119,13 @@ class Bundle(Answering):
         return self._answers["unknown_items"] != "refuse"
 
     @functools.cached_property
-    def newcomers(self) -> "Newcomers":
+    def newcomers(self) -> "NewItemEncoder":
         """What takes new items, and knows which items are alike; needs Faiss.
 
         Raises:
             UserError: the bundle was exported without it.
         """
-        from genrec.bundle.new_items import Newcomers
+        from genrec.bundle.new_items import NewItemEncoder
 
         if self.manifest["newcomers"] is None:
             raise UserError(
@@ -133,7 +133,7 @@ class Bundle(Answering):
             )
         tensors = self._tensors("tokenizer.safetensors")
         count = len(self.item_ids)
-        return Newcomers(self.manifest["newcomers"], tensors, self.contents, count)
+        return NewItemEncoder(self.manifest["newcomers"], tensors, self.contents, count)
 
     def similar(
         self, items: Sequence[str], k: int = 10
@@ -242,7 +242,7 @@ class Bundle(Answering):
 def state_of(
     items: Mapping[str, np.ndarray],
     weights: Mapping[str, Any],
-    whole: Spelling,
+    whole: Trie,
     allowed: np.ndarray,
     *,
     look_ahead: bool,
@@ -252,21 +252,19 @@ def state_of(
     Args:
         items: the arrays of items.safetensors.
         weights: those of weights.safetensors.
-        whole: how all items are spelt.
+        whole: the trie of all items, as NumPy arrays.
         allowed: int, the items that may be recommended, at least one.
         look_ahead: whether the model wants to know the means below every node.
     """
     count, room = len(items["codes"]), len(whole.leaf)
     part = whole
     if len(allowed) < count:
-        part = spell(items["codes"], allowed, whole.shapes)
+        part = build_trie(items["codes"], allowed, whole.shapes)
     means = ()
     vectors = items.get("vectors")
     if vectors is not None and look_ahead:
-        known = None if items["seen"].all() else np.where(items["seen"], 1.0, RARELY)
-        everywhere = means_below(whole, vectors.astype(np.float32), known)
-        nodes = nodes_in(whole, part)[1:]
-        means = tuple(mean[node] for mean, node in zip(everywhere, nodes, strict=True))
+        seen = None if items["seen"].all() else items["seen"]
+        means = means_in(whole, part, vectors.astype(np.float32), seen)
     if vectors is not None:
         vectors = np.pad(vectors, [(0, room - count), (0, 0)])
     return {

@@ -1,4 +1,4 @@
-"""A bundle's catalogue lives on: items come, go, and are in stock or not; its programs stay."""
+"""Items come to a bundle, go, and are in stock or not; its programs stay as they are."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 from genrec.bundle.bundle import Bundle, load_bundle
 from genrec.bundle.storage import changing, pack_names, write_bundle
 from genrec.errors import UserError
-from genrec.recommend.catalog import Change
+from genrec.recommend.catalog import Change, change_of, plan_additions
 from genrec.semantic_ids.collisions import SemanticIds, rank_in_group
-from genrec.semantic_ids.trie import spell
+from genrec.semantic_ids.trie import Trie, build_trie
 from genrec.storage.safetensors import pack_tensors
 
 _COMMAND = "genrec update"
@@ -27,83 +27,37 @@ def add_items(
     Args:
         item_ids: of n items.
         titles: of the same.
-        vectors: float (n, E), their content, by the encoder that the catalogue's vectors are from.
+        vectors: float (n, C), their content, by the encoder that the catalogue's vectors are from.
 
     Raises:
         UserError: the bundle takes none, or the arguments do not fit each other or the bundle, or
             it has no room for so many or for some item's codes; or another process changes it.
     """
+    folder = Path(folder)
     with changing(folder, _COMMAND):
-        return _add(folder, item_ids, titles, vectors)
-
-
-def _add(
-    folder: str | Path, item_ids: Sequence[str], titles: Sequence[str], vectors: np.ndarray
-) -> Change:
-    bundle = load_bundle(folder)
-    newcomers = bundle.newcomers
-    vectors = np.asarray(vectors, np.float32)
-    if not len(item_ids) == len(titles) == len(vectors):
-        raise UserError(
-            f"{len(item_ids)} ids, {len(titles)} titles and {len(vectors)} vectors do not fit"
-        )
-    if vectors.ndim != 2 or vectors.shape[1] != newcomers.width:
-        raise UserError(
-            f"the vectors of the items in {folder} have width {newcomers.width}, these have shape "
-            f"{vectors.shape}: use the same encoder for both"
-        )
-    if not np.isfinite(vectors).all():
-        raise UserError("some of the new items' vectors are not finite")
-    if len(set(item_ids)) < len(item_ids):
-        again = next(name for name in item_ids if list(item_ids).count(name) > 1)
-        raise UserError(f"the new items name {again!r} twice")
-    place = {item_id: item for item, item_id in enumerate(bundle.item_ids)}
-    back = np.array([place[name] for name in item_ids if name in place], np.int64)
-    fresh = [row for row, name in enumerate(item_ids) if name not in place]
-    first = len(place)
-    opened = np.union1d(bundle.open_items, np.append(back, first + np.arange(len(fresh))))
-    change = Change(
-        items=len(opened),
-        added=len(fresh),
-        known=len(back),
-        returned=len(np.setdiff1d(back, bundle.open_items)),
-    )
-    tables = dict(bundle.tables) | {"open": opened.astype(np.int32)}
-    contents: dict[str, bytes] = {}
-    if fresh:
-        content, before = vectors[fresh], tables["codes"]
-        levels = len(newcomers.sizes)
-        unique = before.shape[1] == levels
-        given = SemanticIds(before[:, :levels], newcomers.sizes, unique)
-        codes = newcomers.semantic_ids(content, given)
-        spelt = codes
-        if not unique:  # items that share their codes have a place more: behind those there
-            every = np.concatenate([before[:, :levels], codes])
-            place_within = rank_in_group(every)[first:].astype(np.int32)
-            spelt = np.column_stack([codes, place_within])
-        more = {
-            "codes": spelt,
-            "counts": np.zeros(len(fresh), tables["counts"].dtype),
-            "seen": np.zeros(len(fresh), bool),
-        }
-        if "vectors" in tables:
-            made = newcomers.vectors(bundle.weights, codes, content)
-            more["vectors"] = made.astype(tables["vectors"].dtype)
-        tables |= {name: np.concatenate([tables[name], rows]) for name, rows in more.items()}
-        _check_room(folder, bundle, tables["codes"])
-        contents = {
-            "content.safetensors": newcomers.with_content(content),
-            "items.json.gz": pack_names(
-                [*bundle.item_ids, *(item_ids[row] for row in fresh)],
-                [*bundle.titles.values(), *(titles[row] for row in fresh)],
-            ),
-        }
-    _write(Path(folder), bundle, tables, contents, added=len(fresh))
-    return change
+        bundle = load_bundle(folder)
+        vectors = np.asarray(vectors, np.float32)
+        _check_new(folder, item_ids, titles, vectors, bundle.newcomers.width)
+        new, open_items, change = plan_additions(bundle.item_ids, bundle.open_items, item_ids)
+        rows: list[int] = new.tolist()
+        tables = dict(bundle.tables) | {"open": open_items.astype(np.int32)}
+        files = {}
+        if rows:
+            tables |= _with_new(bundle, vectors[rows])
+            trie_in(bundle, tables["codes"], folder, "export it again, with more --room")
+            files = {
+                "content.safetensors": bundle.newcomers.with_content(vectors[rows]),
+                "items.json.gz": pack_names(
+                    [*bundle.item_ids, *(item_ids[row] for row in rows)],
+                    [*bundle.titles.values(), *(titles[row] for row in rows)],
+                ),
+            }
+        _write(folder, bundle, tables, files, added=len(rows))
+        return change
 
 
 def remove_items(folder: str | Path, names: Sequence[str]) -> Change:
-    """Retires items, by id or title: they are recommended no more, but may stand in histories.
+    """Has items recommended no more, by id or title; they may still stand in histories.
 
     Raises:
         UserError: an item is unknown, none would be left, or another process changes the bundle.
@@ -125,38 +79,75 @@ def allow_items(folder: str | Path, names: Sequence[str]) -> Change:
         return _open(Path(folder), bundle, every.restricted(allow=names).open_items)
 
 
-def _open(folder: Path, bundle: Bundle, opened: np.ndarray) -> Change:
-    before = bundle.open_items
-    tables = dict(bundle.tables) | {"open": np.asarray(opened, np.int32)}
-    _write(folder, bundle, tables, {}, added=0)
-    return Change(
-        items=len(opened),
-        returned=len(np.setdiff1d(opened, before)),
-        removed=len(np.setdiff1d(before, opened)),
-    )
+def _open(folder: Path, bundle: Bundle, open_items: np.ndarray) -> Change:
+    """Lets these items be recommended, and no others."""
+    _write(folder, bundle, dict(bundle.tables) | {"open": np.asarray(open_items, np.int32)}, {})
+    return change_of(bundle.open_items, open_items)
 
 
-def _check_room(folder: str | Path, bundle: Bundle, codes: np.ndarray) -> None:
-    """Raises UserError unless the bundle's programs take so many items with these codes."""
-    try:
-        spell(codes, None, bundle.shapes)
-    except ValueError as error:
+def _check_new(
+    folder: Path, item_ids: Sequence[str], titles: Sequence[str], vectors: np.ndarray, width: int
+) -> None:
+    """Raises UserError unless new items fit each other, and the width of the bundle's content."""
+    if not len(item_ids) == len(titles) == len(vectors):
         raise UserError(
-            f"{folder} has no room for {len(codes):,} items: export it again, with more --room"
-        ) from error
+            f"{len(item_ids)} ids, {len(titles)} titles and {len(vectors)} vectors do not fit"
+        )
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise UserError(
+            f"the vectors of the items in {folder} have width {width}, these have shape "
+            f"{vectors.shape}: use the same encoder for both"
+        )
+    if not np.isfinite(vectors).all():
+        raise UserError("some of the new items' vectors are not finite")
+    if len(set(item_ids)) < len(item_ids):
+        twice = next(name for name in item_ids if list(item_ids).count(name) > 1)
+        raise UserError(f"the new items name {twice!r} twice")
+
+
+def _with_new(bundle: Bundle, content: np.ndarray) -> dict[str, np.ndarray]:
+    """The tables of a bundle with rows for n new items of content (n, C); all but `open`."""
+    tables, encoder = bundle.tables, bundle.newcomers
+    first, levels = len(tables["codes"]), len(encoder.sizes)
+    unique = tables["codes"].shape[1] == levels
+    before = SemanticIds(tables["codes"][:, :levels], encoder.sizes, unique)
+    codes = encoder.append_to(before, content).codes
+    # Items that share their codes have their rank as one code more: the new ones come last.
+    leaves = codes if unique else np.column_stack([codes, rank_in_group(codes).astype(np.int32)])
+    rows = {
+        "codes": leaves[first:],
+        "counts": np.zeros(len(content), tables["counts"].dtype),
+        "seen": np.zeros(len(content), bool),
+    }
+    if "vectors" in tables:
+        vectors = encoder.vectors(bundle.weights, codes[first:], content)
+        rows["vectors"] = vectors.astype(tables["vectors"].dtype)
+    return {name: np.concatenate([tables[name], new]) for name, new in rows.items()}
+
+
+def trie_in(bundle: Bundle, codes: np.ndarray, folder: Path, remedy: str) -> Trie:
+    """The trie of items of these codes (N, L), in the shapes of a bundle's programs.
+
+    Raises:
+        UserError: they have no room for it; `folder` is the bundle's, `remedy` what to do.
+    """
+    try:
+        return build_trie(codes, None, bundle.shapes)
+    except ValueError as error:
+        raise UserError(f"{folder} has no room for {len(codes):,} items: {remedy}") from error
 
 
 def _write(
     folder: Path,
     bundle: Bundle,
     tables: Mapping[str, np.ndarray],
-    contents: Mapping[str, bytes],
+    files: Mapping[str, bytes],
     *,
-    added: int,
+    added: int = 0,
 ) -> None:
     manifest = dict(bundle.manifest) | {
         "items": len(tables["codes"]),
         "added": bundle.manifest["added"] + added,
     }
-    changed = {"items.safetensors": pack_tensors(tables)} | dict(contents)
-    write_bundle(folder, manifest, dict(bundle.contents) | changed)
+    tables_file = {"items.safetensors": pack_tensors(tables)}
+    write_bundle(folder, manifest, {**bundle.contents, **tables_file, **files})

@@ -1,9 +1,11 @@
-"""A Faiss index as plain arrays: what Faiss itself writes, it also reads without a check, so that
-bytes of another's making could have it crash, take all memory, or never end.
+"""A Faiss index as plain arrays, checked when they are read.
 
-An index by inner product that keeps its vectors as they are ("Flat") or eight bits of every number
-("SQ8"). The file holds codes uint8 (n, bytes of a vector) and, of the latter, trained float32
-(2 E,): the least value of each of the E entries, then their spans.
+Faiss reads the files that it writes without a check: one that somebody else made could have it
+crash, take all memory, or never end.
+
+An index is by inner product, and keeps its vectors as they are ("Flat") or eight bits of every
+number ("SQ8"). The file holds codes uint8 (N, bytes of a vector) and, of the latter, trained
+float32 (2 C,): the least value of each of the C entries of a vector, then their spans.
 """
 
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from genrec.storage.safetensors import pack_tensors, parse_tensors
 
 
 def pack_index(index: faiss.Index) -> bytes:
-    """What a file holds for an index that Faiss made of "Flat" or "SQ8"."""
+    """The contents of the file of an index that Faiss made of "Flat" or "SQ8"."""
     codes = faiss.vector_to_array(index.codes)  # pyright: ignore[reportAttributeAccessIssue]
     tensors = {"codes": codes.reshape(index.ntotal, -1)}
     if isinstance(index, faiss.IndexScalarQuantizer):
@@ -30,11 +32,11 @@ def load_index(contents: Mapping[str, bytes], name: str, width: int, count: int)
 
     Args:
         contents: of every file of the bundle.
-        width: E, of its vectors.
-        count: n, how many there must be.
+        width: C, of its vectors.
+        count: N, how many there must be.
 
     Raises:
-        UserError: it holds something else.
+        UserError: there is no such file, or it holds something else.
     """
     if name not in contents:
         raise UserError(f"the bundle has no {name}: export it again")

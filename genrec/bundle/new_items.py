@@ -1,18 +1,18 @@
-"""What a bundle needs to take new items: from the vectors of their content to codes and vectors.
+"""New items for a bundle: from the vectors of their content to codes and vectors of the model.
 
-The files, all of them or none:
+A bundle has all of these files, or none:
     tokenizer.safetensors: the tokenizer's parameters without its decoder (tokenizer.…), and what
-        brings content (and what items are consumed with) to its input: means, norms, scale;
+        makes its input of content and co-occurrence vectors: means, norms, scale;
     content.safetensors: the direction of every item's content, see `semantic_ids.item_features`;
-    consumed.safetensors: what the items that lend are consumed with, if the tokenizer knows of it;
+    consumed.safetensors: the co-occurrence vectors that items lend, if the tokenizer reads any;
     programs/encode.bin: parameters, input of the tokenizer (n, D) → codes (n, L);
-    programs/distances.bin: parameters, input, codes → how far each is from every code of the last
-        level; where items of the same codes are moved (tokenizer.collisions reassign);
-    programs/describe.bin: weights, codes (n, L), content (n, E) → the model's vectors (n, D), if it
-        has such.
+    programs/distances.bin: parameters, input, codes → the distance to every code of the last level;
+        where items of the same codes are moved (tokenizer.collisions reassign);
+    programs/describe.bin: weights, codes (n, L), content (n, C) → the model's vectors (n, D), where
+        it has a vector for each item.
 
-The middle two are Faiss indexes, see `genrec.bundle.indexes`. They keep eight bits of every number,
-so a new item may now and then get another code than `genrec tokenize --append` would give it.
+content and consumed are Faiss indexes, see `genrec.bundle.indexes`. They keep eight bits of every
+number, so a new item may now and then get another code than `genrec tokenize --append` gives it.
 """
 
 import functools
@@ -28,7 +28,7 @@ from genrec.bundle.checks import check_tokenizer
 from genrec.bundle.indexes import load_index, pack_index
 from genrec.bundle.stablehlo import load_program
 from genrec.errors import UserError, misfit
-from genrec.semantic_ids.collisions import SemanticIds, semantic_ids_of
+from genrec.semantic_ids.collisions import SemanticIds, append_codes
 from genrec.semantic_ids.item_features import (
     NEIGHBOURS,
     Standard,
@@ -38,16 +38,13 @@ from genrec.semantic_ids.item_features import (
     standardised,
 )
 
-STORED = "SQ8"
-"""Faiss index-factory string of both indexes."""
 
-
-class Newcomers:
-    """The files of the module in use.
+class NewItemEncoder:
+    """Encodes new items by a bundle's files, and finds items of similar content.
 
     Args:
-        told: what the manifest says of them: files, width, cooccurrence (a weight), collisions,
-            codebook_sizes, and reads_content, whether the model does.
+        settings: the manifest's entry for new items: files, width C of the content vectors,
+            cooccurrence (a weight), collisions and codebook_sizes.
         tensors: those of tokenizer.safetensors.
         contents: of every file of the bundle.
         count: how many items it has.
@@ -58,17 +55,17 @@ class Newcomers:
 
     def __init__(
         self,
-        told: Mapping[str, Any],
+        settings: Mapping[str, Any],
         tensors: Mapping[str, np.ndarray],
         contents: Mapping[str, bytes],
         count: int,
     ):
-        self._told, self._tensors, self._contents = told, tensors, contents
+        self._settings, self._tensors, self._contents = settings, tensors, contents
         self._count = count
-        self.width: int = told["width"]
-        self.sizes = tuple(told["codebook_sizes"])
+        self.width: int = settings["width"]
+        self.sizes = tuple(settings["codebook_sizes"])
         try:
-            check_tokenizer(told, tensors, count)
+            check_tokenizer(settings, tensors, count)
         except (ValueError, KeyError) as error:
             raise UserError(
                 f"tokenizer.safetensors does not fit the bundle: {misfit(error)}"
@@ -82,72 +79,66 @@ class Newcomers:
     def similar(
         self, towards: np.ndarray, k: int, among: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k items of `among` (by index) most similar to each direction (n, E), and cosines."""
+        """The k items of `among` (by index) most similar to each direction (n, C), and cosines."""
         mask = np.zeros(self.index.ntotal, bool)
         mask[among] = True
         bits = np.packbits(mask, bitorder="little")
-        chosen = faiss.IDSelectorBitmap(bits)  # pyright: ignore[reportCallIssue]
-        how = faiss.SearchParameters(sel=chosen)  # pyright: ignore[reportCallIssue]
+        selector = faiss.IDSelectorBitmap(bits)  # pyright: ignore[reportCallIssue]
+        parameters = faiss.SearchParameters(sel=selector)  # pyright: ignore[reportCallIssue]
         cosines, items = self.index.search(  # pyright: ignore[reportCallIssue]
-            towards, k, params=how
+            towards, k, params=parameters
         )
         return items, cosines
 
     def towards(self, content: np.ndarray) -> np.ndarray:
-        """float32 (n, E): the directions of content vectors (n, E)."""
+        """float32 (n, C): the directions of content vectors (n, C)."""
         return directions(content, self._tensors["content.mean"])
 
-    def semantic_ids(self, content: np.ndarray, given: SemanticIds) -> np.ndarray:
-        """int32 (n, L): codes for new items of these content vectors (n, E), beside those given.
+    def append_to(self, before: SemanticIds, content: np.ndarray) -> SemanticIds:
+        """Semantic IDs of the bundle's items and of n new ones of content (n, C) behind them.
 
         Raises:
             UserError: there is no room left to tell some items apart.
         """
         inputs = self._inputs(content)
-        fresh = np.asarray(self._run("encode", self._parameters, inputs))
-        before, levels = len(given.codes), fresh.shape[1]
+        codes = np.asarray(self._run("encode", self._parameters, inputs))
 
-        def distances(items: np.ndarray) -> np.ndarray:
-            rows = items - before
-            given = self._parameters, inputs[rows], fresh[rows]
-            return np.asarray(self._run("distances", *given))
+        def distances(new: np.ndarray) -> np.ndarray:
+            return np.asarray(self._run("distances", self._parameters, inputs[new], codes[new]))
 
-        codes = np.concatenate([given.codes[:, :levels], fresh])
-        sizes, collisions = self.sizes[:levels], self._told["collisions"]
-        return semantic_ids_of(codes, sizes, collisions, distances, given).codes[before:]
+        return append_codes(before, codes, self._settings["collisions"], distances)
 
     def vectors(
         self, weights: Mapping[str, Any], codes: np.ndarray, content: np.ndarray
     ) -> np.ndarray:
-        """(n, D): what the model makes of new items, from their codes (n, L) and content (n, E)."""
-        read = self.towards(content) * np.float32(self.width**0.5)
-        return np.asarray(self._run("describe", dict(weights), codes, read))
+        """(n, D): the model's vectors of new items, from their codes (n, L) and content (n, C)."""
+        scaled = self.towards(content) * np.float32(self.width**0.5)
+        return np.asarray(self._run("describe", dict(weights), codes, scaled))
 
     def with_content(self, content: np.ndarray) -> bytes:
-        """content.safetensors with new items' content vectors (n, E) behind those there."""
+        """content.safetensors with new items' content vectors (n, C) behind those there."""
         index = load_index(self._contents, "content.safetensors", self.width, self._count)
         index.add(self.towards(content))  # pyright: ignore[reportCallIssue]
         return pack_index(index)
 
     def _inputs(self, content: np.ndarray) -> np.ndarray:
-        """float32 (n, D), scaled: what the tokenizer's network is given."""
-        known = self._tensors
-        vectors = content
-        if self._told["cooccurrence"]:
-            lenders = known["lenders"]
+        """float32 (n, D), centred and scaled: what the tokenizer's network reads."""
+        tensors, vectors = self._tensors, content
+        if weight := self._settings["cooccurrence"]:
+            lenders = tensors["lenders"]
             near, _ = self.similar(
                 self.towards(content), min(NEIGHBOURS, len(lenders)), among=lenders
             )
-            other_width = len(known["consumed.mean"])
-            index = load_index(self._contents, "consumed.safetensors", other_width, len(lenders))
+            width = len(tensors["consumed.mean"])
+            index = load_index(self._contents, "consumed.safetensors", width, len(lenders))
             consumed = index.reconstruct_n(0, len(lenders))  # pyright: ignore[reportCallIssue]
-            other = lent(consumed[np.searchsorted(lenders, near)])
+            borrowed = lent(consumed[np.searchsorted(lenders, near)])
             vectors = beside(
                 standardised(content, self._standard("content")),
-                standardised(other, self._standard("consumed")),
-                self._told["cooccurrence"],
+                standardised(borrowed, self._standard("consumed")),
+                weight,
             )
-        return ((vectors - known["input.mean"]) / known["input.scale"]).astype(np.float32)
+        return ((vectors - tensors["input.mean"]) / tensors["input.scale"]).astype(np.float32)
 
     def _standard(self, name: str) -> Standard:
         return Standard(self._tensors[f"{name}.mean"], self._tensors[f"{name}.norm"].item())

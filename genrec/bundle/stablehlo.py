@@ -10,9 +10,9 @@ from genrec.errors import UserError, reason
 
 
 def load_program(contents: Mapping[str, bytes], name: str, *arguments: Any) -> Callable[..., Any]:
-    """What a program's file holds.
+    """The function that a program's file holds.
 
-    XLA takes a program as it is: what it does, and what reading it does, is up to who made the
+    XLA runs a program as it is: what it does, and what reading it does, is up to whoever made the
     bundle.
 
     Args:
@@ -20,7 +20,7 @@ def load_program(contents: Mapping[str, bytes], name: str, *arguments: Any) -> C
         arguments: trees of arrays such as it will be called with.
 
     Raises:
-        UserError: it is no program, or one for another JAX or other arguments.
+        UserError: the file holds no program, or one for another JAX or other arguments.
     """
     try:
         program = export.deserialize(bytearray(contents[name])).call

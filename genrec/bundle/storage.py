@@ -3,7 +3,6 @@
 import contextlib
 import gzip
 import hashlib
-import io
 import json
 import re
 import stat
@@ -13,24 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from genrec.bundle.checks import check_manifest
-from genrec.errors import UserError, reason
+from genrec.errors import UserError, blaming, reason
 from genrec.storage.files import replacing, sweep
+from genrec.storage.json_schema import expect
 from genrec.storage.lock import held
 
 FORMAT = "genrec bundle"
 SCHEMA = 3
-_TRIES = 5
 _MOST_MANIFEST = 100_000_000
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest, and what each file holds, by name.
+    """The manifest, and the contents of every file by name.
 
     Raises:
         UserError: it is no bundle, a file is missing or damaged, or another genrec is needed.
     """
     manifest = read_manifest(folder)
-    for _ in range(_TRIES):
+    while True:
         try:
             return manifest, _contents(folder, manifest)
         except UserError:
@@ -38,46 +37,45 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             before, manifest = manifest, read_manifest(folder)
             if manifest == before:
                 raise
-    return manifest, _contents(folder, manifest)
 
 
 def _contents(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     contents = {}
-    for name, told in manifest["files"].items():
+    for name, entry in manifest["files"].items():
         path = folder / name
         try:
             size = _size(path)
-            contents[name] = path.read_bytes() if size == told["bytes"] else b""
+            contents[name] = path.read_bytes() if size == entry["bytes"] else b""
         except OSError as error:
             raise UserError(f"{path} is missing: export the bundle again") from error
-        if size != told["bytes"] or hashlib.sha256(contents[name]).hexdigest() != told["sha256"]:
+        if size != entry["bytes"] or hashlib.sha256(contents[name]).hexdigest() != entry["sha256"]:
             raise UserError(f"{path} is damaged or was changed: export the bundle again")
     return contents
 
 
 def _size(path: Path) -> int:
-    """Of a file that has one: a pipe or a device would be read without end."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    """Bytes of a file; OSError for a pipe or a device, which would be read without end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path.name} is no file")
-    return found.st_size
+    return status.st_size
 
 
 @contextlib.contextmanager
 def changing(folder: str | Path, command: str) -> Iterator[None]:
-    """Has a bundle to itself, from reading it to writing another in its place.
+    """Locks a bundle, from reading it to writing another one in its place.
 
-    Its lock lies beside it, for the folder is replaced. What a killed process left half written is
+    The lock lies beside it, for the folder is replaced. What a killed process left half written is
     removed.
 
     Raises:
         UserError: another process is changing it, or it cannot be written.
     """
-    place = Path(folder).resolve()
-    with held(place.parent / f".{place.name}.lock", Path(folder), command, "") as writable:
+    path = Path(folder).resolve()
+    with held(path.parent / f".{path.name}.lock", Path(folder), command, "") as writable:
         if not writable:
-            raise UserError(f"{folder} cannot be written: change the permissions of {place.parent}")
-        sweep(place.parent, re.escape(place.name))
+            raise UserError(f"{folder} cannot be written: change the permissions of {path.parent}")
+        sweep(path.parent, re.escape(path.name))
         yield
 
 
@@ -101,7 +99,7 @@ def write_bundle(
 
 
 def pack_names(item_ids: Sequence[str], titles: Sequence[str]) -> bytes:
-    """What items.json.gz holds."""
+    """The contents of items.json.gz."""
     names = {"item_id": list(item_ids), "title": list(titles)}
     text = json.dumps(names, ensure_ascii=False, separators=(",", ":")).encode()
     packed = gzip.compress(text, mtime=0)
@@ -114,32 +112,21 @@ def unpack_names(contents: bytes) -> tuple[list[str], list[str]]:
     Raises:
         UserError: it holds something else, or far more than its size lets expect.
     """
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(contents)) as packed:
-            text = packed.read(_most_names(contents) + 1)
-        if len(text) > _most_names(contents):
-            raise ValueError("there is too much in it")
+    with blaming("items.json.gz"):
+        unpacker = zlib.decompressobj(wbits=31)  # of gzip's format
+        text = unpacker.decompress(contents, _most_names(contents) + 1)
+        if not unpacker.eof:
+            raise ValueError("its end is missing, or there is too much in it")
         names = json.loads(text)
+        expect(names, {"item_id": list, "title": list})
         ids, titles = names["item_id"], names["title"]
-        for each in (ids, titles):
-            if not isinstance(each, list) or not all(type(name) is str for name in each):
-                raise ValueError("it does not hold lists of text")
-            "".join(each).encode()  # half a character would be refused wherever it is printed
+        # All must be text, and none have half a character: that could not be printed.
+        "".join([*ids, *titles]).encode()
         return ids, titles
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        ValueError,
-        KeyError,
-        TypeError,
-        RecursionError,
-    ) as error:
-        raise UserError(f"items.json.gz cannot be read: {reason(error)}") from error
 
 
 def _most_names(contents: bytes) -> int:
-    """How long the text of names may be. Names rarely have less than a tenth of it when packed."""
+    """The most bytes that packed names may unpack to; real ones rarely have ten times as many."""
     return 100 * len(contents) + 1_000_000
 
 
@@ -181,8 +168,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     answers = manifest["answers"]
     for users in (False, True)[: 1 + answers["users"]]:
         needed |= {program_name(named, users) for named in answers["named"]}
-    if told := manifest["newcomers"]:
-        needed |= {"tokenizer.safetensors", "content.safetensors", *told["files"]}
+    if new_items := manifest["newcomers"]:
+        needed |= {"tokenizer.safetensors", "content.safetensors", *new_items["files"]}
     if missing := needed - manifest["files"].keys():
         raise UserError(f"{path} lists no {min(missing)}: export the bundle again")
     return manifest

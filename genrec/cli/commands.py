@@ -1,290 +1,107 @@
-"""What each command is told; the docstrings are its help."""
+"""The table of the commands, and the map of them that `genrec --help` prints.
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Literal
+Nothing heavy is imported before a command is chosen, so that the map is there at once.
+"""
 
-import tyro
-
-from genrec.config import Config, DecodingConfig
-from genrec.serving.options import Options
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """How much a command says."""
+class Command(NamedTuple):
+    """A command of genrec. The dataclass of its arguments is called like it, in cli.arguments.
 
-    quiet: Annotated[bool, tyro.conf.arg(aliases=("-q",)), tyro.conf.FlagCreatePairsOff] = False
-    """Print errors only: no results for people, no progress, no warnings."""
-    verbose: Annotated[bool, tyro.conf.arg(aliases=("-v",)), tyro.conf.FlagCreatePairsOff] = False
-    """Say more on stderr: what is read, why a stage is done or skipped, what is compiled and for
-    how many seconds; and the traceback of an error."""
-
-    def how(self) -> dict[str, bool]:
-        """The same as arguments of `genrec.cli.console.speak`."""
-        return {"quiet": self.quiet, "verbose": self.verbose}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers(Said):
-    """A command with a result."""
-
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the result as one JSON document on stdout, and everything else on stderr."""
-
-    def how(self) -> dict[str, bool]:
-        return {**super().how(), "json": self.json}
-
-
-@dataclass(frozen=True)
-class OfRun(Answers):
-    """What every command that makes a part of a run is told."""
-
-    target: tyro.conf.Positional[Path | None] = None
-    """A config (YAML), or the folder of a run that was made from one; or neither, and a known data
-    set with --dataset."""
-    out: Path | None = None
-    """Folder of the run; without it, runs/ and the name of the config or data set."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
-
-
-class Run(OfRun):
-    """All stages in order, then what came of it; stages that are done are skipped.
-
-    Example: genrec run configs/quickstart.yaml --model.d-model 96 --out runs/wide
+    Attributes:
+        function: the module of genrec.cli and the function that do the work, from an instance of
+            that dataclass and a `Call`.
+        summary: what it does, for the map.
+        writes: of a stage, what it writes.
     """
 
+    name: str
+    function: str
+    summary: str
+    writes: str = ""
 
-class Prepare(OfRun):
-    """Stage 1: read interactions and items; clean, order and number them.
+    @property
+    def arguments(self) -> type:
+        return getattr(importlib.import_module("genrec.cli.arguments"), self.name.capitalize())
 
-    Example: genrec prepare --dataset movielens-100k
-    """
+    @property
+    def action(self) -> Callable[[Any, "Call"], None]:
+        module, function = self.function.split(".")
+        return getattr(importlib.import_module(f"genrec.cli.{module}"), function)
 
-
-class Embed(OfRun):
-    """Stage 2: turn each item's text into a vector.
-
-    Example: genrec embed runs/quickstart
-    """
-
-
-@dataclass(frozen=True)
-class Tokenize(OfRun):
-    """Stage 3: turn each item's vector into a semantic ID; or, in a run that has them, show them
-    (--show), and let items come (--append) and go (--remove) without changing one.
-
-    Example: genrec tokenize runs/quickstart --show --prefix 12
-    """
-
-    show: bool = False
-    """Print the branches of the tree of semantic IDs, with their words and examples."""
-    prefix: str | None = None
-    """show: codes to begin with, such as 12,7."""
-    top: int = 20
-    """show: the largest branches, so many."""
-    append: Path | None = None
-    """File of new items, with the columns that the run's items have; they get codes, and are
-    recommended from now on. Items that are there already stay as they are."""
-    vectors: Path | None = None
-    """append: .npy file of their vectors, where those of the run came from a file too."""
-    remove: tuple[str, ...] = ()
-    """Ids or titles of items that are recommended no more; --append brings them back."""
+    @property
+    def line(self) -> str:
+        return f"  {self.name:<13} {self.summary:<45} → {self.writes}".rstrip(" →")
 
 
-@dataclass(frozen=True)
-class Train(OfRun):
-    """Stage 4: train the encoder-decoder; goes on where it was interrupted.
+class Call(NamedTuple):
+    """How a command was called: by which name, and with which flags, by their dotted names."""
 
-    Example: genrec train runs/quickstart
-    """
-
-    distributed: bool = False
-    """This is one of several processes that train together, each with devices of its own: found by
-    SLURM, GKE, TPU pods and Open MPI, or by the environment variables JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID. All of them must see the run's folder."""
+    name: str
+    named: frozenset[str]
 
 
-class Evaluate(OfRun):
-    """Stage 5: measure it on the held-out items, beside two baselines.
-
-    Example: genrec evaluate runs/quickstart --decoding.beam 100
-    """
-
-
-@dataclass(frozen=True)
-class Report(Answers):
-    """Stage 6: one HTML page of an evaluated run, to read anywhere; or of several, side by side.
-
-    Example: genrec report runs/quickstart --out quickstart.html
-    """
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of runs; of several, those that differ in their seed only count as one recommender,
-    and the others are compared with the first."""
-    out: Path | None = None
-    """File of the page; without it, report.html in the run's folder, which is skipped if it is done
-    already, or comparison.html here for several runs."""
-
-
-@dataclass(frozen=True)
-class Recommend(Answers):
-    """Recommend items to go on with: after a history, for a file of them, or for all users.
-
-    Example: genrec recommend runs/quickstart --history "Star Wars (1977)" --k 5
-    """
-
-    run: tyro.conf.Positional[Path]
-    """Folder of a trained run."""
-    history: tuple[str, ...] | None = None
-    """Item ids or titles, oldest first; none of them for somebody of whom nothing is known."""
-    histories: Path | None = None
-    """File of histories, JSON lines or Parquet: user_id; items, a list of ids or titles; and, if
-    wanted, timestamps, a list of seconds since 1970; exclude and allow, lists of items for this
-    user alone."""
-    all: bool = False
-    """Recommend to every user of the log, after all that they had."""
-    k: int = 10
-    """Number of items to recommend."""
-    include_history: bool = False
-    """Recommend items of the history again."""
-    exclude: Path | None = None
-    """File of items that nobody may get: an id or title on each line, or Parquet with item_id."""
-    allow: Path | None = None
-    """File of the only items that anybody may get."""
-    unconstrained: bool = False
-    """Search all codes, also those that no item has, and rank by them alone; the nearest item
-    stands in for codes that no item has."""
-    codes: bool = False
-    """Give the items' codes too."""
-    out: Path | None = None
-    """Parquet file for the result: user_id, item_id (list), score (list) and, if asked for, codes
-    (list of lists)."""
-    decoding: DecodingConfig = field(default_factory=DecodingConfig)
-
-
-@dataclass(frozen=True)
-class Export(Answers):
-    """Make a folder of a trained run: a bundle with all that answering needs, to deploy; or its
-    weights, for other programs.
-
-    Example: genrec export runs/quickstart --out bundle
-    """
-
-    run: tyro.conf.Positional[Path]
-    """Folder of a trained run."""
-    out: Path
-    """Folder to write."""
-    format: Literal["bundle", "safetensors", "huggingface"] = "bundle"
-    """bundle: what genrec.load_bundle reads. safetensors: the parameters under plain names, and
-    what the model knows of the items. huggingface: for T5ForConditionalGeneration of Hugging Face,
-    from runs of TIGER's recipe. The last two take --dtype; huggingface, decoding.beam and
-    decoding.normalise too; all else goes with a bundle only."""
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """Of weights and computations; without it, the run's own (model.dtype), and float32 where
-    weights are all there is."""
-    allow: Path | None = None
-    """File of the only items that the bundle may recommend: an id or title on each line, or Parquet
-    with item_id."""
-    room: float = 0.25
-    """Share of items that may come later, beside those that there are."""
-    newcomers: bool = True
-    """Put in what `genrec update --append` needs: the tokenizer, and an index of the items'
-    content."""
-    update: bool = False
-    """Put the run's catalogue of now, with items that came (genrec tokenize --append) or went, into
-    a bundle that is there, and change nothing else."""
-    decoding: DecodingConfig = field(default_factory=DecodingConfig)
-
-
-@dataclass(frozen=True)
-class Update(Answers):
-    """Change which items a bundle has, without the run that it was made from.
-
-    Example: genrec update bundle --allow in_stock.txt
-    """
-
-    bundle: tyro.conf.Positional[Path]
-    """Folder of the bundle."""
-    append: Path | None = None
-    """File of new items, with the columns that the run's items have; they get codes, and may be
-    recommended."""
-    vectors: Path | None = None
-    """append: .npy file of their vectors, row by row, by the encoder of the others."""
-    remove: tuple[str, ...] = ()
-    """Items to recommend no more, by id or title; they may still stand in histories."""
-    allow: Path | None = None
-    """File of the only items that may be recommended from now on, such as those in stock: an id or
-    title on each line, or Parquet with item_id."""
-
-
-@dataclass(frozen=True)
-class Serve(Said):
-    """Answer over HTTP from a bundle: POST /recommend, a page to try it at /, its interface at
-    /docs, GET /health, /ready and /metrics. A new bundle in the folder's place is taken over
-    without losing a request; SIGTERM stops when all that waits is answered.
-
-    Example: genrec serve bundle --port 8000
-    """
-
-    bundle: tyro.conf.Positional[Path]
-    """Folder of a bundle, made by `genrec export`."""
-    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
-
-
-@dataclass(frozen=True)
-class Compare(Answers):
-    """Compare evaluated runs on their test users: over seeds, and with the first one.
-
-    Example: genrec compare runs/a-seed0 runs/a-seed1 runs/b-seed0 --plot compare.svg
-    """
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of runs; those that differ in their seed only count as one recommender."""
-    unfiltered: bool = False
-    """Compare the lists that may hold items of the history."""
-    plot: Path | None = None
-    """Image file to draw (.svg, .png, .pdf); needs matplotlib."""
-
-
-@dataclass(frozen=True)
-class Doctor(Answers):
-    """Look at what genrec stands on: versions, devices, memory, disk, extras; and say what is
-    missing. Exit status 2 if something that is needed is broken.
-
-    Example: genrec doctor
-    """
-
-
-@dataclass(frozen=True)
-class Completion:
-    """Print a script that completes commands, flags and their values in your shell.
-
-    Example: genrec completion bash > ~/.local/share/bash-completion/completions/genrec
-
-    Example: genrec completion fish > ~/.config/fish/completions/genrec.fish
-
-    Example: echo 'source <(genrec completion zsh)' >> ~/.zshrc
-    """
-
-    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
-    """Yours; `echo $SHELL` names it."""
-
-
-COMMANDS = {
-    "run": Run,
-    "prepare": Prepare,
-    "embed": Embed,
-    "tokenize": Tokenize,
-    "train": Train,
-    "evaluate": Evaluate,
-    "report": Report,
-    "recommend": Recommend,
-    "compare": Compare,
-    "export": Export,
-    "update": Update,
-    "serve": Serve,
-    "doctor": Doctor,
-    "completion": Completion,
+_GROUPS = {
+    "Make a run: a folder, runs/NAME, from a config or a known data set": [
+        Command("run", "run.stages", "all stages below, in order; those that are done are skipped"),
+        Command("prepare", "run.stages", "1 · read, clean, order and split the log", "dataset/"),
+        Command("embed", "run.stages", "2 · items' texts to vectors", "embeddings.npy"),
+        Command("tokenize", "run.tokenize", "3 · vectors to semantic IDs", "tokenizer/"),
+        Command(
+            "train", "run.stages", "4 · histories to a model; resumes by itself", "checkpoints/"
+        ),
+        Command("evaluate", "run.stages", "5 · held-out items, beside baselines", "metrics.json"),
+        Command("report", "run.report", "6 · all of it on one page", "report.html"),
+    ],
+    "Use it": [
+        Command(
+            "recommend", "recommend.recommend", "items for a history, a file of them, or all users"
+        ),
+        Command(
+            "compare",
+            "recommend.compare",
+            "runs with each other, and whether a difference is chance",
+        ),
+    ],
+    "Deploy it": [
+        Command("export", "deploy.export", "a bundle of a run, or its weights for other programs"),
+        Command("update", "deploy.update", "let items of a bundle come and go"),
+        Command("serve", "deploy.serve", "answer from a bundle over HTTP"),
+    ],
+    "Help": [
+        Command("doctor", "help.doctor", "versions, devices, memory, disk, and what is missing"),
+        Command(
+            "completion", "help.completion", "complete commands and flags in bash, zsh or fish"
+        ),
+    ],
 }
+COMMANDS = {command.name: command for group in _GROUPS.values() for command in group}
 """By name, in the order of the help."""
+
+_LISTED = "\n\n".join(
+    "\n".join([title, *(command.line for command in group)]) for title, group in _GROUPS.items()
+)
+MAP = f"""\
+usage: genrec COMMAND …          genrec COMMAND --help tells all of its flags
+
+From a log of who chose what to a recommender that writes the next item.
+
+{_LISTED}
+
+Examples
+  genrec run configs/quickstart.yaml                     # MovieLens-100K
+  genrec evaluate runs/quickstart --decoding.beam 100   # all settings are flags
+  genrec recommend runs/quickstart --history "Star Wars (1977)" --k 5
+
+All that a command makes is in the folder of the run: runs/ and the name of the
+config or data set, or --out. Data sets that are fetched are kept in
+~/.cache/genrec, or $GENREC_CACHE.
+
+Every command takes --quiet (errors only), --verbose (more, on stderr) and, if
+it has a result, --json (one document on stdout). NO_COLOR=1 leaves out colours.
+
+Exit status: 0 done; 2 a mistake that you can mend; 130 interrupted, the same
+command goes on from there; 1 anything else, such as a bug."""

@@ -6,37 +6,40 @@ flag nor one of a setting's values fits, the shell offers file names.
 
 import shlex
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import UnionType
 from typing import Any, Literal
 
-from genrec.cli.commands import Answers
-from genrec.config.parsing import flags
+from genrec.cli.arguments import ResultFlags
+from genrec.cli.commands import COMMANDS
+from genrec.cli.parsing import flags_of, negated
 
-_SPEAKING = frozenset(flags(Answers))
+_WITHOUT_NEGATION = frozenset(flags_of(ResultFlags))
 """Flags that are off unless given, so that nobody negates them."""
 
 
-def script(shell: str, commands: Mapping[str, type]) -> str:
-    """A script for "bash", "zsh" or "fish"; `commands` are those of genrec, by name."""
+def script(shell: str) -> str:
+    """A script for "bash", "zsh" or "fish"."""
     if shell == "fish":
-        return _fish(commands)
+        return _fish()
     # Zsh reads what bash does, once its compdef is there.
     before = "autoload -Uz compinit bashcompinit\n"
     before += "(( $+functions[compdef] )) || compinit\nbashcompinit\n"
-    return (before if shell == "zsh" else "") + _bash(commands)
+    return (before if shell == "zsh" else "") + _bash()
 
 
-def _bash(commands: Mapping[str, type]) -> str:
+def _bash() -> str:
     values = {
-        flag: each for command in commands.values() for flag, each in _values(command).items()
+        flag: words
+        for command in COMMANDS.values()
+        for flag, words in _values(command.arguments).items()
     }
     of_flags = "\n".join(
-        f"        {flag}) words={shlex.quote(' '.join(each))} ;;" for flag, each in values.items()
+        f"        {flag}) words={shlex.quote(' '.join(words))} ;;" for flag, words in values.items()
     )
     of_commands = "\n".join(
-        f"        {name}) words={shlex.quote(' '.join(_words(command)))} ;;"
-        for name, command in commands.items()
+        f"        {name}) words={shlex.quote(' '.join(_words(command.arguments)))} ;;"
+        for name, command in COMMANDS.items()
     )
     return f"""\
 _genrec() {{
@@ -48,7 +51,7 @@ _genrec() {{
 {of_flags}
     esac
     if [[ $COMP_CWORD == 1 ]]; then
-        words={shlex.quote(" ".join([*commands, "--help", "--version"]))}
+        words={shlex.quote(" ".join([*COMMANDS, "--help", "--version"]))}
     elif [[ -z $words && ($word == -* || ${{COMP_WORDS[1]}} == completion) ]]; then
         case ${{COMP_WORDS[1]}} in
 {of_commands}
@@ -60,24 +63,24 @@ complete -o bashdefault -o default -F _genrec genrec
 """
 
 
-def _fish(commands: Mapping[str, type]) -> str:
+def _fish() -> str:
     lines = []
-    for name, command in commands.items():
-        about = (command.__doc__ or "").partition("\n\n")[0]
-        said = shlex.quote(" ".join(about.split()))
-        lines.append(f"complete -c genrec -n __fish_use_subcommand -f -a {name} -d {said}")
-    places: dict[tuple[str, str], list[str]] = {}
-    for name, command in commands.items():
-        values = _values(command)
-        if words := _argument(command):
+    for name, command in COMMANDS.items():
+        summary = (command.arguments.__doc__ or "").partition("\n\n")[0]
+        described = shlex.quote(" ".join(summary.split()))
+        lines.append(f"complete -c genrec -n __fish_use_subcommand -f -a {name} -d {described}")
+    commands_of: dict[tuple[str, str], list[str]] = {}  # by flag, and what it takes
+    for name, command in COMMANDS.items():
+        values = _values(command.arguments)
+        if words := _argument(command.arguments):
             seen = shlex.quote(f"__fish_seen_subcommand_from {name}")
             lines.append(f"complete -c genrec -n {seen} -f -a {shlex.quote(' '.join(words))}")
-        for flag, takes in _flags(command):
-            what = f" -x -a {shlex.quote(' '.join(values[flag]))}" if flag in values else ""
-            places.setdefault((flag, what or " -r" * takes), []).append(name)
-    for (flag, what), names in places.items():
+        for flag, takes_value in _flags(command.arguments):
+            words = f" -x -a {shlex.quote(' '.join(values[flag]))}" if flag in values else ""
+            commands_of.setdefault((flag, words or " -r" * takes_value), []).append(name)
+    for (flag, takes), names in commands_of.items():
         seen = shlex.quote(f"__fish_seen_subcommand_from {' '.join(names)}")
-        lines.append(f"complete -c genrec -n {seen} -l {flag.removeprefix('--')}{what}")
+        lines.append(f"complete -c genrec -n {seen} -l {flag.removeprefix('--')}{takes}")
     return "\n".join(lines) + "\n"
 
 
@@ -90,24 +93,23 @@ def _argument(command: type) -> list[str]:
     """The values of an argument without a flag, where they are a few words."""
     kinds = typing.get_type_hints(command)
     return [
-        word for name in kinds.keys() - flags(command).keys() for word in _literals(kinds[name])
+        word for name in kinds.keys() - flags_of(command).keys() for word in _literals(kinds[name])
     ]
 
 
 def _flags(command: type) -> Iterator[tuple[str, bool]]:
     """The flags of a command, and whether a value follows."""
-    for name, kind in flags(command).items():
+    for name, (_, kind) in flags_of(command).items():
         if kind is not None:
-            yield _spelt(name), kind is not bool
-        if kind is bool and name not in _SPEAKING:
-            section, dot, leaf = name.rpartition(".")
-            yield _spelt(f"{section}{dot}no-{leaf}"), False
+            yield _written(name), kind is not bool
+        if kind is bool and name not in _WITHOUT_NEGATION:
+            yield _written(negated(name)), False
 
 
 def _values(command: type) -> dict[str, list[str]]:
     """The flags whose values are a few words, and these."""
-    found = {_spelt(name): _literals(kind) for name, kind in flags(command).items()}
-    return {flag: words for flag, words in found.items() if words}
+    flags = {_written(name): _literals(kind) for name, (_, kind) in flags_of(command).items()}
+    return {flag: words for flag, words in flags.items() if words}
 
 
 def _literals(kind: Any) -> list[str]:
@@ -118,5 +120,5 @@ def _literals(kind: Any) -> list[str]:
     return [word for each in typing.get_args(kind) if union for word in _literals(each)]
 
 
-def _spelt(name: str) -> str:
+def _written(name: str) -> str:
     return "--" + name.replace("_", "-")

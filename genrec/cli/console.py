@@ -1,7 +1,7 @@
-"""How the commands say what came of them: to people or to programs, more of it or less.
+"""Output of the commands: for people or as JSON for programs, and how much of it.
 
-The command line decides once, by `speak`; whoever says something asks here and is told nothing.
-From Python nothing has been decided, and warnings and progress come as they are.
+The command line sets both once, by `speak`; the functions that print heed them. Where genrec is
+used from Python nobody calls `speak`, and warnings and progress come as they are.
 """
 
 import json
@@ -24,11 +24,11 @@ _SLOW_COMPILATION = 0.2
 
 
 def speak(*, quiet: bool = False, verbose: bool = False, json: bool = False) -> None:
-    """Decides how this process says things, and has what genrec logs printed to stderr.
+    """Sets how this process prints, and has what genrec logs printed to stderr.
 
     Args:
         quiet: errors only: neither results for people nor progress nor warnings.
-        verbose: what is logged at every level, with the time and who says it.
+        verbose: what is logged at every level, with the time and the module.
         json: results as one JSON document on stdout; what is for people goes to stderr.
     """
     global _as_json, _log
@@ -37,10 +37,10 @@ def speak(*, quiet: bool = False, verbose: bool = False, json: bool = False) -> 
     if _log is not None:
         logger.removeHandler(_log)
     _log = logging.StreamHandler()
-    how = "genrec %(asctime)s %(name)s: %(message)s" if verbose else "genrec: %(message)s"
-    _log.setFormatter(logging.Formatter(how, "%H:%M:%S"))
+    line = "genrec %(asctime)s %(name)s: %(message)s" if verbose else "genrec: %(message)s"
+    _log.setFormatter(logging.Formatter(line, "%H:%M:%S"))
     logger.addHandler(_log)
-    logger.propagate = False  # or what other libraries give the root logger says it again
+    logger.propagate = False  # or handlers that other libraries give the root logger repeat it
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.NOTSET
     logger.setLevel(level)
     if quiet and not sys.warnoptions:
@@ -57,10 +57,10 @@ def say(text: str) -> None:
     _console().print(text, soft_wrap=True, markup=False)
 
 
-def show(*shown: RenderableType, wrap: bool = False) -> None:
+def show(*blocks: RenderableType, wrap: bool = False) -> None:
     """Tables, or lines with rich's markup, for people; wrapped at the terminal's width or not."""
-    for each in shown:
-        _console().print(each, soft_wrap=not wrap)
+    for block in blocks:
+        _console().print(block, soft_wrap=not wrap)
 
 
 def document(value: dict[str, Any]) -> None:
@@ -70,17 +70,17 @@ def document(value: dict[str, Any]) -> None:
 
 
 def tell_compilations() -> None:
-    """Logs what JAX compiles from now on, and how long it takes; only where somebody listens."""
+    """Logs what JAX compiles from now on, and how long it takes; only with --verbose."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
     import jax
 
-    def tell(event: str, duration_secs: float, **about: Any) -> None:
+    def log(event: str, duration_secs: float, **details: Any) -> None:
         if event.endswith("backend_compile_duration") and duration_secs >= _SLOW_COMPILATION:
-            what = about.get("fun_name", "a function")
-            logger.debug("compiled %s in %.1f s", what, duration_secs)
+            function = details.get("fun_name", "a function")
+            logger.debug("compiled %s in %.1f s", function, duration_secs)
 
-    jax.monitoring.register_event_duration_secs_listener(tell)
+    jax.monitoring.register_event_duration_secs_listener(log)
 
 
 def hush() -> None:

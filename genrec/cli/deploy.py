@@ -4,19 +4,20 @@ import dataclasses
 import logging
 
 from genrec.cli import console
-from genrec.cli.commands import Answers, Export, Serve, Update
+from genrec.cli.arguments import Export, ResultFlags, Serve, Update
+from genrec.cli.commands import Call
+from genrec.cli.parsing import flags_of, settings_under
 from genrec.cli.tables import change_lines
-from genrec.config.parsing import file_arguments, flags, over, parse
 from genrec.errors import UserError
 
 
-def export(command: Export, arguments: list[str]) -> None:
+def export(command: Export, call: Call) -> None:
     if not (command.run / "config.yaml").exists():
         raise UserError(f"{command.run} is not a run: make one with `genrec run CONFIG`")
     if command.format != "bundle":
-        _refuse_of_bundle(command.format, arguments)
-    settings = file_arguments(command.run / "config.yaml", "decoding")
-    command = parse(Export, over(settings, command.run, arguments), "export")
+        _refuse_flags_of_bundles(command.format, call)
+    config = settings_under(command.run / "config.yaml", command, call.named)
+
     from genrec.bundle.checks import MOST_ROOM
     from genrec.export import export_bundle, export_huggingface, export_parameters
     from genrec.recommend.requests import read_names
@@ -25,12 +26,12 @@ def export(command: Export, arguments: list[str]) -> None:
     if not 0 <= command.room <= MOST_ROOM:
         raise UserError(f"--room must lie between 0 and {MOST_ROOM}")
     console.tell_compilations()
-    run = load_run(command.run, command.decoding)
+    run = load_run(command.run, config.decoding)
     if command.format != "bundle":
         write = {"safetensors": export_parameters, "huggingface": export_huggingface}
-        said = write[command.format](run, command.out, dtype=command.dtype)
-        console.say(f"{command.out}: {said}")
-        console.document({"out": command.out, "format": command.format, "summary": said})
+        summary = write[command.format](run, command.out, dtype=command.dtype)
+        console.say(f"{command.out}: {summary}")
+        console.document({"out": command.out, "format": command.format, "summary": summary})
         return
     if command.allow is not None:
         run = run.restricted(allow=read_names(command.allow))
@@ -48,7 +49,7 @@ def export(command: Export, arguments: list[str]) -> None:
     console.document(document)
 
 
-def update(command: Update, arguments: list[str]) -> None:
+def update(command: Update, call: Call) -> None:
     wanted = (command.append is not None, bool(command.remove), command.allow is not None)
     if sum(wanted) != 1:
         raise UserError("change what? give one of --append, --remove and --allow")
@@ -70,24 +71,22 @@ def update(command: Update, arguments: list[str]) -> None:
         change = allow_items(command.bundle, read_names(command.allow))
     else:
         change = remove_items(command.bundle, command.remove)
-    how = {"appended": command.append is not None, "removed": bool(command.remove)}
-    for line in change_lines(change, **how):
+    for line in change_lines(change, command.append, command.remove):
         console.say(line)
     console.document({"bundle": command.bundle, **dataclasses.asdict(change)})
 
 
-def _refuse_of_bundle(kind: str, arguments: list[str]) -> None:
+def _refuse_flags_of_bundles(format: str, call: Call) -> None:
     """Raises UserError for flags that another format than a bundle does not heed."""
-    heeded = {"out", "format", "dtype", *flags(Answers)}
-    if kind == "huggingface":
+    heeded = {"out", "format", "dtype", *flags_of(ResultFlags)}
+    if format == "huggingface":
         heeded |= {"decoding.beam", "decoding.normalise"}
-    named = [each.split("=")[0] for each in arguments if each.startswith("--")]
-    others = [flag for flag in named if flag[2:].replace("_", "-") not in heeded]
-    if others:
-        raise UserError(f"--format {kind} goes without {', '.join(others)}")
+    if others := sorted(call.named - heeded):
+        flags = ", ".join("--" + name.replace("_", "-") for name in others)
+        raise UserError(f"--format {format} goes without {flags}")
 
 
-def serve(command: Serve, arguments: list[str]) -> None:
+def serve(command: Serve, call: Call) -> None:
     try:
         from genrec.serving.server import serve as answer
     except ModuleNotFoundError as error:

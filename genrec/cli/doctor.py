@@ -1,4 +1,4 @@
-"""What genrec stands on, looked at: versions, devices, memory, disks, and what is missing."""
+"""Examines what genrec depends on: versions, devices, memory, disks, and what is missing."""
 
 import functools
 import importlib
@@ -46,7 +46,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        name: what.
+        name: what was looked at.
         state: "ok"; "missing", which is needed for some things only; "problem", which is to be
             mended.
         said: what was found, and how to mend it.
@@ -59,19 +59,19 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Looks at everything; what fails is a finding, not an exception."""
-    looks: list[Callable[[], Iterator[Finding]]] = [
+    examinations: list[Callable[[], Iterator[Finding]]] = [
         *(_genrec, _packages, _devices, _cores, _memory, _disks),
         *(_extras, _java, _compilation_cache, _encoding),
     ]
-    return [finding for look in looks for finding in _safely(look)]
+    return [finding for examination in examinations for finding in _safely(examination)]
 
 
-def _safely(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _safely(examination: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
-        yield from look()
+        yield from examination()
     except Exception as error:
         said = f"cannot be looked at: {type(error).__name__}: {error}"
-        yield Finding(look.__name__.strip("_"), "problem", " ".join(said.split()))
+        yield Finding(examination.__name__.strip("_"), "problem", " ".join(said.split()))
 
 
 def _genrec() -> Iterator[Finding]:
@@ -84,16 +84,16 @@ def _genrec() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     for name, least in _required()[""].items():
-        found = _version(name)
+        installed = _version(name)
         install = f"pip install '{name}>={least}'" if least else f"pip install {name}"
-        if found is None:
+        if installed is None:
             yield Finding(name, "problem", f"missing: {install}")
-        elif _numbers(found) < _numbers(least):
-            yield Finding(name, "problem", f"{found} is too old: {install}")
+        elif _numbers(installed) < _numbers(least):
+            yield Finding(name, "problem", f"{installed} is too old: {install}")
         elif reason := _broken(_MODULES.get(name, name.replace("-", "_"))):
-            yield Finding(name, "problem", f"{found} cannot be imported ({reason}): {install}")
+            yield Finding(name, "problem", f"{installed} cannot be imported ({reason}): {install}")
         else:
-            yield Finding(name, "ok", found)
+            yield Finding(name, "ok", installed)
     yield Finding("jaxlib", "ok", _version("jaxlib") or "comes with jax")
 
 
@@ -142,12 +142,12 @@ def memory() -> tuple[int, int | None]:
     if (meminfo := Path("/proc/meminfo")).exists():
         lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")  # what a container is given
-    if (limit := group / "memory.max").exists() and limit.read_text().strip() != "max":
+    cgroup = Path("/sys/fs/cgroup")  # what a container is given
+    if (limit := cgroup / "memory.max").exists() and limit.read_text().strip() != "max":
         total = min(total, int(limit.read_text()))
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
         # Files that were read are let go when the memory is wanted.
-        used = int((group / "memory.current").read_text()) - int(stat["inactive_file"])
+        used = int((cgroup / "memory.current").read_text()) - int(stat["inactive_file"])
         free = min(total if free is None else free, total - used)
     return total, free
 
@@ -159,11 +159,11 @@ def _disks() -> Iterator[Finding]:
 
 
 def _disk(name: str, folder: Path, about: str) -> Finding:
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    free = shutil.disk_usage(there).free
+    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    free = shutil.disk_usage(existing).free
     said = f"{folder}{about}, {free / _GIB:.1f} GiB free"
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return Finding(name, "problem", f"{said}; {there} cannot be written to")
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(name, "problem", f"{said}; {existing} cannot be written to")
     if free < _ROOM:
         return Finding(name, "problem", f"{said}; nearly full")
     return Finding(name, "ok", said)
@@ -171,9 +171,9 @@ def _disk(name: str, folder: Path, about: str) -> Finding:
 
 def _extras() -> Iterator[Finding]:
     for extra, purpose in _EXTRAS.items():
-        gone = [name for name in _required()[extra] if _version(name) is None]
-        if gone:
-            said = f"{', '.join(gone)}, for {purpose}: pip install 'genrec[{extra}]'"
+        missing = [name for name in _required()[extra] if _version(name) is None]
+        if missing:
+            said = f"{', '.join(missing)}, for {purpose}: pip install 'genrec[{extra}]'"
             yield Finding(f"extra {extra}", "missing", said)
         else:
             yield Finding(f"extra {extra}", "ok", f"for {purpose}")
@@ -186,8 +186,8 @@ def _java() -> Iterator[Finding]:
     if java is None:
         yield Finding("java", "missing", wanted)
         return
-    shown = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30).stderr
-    line = (shown.splitlines() or ["no version"])[0]
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30).stderr
+    line = (output.splitlines() or ["no version"])[0]
     version = re.search(r'version "(?:1\.)?(\d+)', line)
     if version is None or int(version[1]) < _JAVA:
         yield Finding("java", "missing", f"{line} ({java}) is too old; {wanted}")
@@ -217,14 +217,14 @@ def _encoding() -> Iterator[Finding]:
 @functools.cache
 def _required() -> dict[str, dict[str, str]]:
     """For each extra, and "" for none, what genrec requires: names and least versions."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    required: dict[str, dict[str, str]] = defaultdict(dict)
     for line in importlib.metadata.requires("genrec") or []:
         name = re.match(r"[\w.-]+", line)
         least = re.search(r">=([\w.]+)", line)
         extra = re.search(r"extra == [\"']([\w-]+)[\"']", line)
         if name is not None:
-            found[extra[1] if extra else ""][name[0]] = least[1] if least else ""
-    return found
+            required[extra[1] if extra else ""][name[0]] = least[1] if least else ""
+    return required
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What went wrong, in one line for people, and the exit status that says whose turn it is."""
+"""Reports an error: one line for people, and the exit status."""
 
 import contextlib
 import os
@@ -15,12 +15,12 @@ _LONGEST = 1500
 
 
 def report(error: BaseException, *, verbose: bool) -> int:
-    """Says to stderr what went wrong, and returns the exit status.
+    """Prints to stderr what went wrong, and returns the exit status.
 
     2 is a mistake that the user can mend, 130 an interruption, 1 anything else.
     """
+    _drop_unwritable_output()
     if isinstance(error, BrokenPipeError):  # who reads the output has enough of it
-        _silence_stdout()
         return 1
     if isinstance(error, KeyboardInterrupt):
         where = f", and {error}" if str(error) else ""
@@ -32,16 +32,17 @@ def report(error: BaseException, *, verbose: bool) -> int:
     if line is not None:
         _print(line)
         return 2
-    said = " ".join(str(error).split())[:300]
+    message = " ".join(str(error).split())[:300]
+    bug = ": ".join(filter(None, [type(error).__name__, message]))
     _print(
-        f"{type(error).__name__}{': ' * bool(said)}{said} ({_place(error)}). That should not have "
-        f"happened: please report it with the output of `genrec doctor` and the traceback, which "
-        f"the same command shows with --verbose or {TRACEBACK}=1"
+        f"{bug} ({_line_of(error)}). That should not have happened: please report it with the "
+        "output of `genrec doctor` and the traceback, which the same command shows with --verbose "
+        f"or {TRACEBACK}=1"
     )
     return 1
 
 
-def _place(error: BaseException) -> str:
+def _line_of(error: BaseException) -> str:
     """The last line of genrec that it went through: file:line."""
     here = Path(__file__).parents[1]
     frames = traceback.extract_tb(error.__traceback__)
@@ -54,10 +55,14 @@ def _place(error: BaseException) -> str:
     return f"{name}:{last.lineno}"
 
 
-def _silence_stdout() -> None:
-    """What is left to write goes nowhere, lest Python complains when it flushes at its end."""
-    with contextlib.suppress(OSError, ValueError):  # no file may stand behind it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop_unwritable_output() -> None:
+    """What stdout did not take, for its reader has gone or its disk is full, goes nowhere, lest
+    Python complains when it flushes at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):  # no file may stand behind it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print(line: str) -> None:

@@ -8,7 +8,8 @@ import textwrap
 from rich.markup import escape
 
 from genrec.cli import console
-from genrec.cli.commands import COMMANDS, Completion, Doctor
+from genrec.cli.arguments import Completion, Doctor
+from genrec.cli.commands import Call
 from genrec.errors import UserError
 
 _COLOURS = {"ok": "green", "missing": "yellow", "problem": "red"}
@@ -20,17 +21,17 @@ def about(command: type) -> str:
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     examples = [each for each in paragraphs if each.startswith("Example: ")]
     columns = shutil.get_terminal_size().columns
-    told = [textwrap.fill(" ".join(each.split()), columns) for each in paragraphs]
+    wrapped = [textwrap.fill(" ".join(each.split()), columns) for each in paragraphs]
     return "\n\n".join(
         [
-            *told[: len(paragraphs) - len(examples)],
+            *wrapped[: len(paragraphs) - len(examples)],
             "\n  ".join(["For example", *(each.removeprefix("Example: ") for each in examples)]),
             "",
         ]
     )
 
 
-def doctor(command: Doctor, arguments: list[str]) -> None:
+def doctor(command: Doctor, call: Call) -> None:
     from genrec.cli.doctor import examine
 
     findings = examine()
@@ -44,7 +45,7 @@ def doctor(command: Doctor, arguments: list[str]) -> None:
         raise UserError(f"a problem with {', '.join(broken)}: genrec doctor says what to do")
 
 
-def completion(command: Completion, arguments: list[str]) -> None:
+def completion(command: Completion, call: Call) -> None:
     from genrec.cli.completion import script
 
-    print(script(command.shell, COMMANDS), end="")
+    print(script(command.shell), end="")

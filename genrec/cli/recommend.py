@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from genrec.cli import console
-from genrec.cli.commands import Compare, Recommend
+from genrec.cli.arguments import Compare, Recommend
+from genrec.cli.commands import Call
+from genrec.cli.parsing import settings_under
 from genrec.cli.tables import compared_table, list_table, print_examples
-from genrec.config.parsing import file_arguments, over, parse
 from genrec.errors import UserError
 from genrec.progress import progress
 
@@ -24,11 +25,10 @@ AT_ONCE = 8192
 """Requests of a file that are read, answered and written together."""
 
 
-def recommend(command: Recommend, arguments: list[str]) -> None:
+def recommend(command: Recommend, call: Call) -> None:
     _check(command)
-    settings = file_arguments(command.run / "config.yaml", "decoding")
-    command = parse(Recommend, over(settings, command.run, arguments), "recommend")
-    if command.unconstrained and command.decoding.temperature is not None:
+    decoding = settings_under(command.run / "config.yaml", command, call.named).decoding
+    if command.unconstrained and decoding.temperature is not None:
         raise UserError("--unconstrained goes without decoding.temperature")
 
     from genrec.evaluation.examples import draw_examples
@@ -47,7 +47,7 @@ def recommend(command: Recommend, arguments: list[str]) -> None:
         print_examples(shown)
         console.document({"examples": [dataclasses.asdict(each) for each in shown]})
         return
-    run = load_run(command.run, command.decoding)
+    run = load_run(command.run, decoding)
     if command.allow or command.exclude:
         allow = None if command.allow is None else read_names(command.allow)
         exclude = [] if command.exclude is None else read_names(command.exclude)
@@ -152,7 +152,7 @@ def _show_lists(
     return documents
 
 
-def compare(command: Compare, arguments: list[str]) -> None:
+def compare(command: Compare, call: Call) -> None:
     if len(command.runs) < 2:
         raise UserError("compare what? name at least two runs")
 
@@ -166,12 +166,12 @@ def compare(command: Compare, arguments: list[str]) -> None:
     )
 
     protocol = "unfiltered" if command.unfiltered else "filtered"
-    found = load_recommenders(command.runs, protocol)
-    console.show(compared_table(found, protocol), wrap=True)
-    first, *others = found
-    for each in others:
+    recommenders = load_recommenders(command.runs, protocol)
+    console.show(compared_table(recommenders, protocol), wrap=True)
+    first, *others = recommenders
+    for other in others:
         for metric in METRICS:
-            console.say(verdict(first, each, metric, difference(first, each, metric)))
+            console.say(verdict(first, other, metric, difference(first, other, metric)))
     if command.plot:
-        plot(found, protocol, command.plot)
-    console.document(to_json(found, protocol))
+        plot(recommenders, protocol, command.plot)
+    console.document(to_json(recommenders, protocol))

@@ -1,48 +1,43 @@
 """The commands that make a run: all stages or one of them, its semantic IDs, its page."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 from genrec.cli import console
-from genrec.cli.commands import COMMANDS, OfRun, Report, Tokenize, Train
+from genrec.cli.arguments import Report, RunCommand, Tokenize, Train
+from genrec.cli.commands import Call
+from genrec.cli.parsing import settings_among, settings_under
 from genrec.cli.tables import branch_table, change_lines, print_examples, stage_line
 from genrec.config import Config
-from genrec.config.parsing import file_arguments, over, parse
 from genrec.errors import UserError
 
 
-def make(given: OfRun, arguments: list[str]) -> None:
+def stages(command: RunCommand, call: Call) -> None:
     """`run`, or one stage of it."""
-    file, folder = _places(given)
-    (name,) = (name for name, kind in COMMANDS.items() if kind is type(given))
-    config = given.config
-    if file is not None and given.target is not None:
-        config = parse(type(given), over(file_arguments(file), given.target, arguments)).config
+    file, folder = _file_and_folder(command)
+    config = command.config if file is None else settings_under(file, command.config, call.named)
 
     # This takes seconds, which help and a mistyped setting should not.
-    from genrec.pipeline import run_stage
-    from genrec.runs.folder import STAGES, claimed, open_run
+    from genrec.pipeline import open_run
+    from genrec.runs.folder import STAGES
 
     leads = True
-    if isinstance(given, Train) and given.distributed:
+    if isinstance(command, Train) and command.distributed:
         from genrec.training.cluster import join_cluster
 
         leads = join_cluster()
+    if not leads:  # one process speaks for all of them
+        console.speak(quiet=True)
     console.tell_compilations()
     outcomes = []
-    with contextlib.ExitStack() as stack:
-        if leads:
-            open_run(config, folder)
-            stack.enter_context(claimed(folder, f"genrec {name}"))
-        else:  # one process speaks for all of them
-            console.speak(quiet=True)
-        for stage in STAGES if name == "run" else [name]:
-            outcomes.append(run_stage(stage, config, folder, leads=leads))
+    with open_run(config, folder, f"genrec {call.name}", leads=leads) as run:
+        for stage in STAGES if call.name == "run" else [call.name]:
+            outcomes.append(run.make(stage))
             console.show(stage_line(stage, outcomes[-1].summary, outcomes[-1]))
-    stages = [dataclasses.asdict(outcome) for outcome in outcomes]
-    console.document({"run": folder, "stages": stages, **results(name, folder)})
+        figures = results(call.name, folder)
+    listed = [dataclasses.asdict(outcome) for outcome in outcomes]
+    console.document({"run": folder, "stages": listed, **figures})
 
 
 def results(name: str, folder: Path) -> dict[str, Any]:
@@ -80,16 +75,16 @@ def results(name: str, folder: Path) -> dict[str, Any]:
     return {"files": files, "metrics": metrics}
 
 
-def tokenize(command: Tokenize, arguments: list[str]) -> None:
-    """The stage, or what becomes of its semantic IDs: shows them, lets items come and go."""
-    if not _changes_or_shows(command):
-        make(command, arguments)
+def tokenize(command: Tokenize, call: Call) -> None:
+    """The stage; or shows the semantic IDs of a run, and lets items come and go."""
+    if not _changes_or_shows(command, call):
+        stages(command, call)
         return
 
     from genrec.runs.catalog_updates import append_items, remove_items
     from genrec.runs.folder import config_of
 
-    _, folder = _places(command)
+    _, folder = _file_and_folder(command)
     config = config_of(folder)
     if command.show:
         _show(command, config, folder)
@@ -98,13 +93,12 @@ def tokenize(command: Tokenize, arguments: list[str]) -> None:
         change = append_items(config, folder, command.append, command.vectors)
     else:
         change = remove_items(config, folder, command.remove)
-    how = {"appended": command.append is not None, "removed": bool(command.remove)}
-    for line in change_lines(change, **how):
+    for line in change_lines(change, command.append, command.remove):
         console.say(line)
     console.document({"run": folder, **dataclasses.asdict(change)})
 
 
-def _changes_or_shows(command: Tokenize) -> bool:
+def _changes_or_shows(command: Tokenize, call: Call) -> bool:
     """Whether semantic IDs that are there already are wanted, not new ones."""
     wanted = (command.show, command.append is not None, bool(command.remove))
     if sum(wanted) > 1:
@@ -113,7 +107,7 @@ def _changes_or_shows(command: Tokenize) -> bool:
         raise UserError("--prefix goes with --show")
     if command.vectors is not None and command.append is None:
         raise UserError("--vectors goes with --append")
-    if any(wanted) and command.config != Config():
+    if any(wanted) and settings_among(call.named):
         raise UserError("--show, --append and --remove take the run's settings, and no others")
     return any(wanted)
 
@@ -124,12 +118,12 @@ def _show(command: Tokenize, config: Config, folder: Path) -> None:
     codes = (command.prefix or "").replace(",", " ").split()
     if not all(code.isdecimal() for code in codes):
         raise UserError(f"--prefix is {command.prefix!r}, but should be codes such as 12,7")
-    found, titles = show_branches(config, folder, [int(code) for code in codes])
-    shown = found[: command.top]
+    branches, titles = show_branches(config, folder, [int(code) for code in codes])
+    shown, smaller = branches[: command.top], len(branches[command.top :])
     console.show(branch_table(shown, titles), wrap=True)
-    if len(found) > len(shown):
-        console.say(f"and {len(found) - len(shown):,} smaller ones (--top)")
-    branches = [
+    if smaller:
+        console.say(f"and {smaller:,} smaller ones (--top)")
+    documents = [
         {
             "codes": branch.prefix,
             "items": len(branch.items),
@@ -138,10 +132,11 @@ def _show(command: Tokenize, config: Config, folder: Path) -> None:
         }
         for branch in shown
     ]
-    console.document({"run": folder, "branches": branches, "smaller": len(found) - len(shown)})
+    console.document({"run": folder, "branches": documents, "smaller": smaller})
 
 
-def report(command: Report, arguments: list[str]) -> None:
+def report(command: Report, call: Call) -> None:
+    """The stage, or a page elsewhere, or one of several runs."""
     if not command.runs:
         raise UserError("report what? name the folder of a run")
     if command.out is not None and command.out.is_dir():
@@ -171,9 +166,9 @@ def report(command: Report, arguments: list[str]) -> None:
     console.document({"file": out, "bytes": size})
 
 
-def _places(given: OfRun) -> tuple[Path | None, Path]:
+def _file_and_folder(command: RunCommand) -> tuple[Path | None, Path]:
     """The YAML file to read, if any, and the folder of the run."""
-    target, out, dataset = given.target, given.out, given.config.data.dataset
+    target, out, dataset = command.target, command.out, command.config.data.dataset
     if target is None:
         if dataset is None:
             raise UserError("name a config, the folder of a run, or a data set with --dataset")

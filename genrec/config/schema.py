@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from genrec.config.bounds import Bounds, Count, NotNegative, Positive, Share, ShareBelowOne
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -55,7 +57,7 @@ class DataConfig:
     text: str | None = None
     """Template of an item's text over the columns of the items file, such as "{title}. {brand}";
     without it, the known data set's own template or the title."""
-    k_core: int = 5
+    k_core: Count = 5
     """Keep users and items with at least this many interactions, repeatedly; 1 keeps all."""
     timestamp_unit: Literal["seconds", "milliseconds"] = "seconds"
     """Of times that are numbers."""
@@ -63,18 +65,18 @@ class DataConfig:
     """Drop interactions with a rating below it; goes with data.columns.rating."""
     duplicates: Literal["all", "first", "last"] = "all"
     """Which of several interactions of a user with an item to keep."""
-    max_interactions: int | None = None
+    max_interactions: Count | None = None
     """Keep only so many of each user's interactions, the latest."""
     split: Literal["leave-one-out", "temporal", "cold-start"] = "leave-one-out"
     """leave-one-out: each user's last item is for the test, the one before it for validation.
     temporal: one moment cuts all users; asked for is the first item after it. cold-start: as
     leave-one-out, with some items that nothing but the test knows."""
-    held_out: float = 0.1
+    held_out: Annotated[float, Bounds(above=0, below=0.5)] = 0.1
     """temporal: share of the interactions that come after the moment of the test, and as many
     between those of validation and test. cold-start: share of the test items that are made new."""
     engine: Annotated[Literal["duckdb", "spark"], tyro.conf.arg(aliases=("--engine",))] = "duckdb"
     """What cleans and orders: DuckDB in this process, or a Spark that is there already."""
-    memory_gib: float = 2.5
+    memory_gib: Positive = 2.5
     """duckdb: memory in GiB that it may take; what goes beyond it goes to the disk of the run."""
     spark_master: Annotated[str | None, tyro.conf.arg(aliases=("--spark-master",))] = None
     """spark: where it is, such as "local[*]" or "spark://host:7077"; without it, as it is set."""
@@ -89,7 +91,7 @@ class EmbeddingConfig:
 
     kind: Literal["tfidf", "file"] = "tfidf"
     """tfidf: TF-IDF and truncated SVD, needs no download. file: your own vectors, from `path`."""
-    dim: int = 256
+    dim: Count = 256
     """tfidf: width of the vectors."""
     path: str | None = None
     """file: a float array in a .npy file, shape (rows of the items file, width)."""
@@ -103,40 +105,40 @@ class TokenizerConfig:
     """rqvae: residual quantization of what an encoder makes of the vector, trained with a decoder.
     rqkmeans: residual k-means. rvq: residual codebooks trained on the vectors, without an encoder.
     opq: optimised product quantization, one part of the rotated vector for each code."""
-    codebook_sizes: tuple[int, ...] = (256, 256, 256)
+    codebook_sizes: tuple[Annotated[int, Bounds(least=2)], ...] = (256, 256, 256)
     """Number of codes at each level."""
-    latent_dim: int = 48
+    latent_dim: Count = 48
     """rqvae: width of the latent vector that the codebooks quantize."""
-    hidden: tuple[int, ...] = (768, 384)
+    hidden: tuple[Count, ...] = (768, 384)
     """rqvae: widths of the encoder's hidden layers; the decoder mirrors them."""
-    steps: int = 2000
+    steps: Count = 2000
     """rqvae, rvq: optimiser steps."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """rqvae, rvq: items in a step."""
-    learning_rate: float = 3e-3
+    learning_rate: Positive = 3e-3
     """rqvae, rvq: peak learning rate of AdamW."""
-    noise: float = 0.7
+    noise: NotNegative = 0.7
     """rqvae: noise on the encoder's input in training, in units of the vectors' standard deviation;
     lets the codes fit new items too."""
-    commitment: float = 0.25
+    commitment: NotNegative = 0.25
     """rqvae: weight of the loss that keeps the encoder near its codes."""
     gradient: Literal["straight-through", "rotation"] = "straight-through"
     """rqvae: what the encoder learns of the decoder's gradient: all of it unchanged, or turned and
     scaled as the quantizer turns and scales the latent."""
     codebooks: Literal["gradient", "ema"] = "gradient"
     """rqvae, rvq: whether codes follow the gradient or a moving average of what chose them."""
-    ema_decay: float = 0.99
+    ema_decay: Annotated[float, Bounds(above=0, below=1)] = 0.99
     """rqvae, rvq: decay of that moving average, per step."""
-    sinkhorn: float = 0.0
+    sinkhorn: NotNegative = 0.0
     """rqvae, rvq: in training, shares the last level's codes out evenly within a batch, the more
     evenly the larger (LC-Rec: 0.003); 0 gives each item its nearest code."""
-    collapse: float = 0.1
+    collapse: Share = 0.1
     """Share of its codes; a level that uses fewer has collapsed, and tokenizing stops."""
     collisions: Literal["code", "reassign", "none"] = "code"
     """Items of the same codes. code: one more code tells them apart. reassign: all but the nearest
     move to free codes of the last level. none: they share their semantic ID, and those nearest to
     what the codes describe come first."""
-    cooccurrence: float = 0.0
+    cooccurrence: NotNegative = 0.0
     """Weight of a vector of what an item is consumed with, from the training interactions, beside
     the vector of its content; 0 leaves it out."""
 
@@ -150,27 +152,27 @@ class ModelConfig:
     encoder: Literal["causal", "bidirectional"] = "causal"
     """causal: one pass over a history trains the prediction after every item of it. bidirectional:
     every prefix of a history is read on its own (TIGER)."""
-    user_tokens: int = 0
+    user_tokens: Annotated[int, Bounds(least=0)] = 0
     """Tokens that user ids are hashed to, one of them before each history (TIGER: 2000)."""
-    d_model: int = 128
+    d_model: Count = 128
     """Width of every state."""
-    encoder_layers: int = 2
+    encoder_layers: Count = 2
     """Layers that read the history."""
-    decoder_layers: int = 1
+    decoder_layers: Count = 1
     """Layers that write the codes."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads."""
-    head_dim: int | None = None
+    head_dim: Count | None = None
     """Width of a head; without it, d_model / heads."""
-    d_ff: int = 512
+    d_ff: Count = 512
     """Width of the feed-forward layers."""
-    dropout: float = 0.2
+    dropout: ShareBelowOne = 0.2
     """Share of tokens, hidden activations and layer outputs dropped in training."""
-    attention_dropout: float = 0.0
+    attention_dropout: ShareBelowOne = 0.0
     """Share of attention weights dropped."""
-    decoder_dropout: float | None = None
+    decoder_dropout: ShareBelowOne | None = None
     """The decoder's own `dropout`; without it, the same."""
-    max_history: int = 50
+    max_history: Count = 50
     """Most recent items of a history that the model reads."""
     item_embedding: bool = True
     """Give each item a vector of its own beside those of its codes."""
@@ -198,48 +200,48 @@ class TrainingConfig:
     init_from: Annotated[str | None, tyro.conf.arg(aliases=("--init-from",))] = None
     """Folder of a trained run, or of a bundle, whose weights to begin with; its items, by id, begin
     with the vectors that they had. Without it, at random."""
-    epochs: int = 24
+    epochs: Count = 24
     """Times that all histories are trained on."""
-    rows: int = 32
+    rows: Count = 32
     """Rows in a step. causal: several users are packed into each. bidirectional: one prefix."""
-    row_length: int = 64
+    row_length: Count = 64
     """Items in a packed row; at least model.max_history."""
     longer_histories: Literal["windows", "recent"] = "windows"
     """What becomes of histories above model.max_history: they are cut into windows, so that every
     item is a target, or only their most recent items are trained on."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Parts that a step's rows are computed in, one after the other; saves memory."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Peak learning rate of AdamW; warmed up, then decayed by a cosine."""
-    warmup: float = 0.05
+    warmup: Share = 0.05
     """Share of the steps spent warming up."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Decoupled decay of all matrices in a step, times the learning rate; norms are spared."""
-    clip: float = 1.0
+    clip: Positive = 1.0
     """Limit of the global gradient norm."""
-    label_smoothing: float = 0.0
+    label_smoothing: ShareBelowOne = 0.0
     """Share of a code's target that is spread over all codes of its level."""
-    item_loss: float = 1.0
+    item_loss: NotNegative = 1.0
     """Weight of the loss of model.item_head."""
-    item_negatives: int | None = None
+    item_negatives: Count | None = None
     """Items drawn in each step to tell the target from in that loss; without it, all."""
-    distillation: float = 0.0
+    distillation: NotNegative = 0.0
     """Share of a code's target that is what model.item_head expects to come next."""
-    average: float = 0.0
+    average: ShareBelowOne = 0.0
     """Decay per step of a moving average of the weights, which is what is validated and used; 0
     uses the weights themselves."""
-    fsdp: int = 1
+    fsdp: Count = 1
     """Devices that parameters and optimiser state are split over; each such group trains on its own
     share of the rows."""
-    checkpoint_every: int = 1000
+    checkpoint_every: Count = 1000
     """Steps between checkpoints; one is also written at every validation."""
-    validate_every: int = 2
+    validate_every: Count = 2
     """Epochs between validations by real decoding; the best by NDCG@10 is kept."""
-    validation_users: int = 1000
+    validation_users: Count = 1000
     """Users in a validation, drawn once by the seed."""
-    validation_beam: int = 20
-    """Beam width in a validation; at least 10."""
-    patience: int | None = None
+    validation_beam: Annotated[int, Bounds(least=10)] = 20
+    """Beam width in a validation."""
+    patience: Count | None = None
     """Validations without a better one after which training stops early; without it, never."""
 
 
@@ -247,18 +249,18 @@ class TrainingConfig:
 class DecodingConfig:
     """How items are found: beam search over the trie of real items, and what helps it."""
 
-    beam: int = 50
+    beam: Count = 50
     """Beam width; also the number of items recommended to each user in an evaluation."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Users searched at once."""
     normalise: Literal["codes", "allowed"] = "codes"
     """What a level's probabilities sum to one over: all its codes, or those that may come next."""
-    dense_share: float = 0.0
+    dense_share: Share = 0.0
     """Share of model.item_head in the score: 0 ranks by the codes alone, 1 by the head alone."""
-    unseen_share: float = 0.0
+    unseen_share: ShareBelowOne = 0.0
     """Share of a list that goes to items without a training interaction, found by the codes that
     describe them (TIGER's epsilon); 0: they compete like all others."""
-    temperature: tuple[float, ...] | None = None
+    temperature: tuple[Positive, ...] | None = None
     """Draw items at random, at this temperature: one for all levels, or one for each; without it,
     the most probable ones."""
     unknown_items: Literal["refuse", "skip"] = "refuse"
@@ -273,9 +275,9 @@ class DecodingConfig:
 class EvaluationConfig:
     """What is measured on the held-out items, over the full catalogue."""
 
-    top_k: tuple[int, ...] = (1, 5, 10, 20, 50)
+    top_k: tuple[Count, ...] = (1, 5, 10, 20, 50)
     """Cut-offs of Recall, NDCG, MRR and hit rate; those above decoding.beam are left out."""
-    neighbours: int = 100
+    neighbours: Count = 100
     """Most similar items that the item-kNN baseline keeps for each item."""
 
 
@@ -290,7 +292,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    seed: int = 0
+    seed: Annotated[int, Bounds(least=0, below=2**32)] = 0
     """Seed of everything random: the same seed, config and machine give the same result."""
 
 

@@ -4,7 +4,7 @@ from genrec.decoding.beam import Sampling, beam_search, unconstrained_beam_searc
 from genrec.decoding.filters import Filters
 from genrec.decoding.lists import ListsWriter, read_lists
 from genrec.decoding.recommender import Options, Recommender
-from genrec.decoding.resolver import Resolver, order_within
+from genrec.decoding.resolver import Resolver, rank_by_distance
 
 __all__ = [
     "Filters",
@@ -14,7 +14,7 @@ __all__ = [
     "Resolver",
     "Sampling",
     "beam_search",
-    "order_within",
+    "rank_by_distance",
     "read_lists",
     "unconstrained_beam_search",
 ]

@@ -1,6 +1,6 @@
-"""Beam search that can only spell items that exist, and one that may spell anything.
+"""Beam search over the codes of real items only, and one over all tuples of codes.
 
-Array shapes: B histories, M beams, R children of a node.
+Array shapes: B histories, M beam width, R children of a node, L levels.
 """
 
 from typing import Literal, NamedTuple
@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from genrec.decoding.filters import Filters, marked_nodes
-from genrec.model import Ahead, Encoded, EncoderDecoder, Trie
-from genrec.model.look_ahead import Means, ahead_of, ahead_on_the_way
-from genrec.semantic_ids.device_trie import Children, children_of
+from genrec.model import Encoded, EncoderDecoder
+from genrec.model.look_ahead import CandidateCodes, Means, candidate_codes, candidates_on_path
+from genrec.semantic_ids.trie import Children, Trie, children_of
 
 Normalise = Literal["codes", "allowed"]
 """Over what a level's probabilities sum to one: all its codes, or those that may come next."""
@@ -55,8 +55,8 @@ def beam_search(
         beam: beam width, the number of prefixes kept at every level.
         normalise: over what the probabilities of a level's codes sum to one. "allowed" means those
             that the trie and the filter leave after a prefix.
-        scored: levels that the model has a say in; None for as many as it knows. Below them all
-            codes are equally good.
+        scored: how many levels the model scores; None for all that it has. On those below, all
+            codes score the same.
         sampling: draws items without replacement, each with the probability that the model gives it
             at these temperatures among those permitted (stochastic beam search: Kool, van Hoof and
             Welling 2019, algorithm 1).
@@ -73,13 +73,13 @@ def beam_search(
     node = jnp.zeros((encoded.states.shape[0], 1), jnp.int32)
     for level in range(trie.levels):
         children = children_of(trie, level, node)
-        allowed = children.there & _permitted(children, node, marks[level], filters)
+        allowed = children.valid & _permitted(children, node, marks[level], filters)
         if level < scored:
-            ahead = None
+            candidates = None
             if means and level:
-                had = _queries(encoded, node.shape[1]).had
-                ahead = ahead_of(trie, level, children, means, had)
-            chosen = search.advance(children.code, allowed, ahead)
+                history_items = _queries(encoded, node.shape[1]).history_items
+                candidates = candidate_codes(trie, level, children, means, history_items)
+            chosen = search.advance(children.code, allowed, candidates)
         else:
             chosen = search.spread(allowed)
         # A beam without a code to go on with must not come back to life one level below.
@@ -88,8 +88,8 @@ def beam_search(
         node = jnp.where(jnp.isneginf(search.rank), -1, child)
     items, scores = jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1), search.score
     if sampling is not None:
-        scores, place = jax.lax.top_k(scores, scores.shape[1])
-        items = jnp.take_along_axis(items, place, axis=1)
+        scores, order = jax.lax.top_k(scores, scores.shape[1])
+        items = jnp.take_along_axis(items, order, axis=1)
     return items, scores
 
 
@@ -122,14 +122,17 @@ def log_probabilities(
 ) -> Float[Array, "B M"]:
     """The score of given items, which have these codes, as `beam_search` has it over all codes.
 
-    What it says of items that the trie does not spell means nothing where the model looks ahead.
+    For a model that looks ahead, the scores of items that the trie leaves out mean nothing.
     """
     queries, levels = _queries(encoded, codes.shape[1]), codes.shape[2]
-    ahead, chosen = None, [codes[:, :, level] for level in range(levels)]
+    candidates, chosen = None, [codes[:, :, level] for level in range(levels)]
     if means is not None:
-        ahead, chosen = ahead_on_the_way(trie, means, trie.leaf[items], levels, queries.had)
+        candidates, chosen = candidates_on_path(
+            trie, means, trie.leaf[items], levels, queries.history_items
+        )
     total = jnp.zeros(codes.shape[:2], jnp.float32)
-    for choice, logits in zip(chosen, model.decode(codes, queries, ahead=ahead), strict=True):
+    level_logits = model.decode(codes, queries, candidates=candidates)
+    for choice, logits in zip(chosen, level_logits, strict=True):
         log_p = jax.nn.log_softmax(logits)
         total = total + jnp.take_along_axis(log_p, choice[:, :, None], axis=2).squeeze(2)
     return total
@@ -141,7 +144,7 @@ class _Search:
     Attributes:
         score: float32 (B, M), the sum of the log-probabilities of each beam's codes.
         rank: float32 (B, M), what the beams are chosen by: the score, or in sampling the perturbed
-            log-probability; -inf for a beam that came to nothing.
+            log-probability; -inf for a beam that has no code to go on with.
         codes: for each level so far int32 (B, M), each beam's code.
     """
 
@@ -165,14 +168,14 @@ class _Search:
         self,
         code: Int[Array, "B M R"],
         allowed: Bool[Array, "B M R"],
-        ahead: Ahead | None = None,
+        candidates: CandidateCodes | None = None,
     ) -> Int[Array, "B _"]:
-        """Goes down one level, with the best of the allowed codes of all beams.
+        """Goes down one level, to the best of the allowed codes of all beams.
 
-        `ahead` is what the codes lead to, for a model that looks there.
+        `candidates` are the same codes with the items below them, for a model that looks ahead.
 
         Returns:
-            Which of the candidates were chosen, as positions among all beams' in turn.
+            The codes that were chosen, as positions among the codes of all beams in turn.
         """
         level = len(self.codes)
         read = _queries(self._encoded, code.shape[1])
@@ -183,10 +186,10 @@ class _Search:
             self._past,
             self._memory,
             read.mask,
-            ahead=ahead,
+            candidates=candidates,
         )
         gained = logits
-        if ahead is None:
+        if candidates is None:
             gained = jnp.take_along_axis(logits, code, axis=2, mode="clip")
         counted = logits if self._normalise == "codes" else jnp.where(allowed, gained, -jnp.inf)
         gained = gained - jax.nn.logsumexp(counted, axis=2, keepdims=True)
@@ -202,7 +205,7 @@ class _Search:
         return self._choose(rank, total, tempered, code, [*self._past, present])
 
     def spread(self, allowed: Bool[Array, "B M R"]) -> Int[Array, "B _"]:
-        """Goes down one level on which the model has no say: every allowed code is as good."""
+        """Goes down one level that the model does not score: all allowed codes score the same."""
         rank, score = (
             jnp.where(allowed, values[:, :, None], -jnp.inf) for values in (self.rank, self.score)
         )
@@ -230,10 +233,10 @@ class _Search:
         origin = chosen // width
 
         def of_origin(values: Array) -> Array:
-            places = origin.reshape(*origin.shape, *[1] * (values.ndim - 2))
-            return jnp.take_along_axis(values, places, axis=1, mode="clip")
+            beams = origin.reshape(*origin.shape, *[1] * (values.ndim - 2))
+            return jnp.take_along_axis(values, beams, axis=1, mode="clip")
 
-        # What the single query of the first level left behind serves every beam as it is.
+        # Keys and values of the first level, which has one query, serve every beam as they are.
         self._past = jax.tree.map(lambda x: x if x.shape[1] == 1 else of_origin(x), past)
         self.codes = [of_origin(codes) for codes in self.codes]
         if code is not None:
@@ -274,12 +277,12 @@ def _permitted(
     marks: tuple[Array, Array],
     filters: Filters,
 ) -> Bool[Array, "B M R"]:
-    """Which children of every beam's node the filter lets a search go down to."""
+    """Which children of every beam's node the filter permits."""
     # Beams hold distinct nodes, so a marked child belongs to one beam at most.
-    parent, which = marks
+    parent, child = marks
     of_beam = (node[:, :, None] == parent[:, None, :]) & (parent >= 0)[:, None, :]
     beam = jnp.where(of_beam.any(1), of_beam.argmax(1), node.shape[1])
     row = jnp.arange(node.shape[0])[:, None]
     allow = jnp.asarray(filters.allow)[:, None, None]
-    ruled = jnp.broadcast_to(~allow, children.there.shape)
-    return ruled.at[row, beam, which].set(allow[:, :, 0], mode="drop")
+    default = jnp.broadcast_to(~allow, children.valid.shape)
+    return default.at[row, beam, child].set(allow[:, :, 0], mode="drop")

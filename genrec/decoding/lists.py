@@ -1,4 +1,4 @@
-"""Ranked lists as people see them: item ids and scores, in memory and in Parquet."""
+"""Ranked lists of item ids and scores as Parquet files."""
 
 import contextlib
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def read_lists(path: Path) -> pa.Table:
         UserError: the file is missing or unreadable, or holds something else.
     """
     with blaming(path, "; run genrec evaluate again"), pq.ParquetFile(path) as file:
-        for name, kind in _COLUMNS.items():
-            place = file.schema_arrow.get_field_index(name)
-            if place < 0 or not file.schema_arrow.field(place).type.equals(kind):
-                raise ValueError(f"it has no column {name} of type {kind}")
+        for name, dtype in _COLUMNS.items():
+            index = file.schema_arrow.get_field_index(name)
+            if index < 0 or not file.schema_arrow.field(index).type.equals(dtype):
+                raise ValueError(f"it has no column {name} of type {dtype}")
         table = file.read(columns=list(_COLUMNS)).combine_chunks()
         table.validate(full=True)  # of texts, that they are UTF-8
         if not table.num_rows:
@@ -82,13 +82,13 @@ class ListsWriter:
         self, user_ids: Sequence[str] | np.ndarray, items: np.ndarray, scores: np.ndarray
     ) -> None:
         """Adds a list for each user, from item indices (B, k), -1 being none, and scores."""
-        there = items >= 0
-        flat = items[there]
-        ends = pa.array(np.cumsum([0, *there.sum(axis=1)], dtype=np.int32))
+        valid = items >= 0
+        flat = items[valid]
+        ends = pa.array(np.cumsum([0, *valid.sum(axis=1)], dtype=np.int32))
         columns = [
             pa.array(user_ids, pa.string()),
             pa.ListArray.from_arrays(ends, self._item_ids.take(pa.array(flat))),
-            pa.ListArray.from_arrays(ends, pa.array(scores[there], pa.float32())),
+            pa.ListArray.from_arrays(ends, pa.array(scores[valid], pa.float32())),
         ]
         if self._codes is not None:
             codes = self._codes[flat].astype(np.int32)

@@ -19,17 +19,18 @@ from genrec.decoding.search import (
     Structure,
     Unseen,
     item_vectors,
-    means_in,
     search,
     search_freely,
 )
 from genrec.model import EncoderDecoder
 from genrec.model.look_ahead import Means
 from genrec.progress import progress
-from genrec.semantic_ids.device_trie import build_trie
+from genrec.semantic_ids.trie import build_trie, means_in
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue, Inputs
 from genrec.sequences.padding import batches, filter_table, no_lists
+
+_means_in = jax.jit(means_in)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Recommender:
         self._unseen = np.zeros(0, np.int64)
         if catalogue.seen is not None:
             self._unseen = np.flatnonzero(~np.asarray(catalogue.seen))
-        self._whole = build_trie(self.spelt)
+        self._whole = jax.device_put(build_trie(self.spelt))
         self._spell(np.arange(len(codes)))
 
     def only(self, allowed: np.ndarray) -> "Recommender":
@@ -130,9 +131,9 @@ class Recommender:
         self.trie, self._unseen_trie = self._whole, None
         self._prepared = None
         if len(usual) < len(self.spelt):
-            self.trie = build_trie(self.spelt, usual, like=self._whole)
+            self.trie = jax.device_put(build_trie(self.spelt, usual, self._whole.shapes))
         if len(new):
-            self._unseen_trie = build_trie(self.spelt, new, like=self._whole)
+            self._unseen_trie = jax.device_put(build_trie(self.spelt, new, self._whole.shapes))
 
     def __call__(
         self,
@@ -237,7 +238,7 @@ class Recommender:
         if self.options.dense_share or looks:
             vectors = item_vectors(self.structure, self.params, self.catalogue)
             means, its_means = (
-                means_in(self._whole, trie, vectors, self.catalogue.seen)
+                _means_in(self._whole, trie, vectors, self.catalogue.seen)
                 if looks and trie is not None
                 else None
                 for trie in (self.trie, self._unseen_trie)

@@ -12,7 +12,7 @@ _AT_ONCE = 65_536
 
 
 class Resolver:
-    """Resolves tuples of codes, also those that several items share or that none has.
+    """Finds an item for any tuple of codes, also for one that several items share or none has.
 
     Args:
         codes: int (N, L), the semantic ID of every item.
@@ -34,8 +34,8 @@ class Resolver:
     ):
         codes = codes.astype(np.int32)
         vectors = np.ascontiguousarray(vectors, np.float32)
-        places = order_within(codes, vectors, rebuild)
-        self._items = {codes[item].tobytes(): item for item in np.flatnonzero(places == 0).tolist()}
+        nearest = np.flatnonzero(rank_by_distance(codes, vectors, rebuild) == 0)
+        self._items = {codes[item].tobytes(): item for item in nearest.tolist()}
         self._codes, self._vectors, self._rebuild, self._seed = codes, vectors, rebuild, seed
         self.index_name = index
         if index == "auto":
@@ -54,12 +54,12 @@ class Resolver:
             codes: int (B, L).
 
         Returns:
-            int32 (B,) item indices; bool (B,), whether an item has exactly these codes: then it is
-            that item, or the one nearest to the rebuilt vector of those that share them. Where none
-            has, it is the one whose vector is nearest of all.
+            int32 (B,) item indices; bool (B,), whether an item has exactly these codes. Of several
+            such items it is the one nearest to the vector rebuilt from the codes; without any, it
+            is the nearest of all items.
         """
-        found = [self._items.get(row.tobytes(), -1) for row in codes.astype(np.int32)]
-        items = np.array(found, np.int32)
+        exact_matches = [self._items.get(row.tobytes(), -1) for row in codes.astype(np.int32)]
+        items = np.array(exact_matches, np.int32)
         exact = items >= 0
         if not exact.all():
             items[~exact] = self._nearest(self._index, codes[~exact])
@@ -101,35 +101,31 @@ class Resolver:
         items = np.full((count, k), -1, np.int32)
         kept = np.full((count, k), -np.inf, np.float32)
         for row, candidates in enumerate(resolved.reshape(count, beams).tolist()):
-            first = {item: place for place, item in reversed(list(enumerate(candidates)))}
-            places = sorted(place for item, place in first.items() if item not in excluded[row])
-            places = places[:k]
-            items[row, : len(places)] = np.array(candidates, np.int32)[places]
-            kept[row, : len(places)] = scores[row, places]
+            first = {item: beam for beam, item in reversed(list(enumerate(candidates)))}
+            chosen = sorted(beam for item, beam in first.items() if item not in excluded[row])[:k]
+            items[row, : len(chosen)] = np.array(candidates, np.int32)[chosen]
+            kept[row, : len(chosen)] = scores[row, chosen]
         return items, kept, 1.0 - float(exact.mean())
 
 
-def order_within(
+def rank_by_distance(
     codes: np.ndarray, vectors: np.ndarray, rebuild: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """int32 (N,): the place of each item among those that share its codes, from 0.
+    """int32 (N,): the rank of each item within its collision group, from 0.
 
-    The nearer an item's vector is to the one that the codes are rebuilt to, the earlier it comes;
-    of equally near ones, the one of the lower index.
-
-    Arguments are those of `Resolver`.
+    Items of the same codes are ranked by the distance of their vectors from the one that is rebuilt
+    from the codes, and by index where that is equal. Arguments are those of `Resolver`.
     """
     _, group, sizes = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
-    places = np.zeros(len(codes), np.int32)
+    rank = np.zeros(len(codes), np.int32)
     sharing = np.flatnonzero(sizes[group] > 1)
     distance = np.zeros(len(sharing))
     for first in range(0, len(sharing), _AT_ONCE):
         items = sharing[first : first + _AT_ONCE]
-        distance[first : first + _AT_ONCE] = np.square(vectors[items] - rebuild(codes[items])).sum(
-            1
-        )
+        difference = vectors[items] - rebuild(codes[items])
+        distance[first : first + _AT_ONCE] = np.square(difference).sum(axis=1)
     order = np.lexsort((sharing, distance, group[sharing]))
     ordered = group[sharing][order]
-    places[sharing[order]] = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
-    return places
+    rank[sharing[order]] = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+    return rank

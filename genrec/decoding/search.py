@@ -1,9 +1,9 @@
-"""What is compiled: histories in, ranked items out.
+"""The compiled search: histories in, ranked items out.
 
 One function for all ways to recommend. Whatever may differ between two requests is an array
 argument; an argument that is None leaves its part of the computation out.
 
-Array shapes: B histories, M beams, C candidates, N items, L levels, D model width.
+Array shapes: B histories, M beam width, V candidates, N items, L levels, D model width.
 """
 
 import functools
@@ -22,10 +22,9 @@ from genrec.decoding.beam import (
     unconstrained_beam_search,
 )
 from genrec.decoding.filters import Filters, permitted_items
-from genrec.model import Encoded, EncoderDecoder, Trie
+from genrec.model import Encoded, EncoderDecoder
 from genrec.model.look_ahead import Means
-from genrec.semantic_ids.device_trie import means_below, nodes_in
-from genrec.semantic_ids.trie import RARELY
+from genrec.semantic_ids.trie import Trie
 from genrec.sequences.inputs import Catalogue, Inputs
 
 
@@ -51,8 +50,8 @@ class Fusion(NamedTuple):
 
     Attributes:
         share: float32 scalar in 0…1, the dense head's share of the score; None leaves all to it.
-        vectors: (N, D), what the model makes of every item.
-        count: int32 scalar, how many of them are items; what comes after these is nothing. None if
+        vectors: (N, D), the model's vector of every item.
+        count: int32 scalar, how many of them are items; the rows behind these are padding. None if
             all are.
     """
 
@@ -65,11 +64,11 @@ class Unseen(NamedTuple):
     """Gives items without a training interaction a part of each list.
 
     Attributes:
-        trie: spells those items; the other trie must not.
+        trie: of those items; the other trie must not have them.
         share: float32 scalar in 0…1, the probability that the next item is one of them.
         count: int32 scalar, how many of them a list of `length` holds.
         length: int32 scalar, of the lists that are asked for.
-        means: as for the other trie.
+        means: those of this trie, for a model that looks ahead.
     """
 
     trie: Trie
@@ -111,7 +110,7 @@ def search(
     alone.) Without a share, the dense head ranks all items and no codes are searched, which is all
     that a model without codes can do.
 
-    A model that looks ahead needs `means`, what `means_below` says of the trie.
+    A model that looks ahead needs `means`, see `means_in`.
 
     With `unseen`, the items without a training interaction are searched apart, among themselves:
     their codes' probabilities sum to one over those that lead to such an item, and the last code is
@@ -125,7 +124,7 @@ def search(
         assert dense is not None
         permitted = permitted_items(filters, trie, dense.shape[1])
         every = jnp.broadcast_to(jnp.arange(dense.shape[1], dtype=jnp.int32), dense.shape)
-        found = {"whole": _best(every, jnp.where(permitted, dense, -jnp.inf), beam)}
+        lists = {"whole": _best(every, jnp.where(permitted, dense, -jnp.inf), beam)}
     else:
         codes = beam_search(
             model,
@@ -137,7 +136,7 @@ def search(
             sampling=sampling,
             means=means,
         )
-        found = {"whole": codes}
+        lists = {"whole": codes}
         if fusion is not None:
             assert dense is not None
             permitted = permitted_items(filters, trie, dense.shape[1])
@@ -145,13 +144,13 @@ def search(
                 model, encoded, catalogue, *codes, dense, permitted, trie, means
             )
             whole, head = (_fused(items, scores, dense, share) for share in (fusion.share, None))
-            found = {
+            lists = {
                 "whole": _best(items, whole, beam),
                 "codes": codes,
                 "dense_head": _best(items, head, beam),
             }
     if unseen is not None:
-        new, its_scores = beam_search(
+        new, new_scores = beam_search(
             model,
             unseen.trie,
             encoded,
@@ -162,9 +161,9 @@ def search(
             means=unseen.means,
         )
         if fusion is not None and dense is not None:
-            its_scores = _fused(new, its_scores, dense, fusion.share)
-        found = {"whole": _best(*_joined(*found["whole"], new, its_scores, unseen), beam)}
-    return found
+            new_scores = _fused(new, new_scores, dense, fusion.share)
+        lists = {"whole": _best(*_joined(*lists["whole"], new, new_scores, unseen), beam)}
+    return lists
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "sizes", "beam"))
@@ -185,25 +184,8 @@ def search_freely(
 
 @functools.partial(jax.jit, static_argnames="structure")
 def item_vectors(structure: Structure, params, catalogue: Catalogue) -> Float[Array, "N D"]:
-    """What the model makes of every item, for the dense head."""
+    """The model's vector of every item, for the dense head."""
     return structure.model(params).item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
-
-
-@jax.jit
-def means_in(
-    whole: Trie,
-    part: Trie,
-    vectors: Float[Array, "N D"],
-    seen: Bool[Array, " N"] | None,
-) -> Means:
-    """The mean vector of the items below every node of a trie, and all else that `whole` has there.
-
-    Items that training never saw count where there are no others, lest they change what the decoder
-    learned of a node.
-    """
-    weights = None if seen is None else jnp.where(seen, 1.0, RARELY)
-    means = means_below(whole, vectors, weights)
-    return tuple(mean[node] for mean, node in zip(means, nodes_in(whole, part)[1:], strict=True))
 
 
 def dense_scores(
@@ -218,7 +200,7 @@ def dense_scores(
     """
     if encoded.start is None:
         raise ValueError("a model with a bidirectional encoder has no dense head")
-    scores = model.with_repeats(model.score_vectors(encoded.start, vectors), encoded)
+    scores = model.with_repeat_bias(model.score_vectors(encoded.start, vectors), encoded)
     scores = scores[:, 0]
     if count is not None:
         scores = jnp.where(jnp.arange(vectors.shape[0]) < count, scores, -jnp.inf)
@@ -235,11 +217,11 @@ def _with_dense_candidates(
     permitted: Bool[Array, "B N"],
     trie: Trie,
     means: Means | None,
-) -> tuple[Int[Array, "B C"], Float[Array, "B C"]]:
+) -> tuple[Int[Array, "B V"], Float[Array, "B V"]]:
     """The beams' items and as many others that the dense head prefers, with the decoder's score."""
     row, count = jnp.arange(items.shape[0])[:, None], dense.shape[1]
-    found = jnp.where(items >= 0, items, count)
-    others = jnp.where(permitted, dense, -jnp.inf).at[row, found].set(-jnp.inf, mode="drop")
+    beams = jnp.where(items >= 0, items, count)
+    others = jnp.where(permitted, dense, -jnp.inf).at[row, beams].set(-jnp.inf, mode="drop")
     preference, more = jax.lax.top_k(others, min(items.shape[1], count))
     codes = jnp.asarray(catalogue.codes)[more]
     exact = log_probabilities(model, encoded, trie, more, codes, means)
@@ -249,41 +231,42 @@ def _with_dense_candidates(
 
 
 def _fused(
-    items: Int[Array, "B C"],
-    scores: Float[Array, "B C"],
+    items: Int[Array, "B V"],
+    scores: Float[Array, "B V"],
     dense: Float[Array, "B N"],
     share: Float[Array, ""] | None,
-) -> Float[Array, "B C"]:
-    other = jnp.take_along_axis(dense, jnp.maximum(items, 0), axis=1)
-    found = other if share is None else (1.0 - share) * scores + share * other
-    return jnp.where(items >= 0, found, -jnp.inf)
+) -> Float[Array, "B V"]:
+    """The candidates' scores by decoder and dense head together, see `search`."""
+    head = jnp.take_along_axis(dense, jnp.maximum(items, 0), axis=1)
+    fused = head if share is None else (1.0 - share) * scores + share * head
+    return jnp.where(items >= 0, fused, -jnp.inf)
 
 
 def _joined(
     items: Int[Array, "B M"],
     scores: Float[Array, "B M"],
-    new: Int[Array, "B C"],
-    its_scores: Float[Array, "B C"],
+    new: Int[Array, "B V"],
+    new_scores: Float[Array, "B V"],
     unseen: Unseen,
 ) -> tuple[Int[Array, "B _"], Float[Array, "B _"]]:
     """Both lists, each cut to its part; where one is too short, the other may be longer."""
-    new, its_scores = _best(new, its_scores, new.shape[1])
-    usual, there = ((found >= 0).sum(axis=1, keepdims=True) for found in (items, new))
-    count = jnp.minimum(jnp.maximum(unseen.count, unseen.length - usual), there)
-    lists = (
-        (items, scores + jnp.log1p(-unseen.share), unseen.length - count),
-        (new, its_scores + jnp.log(unseen.share), count),
-    )
-    cut = [
-        (jnp.where(kept, found, -1), jnp.where(kept, points, -jnp.inf))
-        for found, points, part in lists
-        for kept in [jnp.arange(found.shape[1])[None] < part]
-    ]
-    (items, scores), (new, its_scores) = cut
-    return jnp.concatenate([items, new], axis=1), jnp.concatenate([scores, its_scores], axis=1)
+    new, new_scores = _best(new, new_scores, new.shape[1])
+    usual_length, new_length = ((x >= 0).sum(axis=1, keepdims=True) for x in (items, new))
+    count = jnp.minimum(jnp.maximum(unseen.count, unseen.length - usual_length), new_length)
+    usual = _cut(items, scores + jnp.log1p(-unseen.share), unseen.length - count)
+    others = _cut(new, new_scores + jnp.log(unseen.share), count)
+    items, scores = (jnp.concatenate(parts, axis=1) for parts in zip(usual, others, strict=True))
+    return items, scores
 
 
-def _best(items: Int[Array, "B C"], scores: Float[Array, "B C"], count: int) -> Lists:
-    scores, place = jax.lax.top_k(scores, min(count, scores.shape[1]))
-    items = jnp.take_along_axis(items, place, axis=1)
+def _cut(items: Int[Array, "B V"], scores: Float[Array, "B V"], length: Int[Array, "B 1"]) -> Lists:
+    """Lists without what comes after the first `length` items."""
+    kept = jnp.arange(items.shape[1])[None] < length
+    return jnp.where(kept, items, -1), jnp.where(kept, scores, -jnp.inf)
+
+
+def _best(items: Int[Array, "B V"], scores: Float[Array, "B V"], count: int) -> Lists:
+    """The `count` candidates of the highest scores, best first."""
+    scores, order = jax.lax.top_k(scores, min(count, scores.shape[1]))
+    items = jnp.take_along_axis(items, order, axis=1)
     return jnp.where(jnp.isneginf(scores), -1, items), scores

@@ -1,6 +1,7 @@
 """Writing a bundle."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,19 +12,22 @@ from flax import nnx
 
 from genrec.bundle import Bundle, load_bundle
 from genrec.bundle.bundle import state_of
+from genrec.bundle.catalog_updates import trie_in
 from genrec.bundle.storage import changing, pack_names, program_name, write_bundle
+from genrec.config import ModelConfig
 from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
-from genrec.export.folder import refuse_others
-from genrec.export.new_items import newcomers_of
+from genrec.export.new_items import new_item_files
 from genrec.export.stablehlo import PLATFORMS, export_program
+from genrec.model import EncoderDecoder
 from genrec.model.weights import OWN, flat
 from genrec.runs.items import catalogue_of
 from genrec.runs.loaded import LoadedRun
 from genrec.runs.manifest import provenance
-from genrec.runs.model import builder, options
-from genrec.semantic_ids.trie import spell
-from genrec.storage.files import read_json
+from genrec.runs.model import decoding_options, model_builder
+from genrec.semantic_ids.trie import build_trie
+from genrec.sequences.inputs import Catalogue
+from genrec.storage.files import read_json, refuse_others
 from genrec.storage.safetensors import pack_tensors
 
 NAMED = (64, 512, 4096)
@@ -45,7 +49,7 @@ def export_bundle(
         run: whose recommendations it is to give, of the items that it may recommend.
         dtype: of weights and computations; None for the run's own.
         room: the share of items that may come later, beside those that there are.
-        newcomers: whether it can take items that the run does not have, and tell which are alike.
+        newcomers: whether it can take new items, and find items of similar content.
         update: changes the catalogue of a bundle of this run alone, and leaves its programs.
 
     Returns:
@@ -58,46 +62,38 @@ def export_bundle(
     """
     out = Path(out)
     refuse_others(out, ours=(out / "manifest.json").is_file())
-    with changing(out, "genrec export"):
-        return _export(run, out, dtype, room=room, newcomers=newcomers, update=update)
-
-
-def _export(
-    run: LoadedRun,
-    out: Path,
-    dtype: Literal["float32", "bfloat16"] | None,
-    *,
-    room: float,
-    newcomers: bool,
-    update: bool,
-) -> dict[str, Any]:
-    how = options(run.config)
-    if how.temperature is not None or how.unseen_share:
+    options = decoding_options(run.config)
+    if options.temperature is not None or options.unseen_share:
         raise UserError(
             "a bundle takes the best items of all: leave out decoding.temperature and "
             "decoding.unseen_share"
         )
-    model = run.config.model
+    with changing(out, "genrec export"):
+        return _export(run, out, dtype, room, newcomers, update)
+
+
+def _export(
+    run: LoadedRun, out: Path, dtype: str | None, room: float, newcomers: bool, update: bool
+) -> dict[str, Any]:
+    model, options = run.config.model, decoding_options(run.config)
     if dtype is not None:
         model = dataclasses.replace(model, dtype=dtype)
-    catalogue = catalogue_of(run.config, run.items)
-    build = builder(model, catalogue, run.items.ids.codebook_sizes, trained=run.items.trained)
-    graph = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
-    store = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
-    every = flat(run.recommender.params)
-    # The bundle has these in the items' vectors.
-    unread = {name: value.shape for name, value in every.items() if name == OWN}
-    weights = {name: value.astype(store) for name, value in every.items() if name not in unread}
+    catalogue, stored = catalogue_of(run.config, run.items), dtype or "float32"
+    parameters = flat(run.recommender.params).items()
+    # What the model learned of each item alone is in the items' vectors.
+    weights = {name: value.astype(stored) for name, value in parameters if name != OWN}
+    graph = _graph(run, dataclasses.replace(model, item_embedding=False), catalogue)
     tables = _tables(run)
     if model.tokens == "items":
-        known = jax.tree.map(jnp.asarray, catalogue)
-        vectors = item_vectors(Structure(graph), run.recommender.params, known)
-        tables["vectors"] = np.asarray(vectors.astype(store))
+        structure = Structure(_graph(run, model, catalogue))
+        arrays = jax.tree.map(jnp.asarray, catalogue)
+        vectors = item_vectors(structure, run.recommender.params, arrays)
+        tables["vectors"] = np.asarray(vectors.astype(stored))
     answers = {
-        "beam": how.beam,
-        "batch_size": how.batch_size,
-        "normalise": how.normalise,
-        "dense_share": how.dense_share,
+        "beam": options.beam,
+        "batch_size": options.batch_size,
+        "normalise": options.normalise,
+        "dense_share": options.dense_share,
         "max_history": model.max_history,
         "unknown_items": run.config.decoding.unknown_items,
         "dtype": model.dtype,
@@ -106,46 +102,40 @@ def _export(
         "named": list(NAMED),
     }
     if update:
-        before = _the_same(out, answers, weights)
+        before = _same_model(out, answers, weights)
         newcomers = before.manifest["newcomers"] is not None
-        try:
-            whole = spell(tables["codes"], None, before.shapes)
-        except ValueError as error:
-            raise UserError(
-                f"{out} has no room for {len(tables['codes']):,} items: export without --update"
-            ) from error
+        trie = trie_in(before, tables["codes"], out, "export without --update")
         programs = {
             name: program
             for name, program in before.contents.items()
             if name.startswith("programs/")
         }
     else:
-        whole = spell(tables["codes"], room=room)
-        state = state_of(tables, weights, whole, tables["open"], look_ahead=model.look_ahead)
+        trie = build_trie(tables["codes"], room=room)
+        state = state_of(tables, weights, trie, tables["open"], look_ahead=model.look_ahead)
         programs = {
             program_name(named, users): export_program(
                 graph,
-                how,
+                options,
                 state,
-                whole.fan_out,
+                trie.fan_out,
                 levels=catalogue.codes.shape[1],
-                unread=unread,
                 named=named,
                 users=users,
             )
             for named in NAMED
             for users in (False, True)[: 1 + answers["users"]]
         }
-    told = None
+    new_items = None
     if newcomers:
-        told, more = newcomers_of(run, graph, weights, unread)
-        programs = more | programs  # those that are there stay
+        new_items, files = new_item_files(run, graph, weights)
+        programs = files | programs  # those that are there stay
     metrics = run.folder / "metrics.json"
     manifest = {
         "items": len(tables["codes"]),
         "added": 0,
-        "answers": answers | {"shapes": dataclasses.asdict(whole.shapes)},
-        "newcomers": told,
+        "answers": answers | {"shapes": dataclasses.asdict(trie.shapes)},
+        "newcomers": new_items,
         "platforms": list(PLATFORMS),
         "provenance": provenance(),
         "metrics": read_json(metrics) if metrics.exists() else None,
@@ -159,6 +149,15 @@ def _export(
     return write_bundle(out, manifest, contents)
 
 
+def _graph(
+    run: LoadedRun, model: ModelConfig, catalogue: Catalogue
+) -> nnx.GraphDef[EncoderDecoder]:
+    """The structure of a model for the items of a run."""
+    sizes, trained = run.items.ids.codebook_sizes, run.items.trained
+    build = model_builder(model, catalogue, sizes, trained=trained)
+    return nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
+
+
 def _tables(run: LoadedRun) -> dict[str, np.ndarray]:
     """The arrays of items.safetensors, but for the vectors."""
     counts = run.dataset.training().counts(run.dataset.num_items)
@@ -170,7 +169,7 @@ def _tables(run: LoadedRun) -> dict[str, np.ndarray]:
     }
 
 
-def _the_same(out: Path, answers: dict[str, Any], weights: dict[str, np.ndarray]) -> Bundle:
+def _same_model(out: Path, answers: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Bundle:
     """The bundle that is there; UserError unless it answers so, with these weights."""
     before = load_bundle(out)
     differing = [name for name in answers if answers[name] != before.manifest["answers"][name]]
@@ -178,9 +177,8 @@ def _the_same(out: Path, answers: dict[str, Any], weights: dict[str, np.ndarray]
         raise UserError(
             f"{out} was made with another {', '.join(differing)}: export without --update"
         )
-    there = before.weights
-    same = there.keys() == weights.keys() and all(
-        np.array_equal(there[name], weights[name]) for name in weights
+    same = before.weights.keys() == weights.keys() and all(
+        np.array_equal(before.weights[name], weights[name]) for name in weights
     )
     if not same:
         raise UserError(f"{out} was made from another model: export without --update")

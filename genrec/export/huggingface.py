@@ -10,17 +10,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import jax.numpy as jnp
 import numpy as np
 
 from genrec.config import Config
 from genrec.errors import UserError
-from genrec.export.folder import refuse_others
 from genrec.export.t5 import MOST_LEVELS, t5_layers, t5_settings, t5_tables
 from genrec.model.weights import flat
 from genrec.runs.loaded import LoadedRun
 from genrec.runs.manifest import provenance
-from genrec.storage.files import replacing, write_json
+from genrec.storage.files import refuse_others, replacing, write_json
 from genrec.storage.safetensors import write_tensors
 
 FORMAT = "genrec T5"
@@ -52,8 +50,7 @@ def export_huggingface(
     model, decoding = run.config.model, run.config.decoding
     weights, tokens = flat(run.recommender.params), _tokens(run)
     state = _vocabulary(weights) | t5_layers(weights, model)
-    store = jnp.bfloat16 if dtype == "bfloat16" else np.float32
-    state = {name: value.astype(store) for name, value in state.items()}
+    state = {name: value.astype(dtype or "float32") for name, value in state.items()}
     special = {"pad_token_id": PAD, "decoder_start_token_id": START, "eos_token_id": None}
     config = t5_settings(model) | special
     config |= {

@@ -12,34 +12,48 @@ from flax import nnx
 from jax import export
 
 from genrec.bundle.indexes import pack_index
-from genrec.bundle.new_items import STORED
 from genrec.export.stablehlo import exported
 from genrec.model import EncoderDecoder, nested
 from genrec.model.weights import flat
-from genrec.runs.items import cooccurrence_of
+from genrec.runs.items import cooccurrence_vectors
 from genrec.runs.loaded import LoadedRun
 from genrec.semantic_ids.item_features import directions, standard_of
 from genrec.sequences.inputs import Catalogue
 from genrec.storage.safetensors import pack_tensors
-from genrec.tokenizer import load_tokenizer
+from genrec.tokenizer import Tokenizer, load_tokenizer
 from genrec.tokenizer.tokenizer import codes_of, distances_of, structure_of
 
+STORED = "SQ8"
+"""Faiss index-factory string of the indexes."""
 
-def newcomers_of(
-    run: LoadedRun,
-    graph: nnx.GraphDef[EncoderDecoder],
-    weights: Mapping[str, np.ndarray],
-    unread: Mapping[str, tuple[int, ...]],
+
+def new_item_files(
+    run: LoadedRun, graph: nnx.GraphDef[EncoderDecoder], weights: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What the manifest says, and the files.
+    """The manifest's entry for new items, and the contents of the files by name.
 
     Args:
-        graph: the model's structure.
-        weights: the bundle's.
-        unread: the shapes of the parameters that these lack.
+        graph: the structure of the bundle's model, without vectors of items alone.
+        weights: its parameters.
     """
     config, items = run.config, run.items
     tokenizer = load_tokenizer(run.folder / "tokenizer")
+    files = _tables(run, tokenizer) | _programs(run, tokenizer, graph, weights)
+    entry = {
+        "files": sorted(files),
+        "width": items.content.shape[1],
+        "embedding": dataclasses.asdict(config.embedding),
+        "text": config.data.text,
+        "cooccurrence": config.tokenizer.cooccurrence,
+        "collisions": config.tokenizer.collisions,
+        "codebook_sizes": list(items.ids.codebook_sizes),
+    }
+    return entry, files
+
+
+def _tables(run: LoadedRun, tokenizer: Tokenizer) -> dict[str, bytes]:
+    """The tokenizer's parameters, and the vectors that make its input."""
+    config, items = run.config, run.items
     content, trained = np.asarray(items.content), items.trained
     standard = standard_of(content[:trained])
     tensors = {
@@ -48,64 +62,68 @@ def newcomers_of(
         "content.mean": standard.mean.astype(np.float32),
         "content.norm": np.array(standard.norm, np.float32),
     }
-    every = {f"tokenizer.{name}": value for name, value in flat(tokenizer.params).items()}
-    decoder = {name: value.shape for name, value in every.items() if ".decoder." in name}
-    parameters = {name: value for name, value in every.items() if name not in decoder}
     files = {"content.safetensors": _index(directions(content, standard.mean))}
     if config.tokenizer.cooccurrence:
-        consumed, all_consumed = cooccurrence_of(config, items.dataset, content, trained)
+        own, borrowed = cooccurrence_vectors(config, items.dataset, content, trained)
         # Where no item is consumed with another, as a single one, the first lends its zeros.
-        lenders = np.flatnonzero(consumed.any(axis=1)) if consumed.any() else np.zeros(1, np.intp)
-        standard = standard_of(all_consumed[:trained])
+        lenders = np.flatnonzero(own.any(axis=1)) if own.any() else np.zeros(1, np.intp)
+        standard = standard_of(borrowed[:trained])
         tensors |= {
             "consumed.mean": standard.mean.astype(np.float32),
             "consumed.norm": np.array(standard.norm, np.float32),
             "lenders": lenders.astype(np.int32),
         }
-        files["consumed.safetensors"] = _index(consumed[lenders])
+        files["consumed.safetensors"] = _index(own[lenders])
+    _, parameters = _without_decoder(tokenizer)
     files["tokenizer.safetensors"] = pack_tensors(tensors | parameters)
+    return files
 
-    structure = structure_of(tokenizer)
+
+def _programs(
+    run: LoadedRun,
+    tokenizer: Tokenizer,
+    graph: nnx.GraphDef[EncoderDecoder],
+    weights: Mapping[str, np.ndarray],
+) -> dict[str, bytes]:
+    """The programs from the tokenizer's input to codes, and from codes to the model's vectors."""
+    config, items = run.config, run.items
+    structure, parameters = _without_decoder(tokenizer)
     (rows,) = export.symbolic_shape("rows")
-    inputs = jax.ShapeDtypeStruct((rows, len(tokenizer.mean)), jnp.float32)
-    codes = jax.ShapeDtypeStruct((rows, len(tokenizer.codebook_sizes)), jnp.int32)
 
-    def whole(given: Any) -> Any:
-        nothing = {name: jnp.zeros(shape) for name, shape in decoder.items()}
-        return nested(
-            {name.removeprefix("tokenizer."): value for name, value in (given | nothing).items()}
-        )
+    def shape(width: int, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((rows, width), dtype)
 
-    def encode(given: Any, x: Any) -> jax.Array:
-        return codes_of(structure, whole(given), x)
+    def encode(parameters: Any, x: Any) -> jax.Array:
+        return codes_of(structure, nested(parameters)["tokenizer"], x)
 
-    def distances(given: Any, x: Any, codes: Any) -> jax.Array:
-        return distances_of(structure, whole(given), x, codes)
+    def distances(parameters: Any, x: Any, codes: Any) -> jax.Array:
+        return distances_of(structure, nested(parameters)["tokenizer"], x, codes)
 
-    def describe(given: Any, codes: Any, content: Any) -> jax.Array:
-        nothing = {name: jnp.zeros(shape) for name, shape in unread.items()}
-        model = nnx.merge(graph, nested(given | nothing))
-        new = jnp.zeros(codes.shape[:1], bool)
-        catalogue = Catalogue(codes, content if config.model.content else None, new)
-        return model.item_vectors(jnp.arange(codes.shape[0]), catalogue)
+    def describe(weights: Any, codes: Any, content: Any) -> jax.Array:
+        model = nnx.merge(graph, nested(weights))
+        catalogue = Catalogue(codes, content if config.model.content else None)
+        vectors = model.item_vectors(jnp.arange(codes.shape[0]), catalogue)
+        # A model that reads neither codes nor content has but a zero for all new items.
+        return jnp.broadcast_to(vectors, (codes.shape[0], config.model.d_model))
 
-    files["programs/encode.bin"] = _exported(encode, parameters, inputs)
+    inputs = shape(len(tokenizer.mean), jnp.float32)
+    codes = shape(len(tokenizer.codebook_sizes), jnp.int32)
+    files = {"programs/encode.bin": exported(encode, parameters, inputs)}
     if config.tokenizer.collisions == "reassign":
-        files["programs/distances.bin"] = _exported(distances, parameters, inputs, codes)
+        files["programs/distances.bin"] = exported(distances, parameters, inputs, codes)
     if config.model.tokens == "items":
-        codes = jax.ShapeDtypeStruct((rows, items.ids.codes.shape[1]), jnp.int32)
-        read = jax.ShapeDtypeStruct((rows, content.shape[1]), jnp.float32)
-        files["programs/describe.bin"] = _exported(describe, dict(weights), codes, read)
-    told = {
-        "files": sorted(files),
-        "width": content.shape[1],
-        "embedding": dataclasses.asdict(config.embedding),
-        "text": config.data.text,
-        "cooccurrence": config.tokenizer.cooccurrence,
-        "collisions": config.tokenizer.collisions,
-        "codebook_sizes": list(items.ids.codebook_sizes),
-    }
-    return told, files
+        codes = shape(items.ids.codes.shape[1], jnp.int32)
+        content = shape(items.content.shape[1], jnp.float32)
+        files["programs/describe.bin"] = exported(describe, dict(weights), codes, content)
+    return files
+
+
+def _without_decoder(tokenizer: Tokenizer) -> tuple[Any, dict[str, np.ndarray]]:
+    """The structure of the rest of the tokenizer, and its parameters by their names in a bundle."""
+    module = nnx.merge(structure_of(tokenizer), tokenizer.params)
+    module.decoder = None
+    parameters = flat({"tokenizer": nnx.as_pure(nnx.state(module, nnx.Param))})
+    return nnx.graphdef(module), parameters
 
 
 def _index(vectors: np.ndarray) -> bytes:
@@ -114,10 +132,3 @@ def _index(vectors: np.ndarray) -> bytes:
     index.train(vectors)  # pyright: ignore[reportCallIssue]
     index.add(vectors)  # pyright: ignore[reportCallIssue]
     return pack_index(index)
-
-
-def _exported(function: Any, parameters: Mapping[str, np.ndarray], *shapes: Any) -> bytes:
-    given = {
-        name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in parameters.items()
-    }
-    return exported(function, given, *shapes)

@@ -6,17 +6,15 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 
-from genrec.export.folder import refuse_others
 from genrec.model.weights import flat
 from genrec.runs.items import catalogue_of
 from genrec.runs.loaded import LoadedRun
 from genrec.runs.manifest import provenance
-from genrec.storage.files import replacing, write_json
+from genrec.storage.files import read_json, refuse_others, replacing, write_json
 from genrec.storage.safetensors import write_tensors
 
 FORMAT = "genrec parameters"
@@ -62,7 +60,7 @@ def export_parameters(
     """Writes the folder, in place of one that is there.
 
     It holds model.safetensors, the parameters; items.safetensors and items.json, what the model
-    knows of every item, and its name; config.json, the model's settings; and README.md, what each
+    reads of every item, and its name; config.json, the model's settings; and README.md, what each
     parameter is and how they are used.
 
     Args:
@@ -75,9 +73,8 @@ def export_parameters(
         UserError: `out` holds something else.
     """
     refuse_others(out, ours=_is_ours(out))
-    store = jnp.bfloat16 if dtype == "bfloat16" else np.float32
-    weights = {name: x.astype(store) for name, x in sorted(flat(run.recommender.params).items())}
-    shapes = {name: x.shape for name, x in weights.items()}
+    parameters = sorted(flat(run.recommender.params).items())
+    weights = {name: value.astype(dtype or "float32") for name, value in parameters}
     content = catalogue_of(run.config, run.items).content
     dataset = run.dataset
     items = {
@@ -105,23 +102,24 @@ def export_parameters(
         text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
         (folder / "items.json").write_text(text + "\n", encoding="utf-8")
         write_json(folder / "config.json", config)
-        (folder / "README.md").write_text(readme + _table(shapes), encoding="utf-8")
+        (folder / "README.md").write_text(readme + _table(weights), encoding="utf-8")
     count = sum(x.size for x in weights.values())
     return f"{count:,} parameters under {len(weights)} names, {dataset.num_items:,} items"
 
 
-def _table(shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _table(weights: Mapping[str, np.ndarray]) -> str:
+    """The table of README.md: name, shape and meaning of every parameter."""
     lines = ["| name | shape | what it is |", "| --- | --- | --- |"]
-    for name, shape in shapes.items():
+    for name, value in weights.items():
         meaning = next(text for form, text in _MEANINGS.items() if re.fullmatch(form, name))
-        lines.append(f"| `{name}` | {' x '.join(map(str, shape))} | {meaning} |")
+        lines.append(f"| `{name}` | {' x '.join(map(str, value.shape))} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether it is a folder that may be replaced."""
+    """Whether a folder was written by `export_parameters`."""
     try:
-        told: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        config = read_json(folder / "config.json")
+    except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and told.get("format") == FORMAT
+    return isinstance(config, dict) and config.get("format") == FORMAT

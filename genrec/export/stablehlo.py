@@ -1,8 +1,8 @@
 """The whole of recommending as a portable program: StableHLO, for CPU, CUDA and TPU.
 
-The program takes two trees of arrays, `state` and `request`, see `genrec.bundle`. All that belongs
-to the model or the catalogue is in the first, so that neither is a constant of the program. The
-number of histories and their length are open; how many items a request may name is not.
+The program takes two trees of arrays, `state` and `request`, see `genrec.bundle`. All arrays of the
+model and of the catalogue are in `state`, so that none is a constant of the program. The number of
+histories and their length are open; how many items a request may name is not.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,8 @@ from jax import export
 from genrec.decoding.filters import Filters
 from genrec.decoding.recommender import Options
 from genrec.decoding.search import Fusion, Structure, search
-from genrec.model import EncoderDecoder, Trie, nested
+from genrec.model import EncoderDecoder, nested
+from genrec.semantic_ids.trie import Trie
 from genrec.sequences.inputs import Catalogue, Inputs
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -31,19 +32,17 @@ def export_program(
     fan_out: tuple[int, ...],
     *,
     levels: int,
-    unread: Mapping[str, tuple[int, ...]],
     named: int,
     users: bool,
 ) -> bytes:
     """One program, serialized.
 
     Args:
-        graph: the model's structure.
+        graph: the model's structure, of the parameters in `state`.
         options: how lists are made; neither drawn at random nor with a share for new items.
         state: arrays of the shapes and types that the program is for.
-        fan_out: see `Spelling`.
-        levels: of the semantic IDs; the codes that spell an item may have one more.
-        unread: the shapes of the parameters that the weights lack, as they are not read.
+        fan_out: see `Trie`.
+        levels: L of the semantic IDs; the paths of the trie may be one code longer.
         named: how many items each request may name, to exclude them or to allow no others.
         users: whether requests say whose they are.
     """
@@ -54,10 +53,9 @@ def export_program(
         if options.dense_share:
             share = None if options.dense_share == 1 else jnp.float32(options.dense_share)
             fusion = Fusion(share, state["vectors"], state["count"])
-        nothing = {name: jnp.zeros(shape) for name, shape in unread.items()}
-        found = search(
+        lists = search(
             structure,
-            nested(state["weights"] | nothing),
+            nested(state["weights"]),
             Trie(**state["trie"], fan_out=fan_out),
             Catalogue(state["codes"][:, :levels], vectors=state["vectors"]),
             Inputs(request["items"], request["segments"], request["gaps"], request.get("users")),
@@ -67,7 +65,7 @@ def export_program(
             beam=options.beam,
             normalise=options.normalise,
         )
-        return found["whole"]
+        return lists["whole"]
 
     rows, slots = export.symbolic_shape("rows, slots")
     request = {name: jax.ShapeDtypeStruct((rows, slots), kind) for name, kind in _REQUEST.items()}
@@ -75,16 +73,17 @@ def export_program(
     request["allow"] = jax.ShapeDtypeStruct((rows,), np.bool_)
     if users:
         request["users"] = jax.ShapeDtypeStruct((rows,), np.uint32)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(state))
-    return exported(recommend, shapes, request)
+    return exported(recommend, dict(state), request)
 
 
-def exported(function: Callable[..., Any], *shapes: Any) -> bytes:
-    """A function of such arguments as a program.
+def exported(function: Callable[..., Any], *arguments: Any) -> bytes:
+    """A function as a program for arguments of these shapes and types: trees of arrays or of
+    `jax.ShapeDtypeStruct`.
 
-    Without the lines of source that each operation comes from: these would be the caller's too, so
-    that who calls from elsewhere would get other bytes, and would tell where the maker's files lie.
+    The program does not have the lines of source that each operation comes from: they would include
+    the caller's, so that other callers would get other bytes, and would tell where the files lie.
     """
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
     name = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, name)
     jax.config.update(name, 0)

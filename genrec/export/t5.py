@@ -12,7 +12,7 @@ all of that is folded into the weights:
 - T5's relative positions are genrec's in the encoder, and in the decoder distances between levels.
 
 Names on the left are those of Hugging Face's T5ForConditionalGeneration, names on the right those
-of `genrec.model.weights.flat`. Array shapes: K codes of all levels together, L levels, D width.
+of `genrec.model.weights.flat`. Array shapes: V codes of all levels together, D model width.
 """
 
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ class Tables(NamedTuple):
     """The rows of T5's vocabulary; those of the codes are in the order of the levels.
 
     Attributes:
-        read: (K, D), of the codes of a history.
+        read: (V, D), of the codes of a history.
         begin: (1, D), what the decoder begins with.
-        followed: (K, D), of the codes that the decoder has written.
-        heads: (K, D), what the decoder's state is multiplied with, for the logit of each code.
+        followed: (V, D), of the codes that the decoder has written.
+        heads: (V, D), what the decoder's state is multiplied with, for the logit of each code.
     """
 
     read: np.ndarray

@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from genrec.config import ModelConfig
 from genrec.model.layers import (
     FeedForward,
     Linear,
@@ -20,36 +20,26 @@ KeyValue = tuple[Array, Array]
 
 
 class EncoderLayer(nnx.Module):
-    """Self-attention and a feed-forward layer, each behind an RMS norm."""
+    """Self-attention and a feed-forward layer, each behind an RMS norm; `rate` is of dropout."""
 
-    def __init__(
-        self,
-        *,
-        d_model: int,
-        heads: int,
-        head_dim: int,
-        d_ff: int,
-        rate: float,
-        attention_rate: float,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        linear = {"dtype": dtype, "rngs": rngs}
-        inner = heads * head_dim
-        self.heads, self.rate, self.attention_rate = heads, rate, attention_rate
-        self.attention_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.query_key_value = Linear(d_model, 3 * inner, **linear)
-        self.output = Linear(inner, d_model, kernel_init=zeros, **linear)
-        self.feed_forward_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.feed_forward = FeedForward(d_model, d_ff, rate, dtype=dtype, rngs=rngs)
+    def __init__(self, settings: ModelConfig, rate: float, *, rngs: nnx.Rngs):
+        common = {"dtype": settings.dtype, "rngs": rngs}
+        d_model, inner = settings.d_model, _inner_width(settings)
+        self.heads, self.rate = settings.heads, rate
+        self.attention_rate = settings.attention_dropout
+        self.attention_norm = nnx.RMSNorm(d_model, **common)
+        self.query_key_value = Linear(d_model, 3 * inner, **common)
+        self.output = Linear(inner, d_model, kernel_init=zeros, **common)
+        self.feed_forward_norm = nnx.RMSNorm(d_model, **common)
+        self.feed_forward = FeedForward(d_model, settings.d_ff, rate, **common)
 
     def __call__(
         self,
-        x: Float[Array, "B S D"],
-        mask: Bool[Array, "B S S"],
-        bias: Float[Array, "1 H S S"],
+        x: Float[Array, "B T D"],
+        mask: Bool[Array, "B T T"],
+        bias: Float[Array, "1 H T T"],
         noise: Noise | None,
-    ) -> Float[Array, "B S D"]:
+    ) -> Float[Array, "B T D"]:
         query, key, value = (
             split_heads(part, self.heads)
             for part in jnp.split(self.query_key_value(self.attention_norm(x)), 3, axis=-1)
@@ -60,35 +50,26 @@ class EncoderLayer(nnx.Module):
 
 
 class DecoderLayer(nnx.Module):
-    """Attention to the codes so far, attention to the history, and a feed-forward layer."""
+    """Attention to the codes so far, attention to the history, and a feed-forward layer, each
+    behind an RMS norm; `rate` is of dropout."""
 
-    def __init__(
-        self,
-        *,
-        d_model: int,
-        heads: int,
-        head_dim: int,
-        d_ff: int,
-        rate: float,
-        attention_rate: float,
-        dtype: DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        linear = {"dtype": dtype, "rngs": rngs}
-        inner = heads * head_dim
-        self.heads, self.rate, self.attention_rate = heads, rate, attention_rate
-        self.self_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.query_key_value = Linear(d_model, 3 * inner, **linear)
-        self.self_output = Linear(inner, d_model, kernel_init=zeros, **linear)
-        self.cross_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.query = Linear(d_model, inner, **linear)
-        self.key_value = Linear(d_model, 2 * inner, **linear)
-        self.cross_output = Linear(inner, d_model, kernel_init=zeros, **linear)
-        self.feed_forward_norm = nnx.RMSNorm(d_model, dtype=dtype, rngs=rngs)
-        self.feed_forward = FeedForward(d_model, d_ff, rate, dtype=dtype, rngs=rngs)
+    def __init__(self, settings: ModelConfig, rate: float, *, rngs: nnx.Rngs):
+        common = {"dtype": settings.dtype, "rngs": rngs}
+        d_model, inner = settings.d_model, _inner_width(settings)
+        self.heads, self.rate = settings.heads, rate
+        self.attention_rate = settings.attention_dropout
+        self.self_norm = nnx.RMSNorm(d_model, **common)
+        self.query_key_value = Linear(d_model, 3 * inner, **common)
+        self.self_output = Linear(inner, d_model, kernel_init=zeros, **common)
+        self.cross_norm = nnx.RMSNorm(d_model, **common)
+        self.query = Linear(d_model, inner, **common)
+        self.key_value = Linear(d_model, 2 * inner, **common)
+        self.cross_output = Linear(inner, d_model, kernel_init=zeros, **common)
+        self.feed_forward_norm = nnx.RMSNorm(d_model, **common)
+        self.feed_forward = FeedForward(d_model, settings.d_ff, rate, **common)
 
-    def remember(self, states: Float[Array, "B S D"]) -> KeyValue:
-        """Keys and values (B, H, S, C) of a history's states, computed once for all queries."""
+    def remember(self, states: Float[Array, "B T D"]) -> KeyValue:
+        """Keys and values (B, H, T, W) of a history's states, computed once for all queries."""
         key, value = jnp.split(self.key_value(states), 2, axis=-1)
         return split_heads(key, self.heads), split_heads(value, self.heads)
 
@@ -96,14 +77,19 @@ class DecoderLayer(nnx.Module):
         self,
         x: Float[Array, "B Q D"],
         past: list[KeyValue],
-        bias: Float[Array, "P H"],
+        bias: Float[Array, "_ H"],
         memory: KeyValue,
-        mask: Bool[Array, "B Q S"],
+        mask: Bool[Array, "B Q T"],
         noise: Noise | None,
     ) -> tuple[Float[Array, "B Q D"], KeyValue]:
-        """One level's states from the last layer's, and this level's key and value (B, Q, H C).
+        """One level's states from the last layer's, and this level's key and value (B, Q, H W).
 
-        `bias` is that of the P levels so far, this one included, for the attention to them.
+        Args:
+            x: this level's states.
+            past: the key and value of each earlier level.
+            bias: of the attention to the levels so far, this one included.
+            memory: what `remember` returned.
+            mask: which positions of the history each query may look at.
         """
         query, key, value = jnp.split(self.query_key_value(self.self_norm(x)), 3, axis=-1)
         read = self._attend_to_levels(query, [*past, (key, value)], bias, noise)
@@ -137,3 +123,8 @@ class DecoderLayer(nnx.Module):
             for weight, (_, value) in zip(weights, levels, strict=True)
         )
         return jnp.reshape(read, query.shape)
+
+
+def _inner_width(settings: ModelConfig) -> int:
+    """H W, the width of all heads together."""
+    return settings.d_model if settings.head_dim is None else settings.heads * settings.head_dim

@@ -1,7 +1,7 @@
 """The parts of a transformer: attention, feed-forward, relative positions, dropout.
 
-Array shapes, here and in the modules beside it: B batch, T positions, L levels, D width, H heads,
-C channels of a head, Q queries, S keys.
+Array shapes, here and in the modules beside it: B batch, T positions, L levels, D model width,
+H heads, W width of a head, Q queries, V output width.
 """
 
 import math
@@ -80,8 +80,8 @@ class Embedding(nnx.Embed):
     def __call__(self, inputs: Int[Array, "..."]) -> Float[Array, "... D"]:
         # Rounded after it is looked up, so that the gradients of a token, of which there may be
         # thousands, are added up in float32: in bfloat16, small ones would be lost.
-        found = jnp.take(self.embedding[...], inputs, axis=0)
-        return found.astype(self.dtype) * self.features**0.5
+        vectors = jnp.take(self.embedding[...], inputs, axis=0)
+        return vectors.astype(self.dtype) * self.features**0.5
 
 
 class Linear(nnx.Linear):
@@ -90,26 +90,26 @@ class Linear(nnx.Linear):
     def __init__(self, inputs: int, outputs: int, **settings):
         super().__init__(inputs, outputs, use_bias=False, **settings)
 
-    def __call__(self, inputs: Float[Array, "... D"]) -> Float[Array, "... E"]:
+    def __call__(self, inputs: Float[Array, "... D"]) -> Float[Array, "... V"]:
         x, kernel = self.promote_dtype((inputs, self.kernel[...]), dtype=self.dtype)
         return _multiply(self.preferred_element_type, x, kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _multiply(
-    kind: DTypeLike | None, x: Float[Array, "... D"], kernel: Float[Array, "D E"]
-) -> Float[Array, "... E"]:
-    """x @ kernel, as numbers of a kind, or of the kind that they are.
+    dtype: DTypeLike | None, x: Float[Array, "... D"], kernel: Float[Array, "D V"]
+) -> Float[Array, "... V"]:
+    """x @ kernel, in a type of number, or in the type of the factors.
 
     The kernel's gradient is a product over all positions, for which one factor must be transposed.
     JAX always takes the gradient's side; where that is the wide one, transposing it costs a CPU
     more than the product. Here it is the narrower one.
     """
-    return jnp.matmul(x, kernel, preferred_element_type=kind)
+    return jnp.matmul(x, kernel, preferred_element_type=dtype)
 
 
-def _multiply_forward(kind: DTypeLike | None, x: Array, kernel: Array) -> tuple[Array, Any]:
-    return _multiply(kind, x, kernel), (x, kernel)
+def _multiply_forward(dtype: DTypeLike | None, x: Array, kernel: Array) -> tuple[Array, Any]:
+    return _multiply(dtype, x, kernel), (x, kernel)
 
 
 def _multiply_backward(_: Any, saved: Any, gradient: Array) -> tuple[Array, Array]:
@@ -137,11 +137,11 @@ class FeedForward(nnx.Module):
         return self.down(dropout(jax.nn.relu(self.up(x)), self.rate, noise))
 
 
-def split_heads(x: Float[Array, "B T E"], heads: int) -> Float[Array, "B H T C"]:
+def split_heads(x: Float[Array, "B T D"], heads: int) -> Float[Array, "B H T W"]:
     return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
 
 
-def join_heads(x: Float[Array, "B H T C"]) -> Float[Array, "B T E"]:
+def join_heads(x: Float[Array, "B H T W"]) -> Float[Array, "B T D"]:
     x = x.swapaxes(1, 2)
     return x.reshape(*x.shape[:2], -1)
 
@@ -152,19 +152,19 @@ but a row of -inf would be NaN."""
 
 
 def attend(
-    query: Float[Array, "B H Q C"],
-    key: Float[Array, "B H S C"],
-    value: Float[Array, "B H S C"],
-    mask: Bool[Array, "B 1 Q S"],
-    bias: Float[Array, "1 H Q S"] | None = None,
+    query: Float[Array, "B H Q W"],
+    key: Float[Array, "B H T W"],
+    value: Float[Array, "B H T W"],
+    mask: Bool[Array, "B 1 Q T"],
+    bias: Float[Array, "1 H Q T"] | None = None,
     *,
     rate: float = 0.0,
     noise: Noise | None = None,
-) -> Float[Array, "B H Q C"]:
+) -> Float[Array, "B H Q W"]:
     """Scaled dot-product attention.
 
-    What a query without any key under its mask reads means nothing, but is finite, and so are the
-    gradients. `rate` is the share of the attention weights that `noise` drops.
+    A query without any key under its mask gets values that mean nothing, but they are finite, and
+    so are the gradients. `rate` is the share of the attention weights that `noise` drops.
     """
     # The query is smaller than the scores, so scaling it is cheaper.
     query = query * query.shape[-1] ** -0.5
@@ -176,7 +176,7 @@ def attend(
 
 
 @jax.custom_vjp
-def _add_bias(scores: Float[Array, "B H Q S"], bias: Float[Array, "1 H Q S"]) -> Array:
+def _add_bias(scores: Float[Array, "B H Q T"], bias: Float[Array, "1 H Q T"]) -> Array:
     """scores + bias, with the bias's gradient as a product with ones.
 
     XLA's sum over the first axis takes a CPU several times as long as reading the array does.
@@ -212,12 +212,12 @@ class RelativePositions(nnx.Module):
         `length` is an int, or a dimension that stays open while a program is exported.
         """
         position = jnp.arange(length)
-        ahead = position[None, :] - position[:, None]
+        offset = position[None, :] - position[:, None]
         if not self.bidirectional:
-            bucket = _bucket(jnp.maximum(-ahead, 0), self.buckets, self.furthest)
+            bucket = _bucket(jnp.maximum(-offset, 0), self.buckets, self.furthest)
         else:
             half = self.buckets // 2
-            bucket = _bucket(jnp.abs(ahead), half, self.furthest) + jnp.where(ahead > 0, half, 0)
+            bucket = _bucket(jnp.abs(offset), half, self.furthest) + jnp.where(offset > 0, half, 0)
         return self.bias(bucket).transpose(2, 0, 1)[None]
 
 

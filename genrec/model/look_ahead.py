@@ -1,4 +1,4 @@
-"""What the decoder sees of the items that a code would lead to.
+"""Looking ahead: the decoder sees which items a candidate code leads to.
 
 A code's row in the output layer is the same whatever came before it, so the decoder can hardly tell
 the few items apart that a prefix leaves. Looking ahead, it also compares its state with the mean
@@ -12,55 +12,66 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from genrec.model.repeat_bias import Had, repeated_share
-from genrec.semantic_ids.device_trie import Children, Trie, children_of, parents
+from genrec.model.repeat_bias import HistoryItems, share_in_history
+from genrec.semantic_ids.trie import Children, Trie, children_of, path_to
 
 Means = tuple[Float[Array, "_ D"], ...]
-"""What `means_below` returns: by level from the second on, a vector for every node."""
+"""For each level but the first (P_l, D), a vector for every node, see `means_below`."""
 
 
-class Ahead(NamedTuple):
+class CandidateCodes(NamedTuple):
     """The R codes that may come next, for each of Q queries.
 
     Attributes:
-        code: which they are.
-        there: which of the R there are.
-        vectors: the mean vector of the items that each leads to.
-        repeated: the share of them that is in the query's history; None where nobody asks.
+        code: the codes.
+        valid: which of the R there are; the others' entries mean nothing.
+        vectors: the mean vector of the items that each code leads to.
+        repeated_share: the share of those items that is in the query's history; None for a model
+            without `repeats`.
     """
 
     code: Int[Array, "B Q R"]
-    there: Bool[Array, "B Q R"]
+    valid: Bool[Array, "B Q R"]
     vectors: Float[Array, "B Q R D"]
-    repeated: Float[Array, "B Q R"] | None = None
+    repeated_share: Float[Array, "B Q R"] | None = None
 
 
-def ahead_of(
-    trie: Trie, level: int, children: Children, means: Means, had: Had | None = None
-) -> Ahead:
-    """What the decoder is to see of nodes' children, at a level from the second on.
+def candidate_codes(
+    trie: Trie,
+    level: int,
+    children: Children,
+    means: Means,
+    history_items: HistoryItems | None = None,
+) -> CandidateCodes:
+    """The codes of nodes' children (B, Q, R), at a level from the second on.
 
-    `had` is the histories' items, for a model that learns of repeats.
+    `history_items` is needed by a model with `repeats`.
     """
     vectors = means[level - 1].at[children.node].get(mode="clip")
-    repeated = None if had is None else repeated_share(trie, level, children, had)
-    return Ahead(children.code, children.there, vectors, repeated)
+    repeated_share = None
+    if history_items is not None:
+        repeated_share = share_in_history(trie, level, children, history_items)
+    return CandidateCodes(children.code, children.valid, vectors, repeated_share)
 
 
-def ahead_on_the_way(
-    trie: Trie, means: Means, leaves: Int[Array, "B Q"], levels: int, had: Had | None = None
-) -> tuple[list[Ahead | None], list[Int[Array, "B Q"]]]:
-    """What the decoder is to see at every level on its way to given leaves.
+def candidates_on_path(
+    trie: Trie,
+    means: Means,
+    leaves: Int[Array, "B Q"],
+    levels: int,
+    history_items: HistoryItems | None = None,
+) -> tuple[list[CandidateCodes | None], list[Int[Array, "B Q"]]]:
+    """The candidate codes at each of the first `levels` levels on the way to given leaves.
 
     Returns:
-        For each level what lies ahead, None at the first; and which of the codes there, at the
-        first level of all codes, leads to the leaf.
+        For each level the candidates, None at the first, where all codes are; and the position of
+        the code that leads to the leaf among them, or at the first level among all codes.
     """
-    ahead: list[Ahead | None] = [None]
-    way = parents(trie, leaves)
-    chosen = [trie.codes[0][way[0][1]].astype(jnp.int32)]
-    for level, (parent, node) in list(enumerate(way))[1:levels]:
+    candidates: list[CandidateCodes | None] = [None]
+    path = path_to(trie, leaves)
+    chosen = [trie.codes[0][path[0][1]].astype(jnp.int32)]
+    for level, (parent, node) in list(enumerate(path))[1:levels]:
         children = children_of(trie, level, parent)
-        ahead.append(ahead_of(trie, level, children, means, had))
+        candidates.append(candidate_codes(trie, level, children, means, history_items))
         chosen.append(node - children.node[..., 0])
-    return ahead, chosen
+    return candidates, chosen

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 OWN = "item.embedding"
-"""What a model has learned of each item alone."""
+"""Name of the items' own vectors, the only parameters that belong to single items."""
 
 
 def flat(params: Any) -> dict[str, np.ndarray]:
@@ -18,7 +18,7 @@ def flat(params: Any) -> dict[str, np.ndarray]:
 
 
 def nested(weights: Mapping[str, Any]) -> Any:
-    """What `flat` flattened."""
+    """The tree of parameters that `flat` made names of."""
     paths = {
         tuple(int(part) if part.isdigit() else part for part in name.split(".")): value
         for name, value in weights.items()
@@ -27,9 +27,9 @@ def nested(weights: Mapping[str, Any]) -> Any:
 
 
 def like(params: Any, weights: Mapping[str, Any]) -> Any:
-    """A tree of the same kind as `params`, with the arrays of these names."""
+    """A tree of the same structure as `params`, with the arrays of these names."""
 
-    def named(path: tuple[Any, ...], _: Any) -> Any:
+    def array_at(path: tuple[Any, ...], _: Any) -> Any:
         return weights[".".join(str(key.key) for key in path)]
 
-    return jax.tree_util.tree_map_with_path(named, params)
+    return jax.tree_util.tree_map_with_path(array_at, params)

@@ -1,5 +1,5 @@
-"""What runs: the stages, in order."""
+"""Runs the stages of a run folder, in order."""
 
-from genrec.pipeline.runner import Outcome, run, run_stage
+from genrec.pipeline.runner import Outcome, open_run, run, run_stage
 
-__all__ = ["Outcome", "run", "run_stage"]
+__all__ = ["Outcome", "open_run", "run", "run_stage"]

@@ -27,9 +27,9 @@ from genrec.pipeline.validation import validation
 from genrec.pipeline.warm_start import begin_from
 from genrec.report import write_report
 from genrec.runs.figures import read_figures
-from genrec.runs.items import catalogue_of, items_of, tokenized_vectors
+from genrec.runs.items import catalogue_of, load_items, tokenized_vectors
 from genrec.runs.manifest import fingerprint
-from genrec.runs.model import best_recommender, builder, places
+from genrec.runs.model import collision_ranks, load_recommender, model_builder
 from genrec.semantic_ids.collisions import semantic_ids_of
 from genrec.semantic_ids.parquet import save_semantic_ids
 from genrec.storage.files import discard, replacing, write_json
@@ -45,7 +45,7 @@ from genrec.training import train
 
 @dataclass(frozen=True)
 class Task:
-    """What a stage is told.
+    """The input of a stage.
 
     Attributes:
         config: every setting.
@@ -139,10 +139,10 @@ def _unfinished(task: Task, name: str) -> Iterator[Path]:
 def make_checkpoints(task: Task) -> str:
     """Writes checkpoints/ and metrics.jsonl."""
     config, folder = task.config, task.folder
-    items = items_of(folder)
+    items = load_items(folder)
     dataset, catalogue = items.dataset, catalogue_of(config, items)
-    build = builder(config.model, catalogue, items.ids.codebook_sizes)
-    histories, ranks = dataset.training(), places(config, folder, items)
+    build = model_builder(config.model, catalogue, items.ids.codebook_sizes)
+    histories, ranks = dataset.training(), collision_ranks(config, folder, items)
     begin = None
     if config.training.init_from is not None:
         source = Path(config.training.init_from)
@@ -174,7 +174,7 @@ def make_checkpoints(task: Task) -> str:
 def make_metrics(task: Task) -> str:
     """Writes metrics.json, decoding_cost.json and the lists of all test users."""
     config, folder = task.config, task.folder
-    items = items_of(folder)
+    items = load_items(folder)
     dataset = items.dataset
     test, training = dataset.held_out("test"), dataset.training()
     top_k = [k for k in config.evaluation.top_k if k <= config.decoding.beam]
@@ -184,7 +184,7 @@ def make_metrics(task: Task) -> str:
         "most_popular": most_popular(training, dataset.num_items),
         "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
     }
-    model = best_recommender(config, folder, items, progress_name="evaluate")
+    model = load_recommender(config, folder, items, progress_name="evaluate")
     measured = evaluate_parts(model.in_parts, test.histories, test.targets, **how)
     ours = measured.pop("whole")
     cost = decoding_cost(model, test.histories, config.decoding.beam)

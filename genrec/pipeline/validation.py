@@ -12,7 +12,7 @@ from genrec.data import Dataset
 from genrec.decoding import Options
 from genrec.evaluation import summarise, target_ranks
 from genrec.model import EncoderDecoder
-from genrec.runs.model import recommender
+from genrec.runs.model import make_recommender
 from genrec.sequences.inputs import Catalogue
 
 
@@ -38,7 +38,7 @@ def validation(
     if not config.model.codes:
         dense_share = 1.0
     how = Options(beam, config.decoding.batch_size, dense_share=dense_share)
-    model = recommender(config, catalogue, build, None, how, places=places)
+    model = make_recommender(config, catalogue, build, None, how, places=places)
 
     def validate(params: Any) -> dict[str, float]:
         model.params = jax.device_put(params)

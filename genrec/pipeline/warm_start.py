@@ -21,9 +21,10 @@ from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
 from genrec.model import EncoderDecoder
 from genrec.model.weights import OWN, flat, like
-from genrec.runs.items import items_of
+from genrec.recommend.catalog import IdMap
+from genrec.runs.items import load_items
 from genrec.runs.manifest import read_manifest as read_run
-from genrec.runs.model import best_recommender
+from genrec.runs.model import load_recommender
 from genrec.sequences.inputs import Catalogue
 from genrec.storage.files import sha256
 
@@ -91,8 +92,7 @@ def begin_from(
         without = item_vectors(
             Structure(nnx.graphdef(model)), like(random, begun), jax.tree.map(jnp.asarray, known)
         )
-        place = {item_id: item for item, item_id in enumerate(ids)}
-        was = np.array([place.get(item_id, -1) for item_id in item_ids])
+        was = IdMap(ids).indices_of(item_ids)
         there = was >= 0
         own = vectors[was[there]] - np.asarray(without)[there]
         begun[OWN][there] = own / own.shape[1] ** 0.5  # see `Embedding`
@@ -102,8 +102,8 @@ def begin_from(
 def _trained(source: Path) -> tuple[dict[str, np.ndarray], list[str], np.ndarray | None]:
     """The weights of a run or a bundle, the ids of its items, and their vectors if it has any."""
     if (source / "config.yaml").exists():
-        config, items = load_config(source / "config.yaml"), items_of(source)
-        recommender = best_recommender(config, source, items)
+        config, items = load_config(source / "config.yaml"), load_items(source)
+        recommender = load_recommender(config, source, items)
         vectors = None
         if config.model.tokens == "items":
             found = item_vectors(recommender.structure, recommender.params, recommender.catalogue)

@@ -1,11 +1,32 @@
-"""The items of a catalogue by their names, and what changes when items come and go."""
+"""A catalogue's items by id and by name, and what changes when items come and go."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from genrec.errors import UserError, nearest
 
 _NAMED_AT_MOST = 20
+
+
+class IdMap:
+    """The index of every item of a catalogue, by the user's own id of it.
+
+    Args:
+        item_ids: of N items by index, each of them once.
+    """
+
+    def __init__(self, item_ids: Iterable[str]):
+        self._index = {item_id: item for item, item_id in enumerate(item_ids)}
+
+    def index_of(self, item_id: str) -> int:
+        """The index of an item; -1 for an id that none has."""
+        return self._index.get(item_id, -1)
+
+    def indices_of(self, item_ids: Iterable[str]) -> np.ndarray:
+        """int64 (n,): the index of each of n items; -1 for an id that none has."""
+        return np.array([self._index.get(item_id, -1) for item_id in item_ids], np.int64)
 
 
 class ItemNames:
@@ -20,7 +41,7 @@ class ItemNames:
 
     def __init__(self, ids: Sequence[str], titles: Sequence[str]):
         self._ids, self._titles = ids, titles
-        self._by_id = {item_id: item for item, item_id in enumerate(self._ids)}
+        self._by_id = IdMap(ids)
         self._by_title: dict[str, list[int]] = {}
         for item, title in enumerate(self._titles):
             self._by_title.setdefault(title.casefold(), []).append(item)
@@ -31,21 +52,11 @@ class ItemNames:
         Raises:
             UserError: several items have a title; their ids are given.
         """
-        found = []
+        items = []
         for name in names:
-            titled = self._by_title.get(name.strip().casefold(), [])
-            if name in self._by_id:
-                found.append(self._by_id[name])
-            elif len(titled) > 1:
-                ids = ", ".join(self._ids[item] for item in titled[:_NAMED_AT_MOST])
-                more = len(titled) - _NAMED_AT_MOST
-                raise UserError(
-                    f"{len(titled)} items are called {name!r}; say which by its id: {ids}"
-                    + (f" and {more:,} more" if more > 0 else "")
-                )
-            else:
-                found.append(titled[0] if titled else -1)
-        return found
+            item = self._by_id.index_of(name)
+            items.append(item if item >= 0 else self._titled(name))
+        return items
 
     def known(self, names: Sequence[str]) -> list[int]:
         """The item index of each name.
@@ -53,16 +64,28 @@ class ItemNames:
         Raises:
             UserError: see `find`; or no item has a name.
         """
-        found = self.find(names)
-        if -1 in found:
-            raise self.unknown(names[found.index(-1)])
-        return found
+        items = self.find(names)
+        if -1 in items:
+            raise self.unknown(names[items.index(-1)])
+        return items
 
     def unknown(self, name: str) -> UserError:
-        """What to say of a name that no item has: the titles that are most like it."""
+        """The error for a name that no item has, with the titles that are most like it."""
         near = self._similar(name)
         hint = f"the nearest titles are {', '.join(map(repr, near))}" if near else "nor one like it"
         return UserError(f"no item has the id or title {name!r}; {hint}")
+
+    def _titled(self, title: str) -> int:
+        """The item of a title; -1 if there is none, UserError if there are several."""
+        items = self._by_title.get(title.strip().casefold(), [])
+        if len(items) > 1:
+            ids = ", ".join(self._ids[item] for item in items[:_NAMED_AT_MOST])
+            more = len(items) - _NAMED_AT_MOST
+            raise UserError(
+                f"{len(items)} items are called {title!r}; say which by its id: {ids}"
+                + (f" and {more:,} more" if more > 0 else "")
+            )
+        return items[0] if items else -1
 
     def _similar(self, name: str) -> list[str]:
         """Titles that contain the name, or else those spelt most like it."""
@@ -73,16 +96,16 @@ class ItemNames:
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a catalogue.
+    """How many items a change of the catalogue concerned.
 
     Attributes:
         items: how many may be recommended now.
-        added: how many came.
-        known: how many were named that are in the catalogue already; they stay as they are.
-        returned: how many of these had been removed, and are back with the codes they had.
-        removed: how many went.
-        drift: how well the codebooks fit what came after the training, for people; None where no
-            item has come.
+        added: how many are new.
+        known: how many of those to add were in the catalogue already; they stay as they are.
+        returned: how many had been removed, and may be recommended again, with the codes they had.
+        removed: how many may not be recommended any more.
+        drift: how well the codebooks fit the items that came after the training, for people; None
+            where no item has come.
     """
 
     items: int
@@ -91,3 +114,36 @@ class Change:
     returned: int = 0
     removed: int = 0
     drift: str | None = None
+
+
+def change_of(before: np.ndarray, after: np.ndarray, *, added: int = 0, known: int = 0) -> Change:
+    """The counts of a change; `before` and `after` are int, the items open to recommendation."""
+    return Change(
+        items=len(after),
+        added=added,
+        known=known,
+        returned=len(np.setdiff1d(after, before)) - added,
+        removed=len(np.setdiff1d(before, after)),
+    )
+
+
+def plan_additions(
+    item_ids: Sequence[str], open_items: np.ndarray, to_add: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, Change]:
+    """Which items are new to a catalogue, and which it has already, removed or not.
+
+    Args:
+        item_ids: of the N items that the catalogue has.
+        open_items: int, those of them that may be recommended now.
+        to_add: ids of the items to add, each once.
+
+    Returns:
+        int64 (n,), the positions in `to_add` of the new items, which become items N, N + 1, …;
+        int64, the items that may be recommended afterwards, also those that had been removed; and
+        the counts of the change.
+    """
+    items = IdMap(item_ids).indices_of(to_add)
+    new, known = np.flatnonzero(items < 0), items[items >= 0]
+    new_items = len(item_ids) + np.arange(len(new))
+    after = np.union1d(open_items, np.concatenate([known, new_items]))
+    return new, after, change_of(open_items, after, added=len(new), known=len(known))

@@ -1,15 +1,14 @@
-"""A run folder: its stages, what each depends on and leaves, and whether that is done and whole."""
+"""A run folder: its stages and their files, its lock, its settings, and which stages are done."""
 
 import contextlib
-import dataclasses
+import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from genrec.config import HOW, Config
-from genrec.config.parsing import differences, dump_config, load_config
-from genrec.config.validation import check
+from genrec.config.parsing import differences, dump_config, load_config, with_settings
 from genrec.data.locations import absolute
 from genrec.errors import UserError
 from genrec.runs import manifest
@@ -70,14 +69,19 @@ STAGES = {
     ),
 }
 LOCK = ".lock"
+_LOCATIONS = (
+    *("data.interactions", "data.items", "data.raw"),
+    *("embedding.path", "training.init_from"),
+)
+"""Settings that are paths."""
 _SHAPES_TRAINING = ("data", "embedding", "tokenizer", "model", "training", "seed")
 
 
 @contextlib.contextmanager
 def claimed(folder: Path, command: str) -> Iterator[bool]:
-    """Makes the run's folder or checks the one that is there, and has it to itself for writing.
+    """Makes the run's folder or checks an existing one, and holds its lock meanwhile.
 
-    What a killed process left half written is removed.
+    Files that a killed process left half written are removed.
 
     Yields:
         Whether anything can be written: where all is done, the folder may be read-only.
@@ -88,9 +92,9 @@ def claimed(folder: Path, command: str) -> Iterator[bool]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose a folder with --out")
     if not (folder / "config.yaml").exists() and folder.exists():
-        # One that was killed in its first moment has left no more than these.
-        begun = (LOCK, ".config.yaml.")
-        others = [path for path in folder.iterdir() if not path.name.startswith(begun)]
+        # A run that was killed in its first moment has left no more than these.
+        first = (LOCK, ".config.yaml.")
+        others = [path for path in folder.iterdir() if not path.name.startswith(first)]
         if others:
             raise UserError(f"{folder} holds other files: choose a new folder with --out")
     with held(folder / LOCK, folder, command, ", or name another --out") as writable:
@@ -101,7 +105,7 @@ def claimed(folder: Path, command: str) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def alone(folder: Path, command: str) -> Iterator[None]:
-    """As `claimed`, for a command that has something to write in any case.
+    """As `claimed`, for a command that cannot do without writing.
 
     Raises:
         UserError: it is not a run or cannot be written, or another process writes there.
@@ -113,32 +117,24 @@ def alone(folder: Path, command: str) -> Iterator[None]:
         yield
 
 
-def open_run(config: Config, folder: Path) -> Config:
-    """Keeps the settings of a run in its folder, unless they are there.
+def keep_settings(config: Config, folder: Path, *, writable: bool) -> None:
+    """Writes the settings of a run to its config.yaml, unless they are there.
 
-    Returns:
-        The settings with absolute paths, as they are kept in config.yaml.
+    Args:
+        config: with absolute paths.
+        writable: whether anything can be written, as `claimed` yields it.
 
     Raises:
-        UserError: the folder holds something else, or a training with other settings, which
-            would be lost; or it cannot be written, or another process writes there.
+        UserError: the folder holds a training with other settings, which would be lost; or it
+            cannot be written.
     """
-    check(config)
-    config = with_absolute_paths(config)
-    with claimed(folder, "genrec") as writable:
-        _keep(config, folder, writable)
-    return config
-
-
-def _keep(config: Config, folder: Path, writable: bool) -> None:
     file, text = folder / "config.yaml", dump_config(config)
     if file.exists() and file.read_text(encoding="utf-8") == text:
         return
     if (folder / "checkpoints").exists():
-        before, now = load_config(file), config
         differing = [
             f"{name} was {old}, now {new}"
-            for name, old, new in differences(before, now)
+            for name, old, new in differences(load_config(file), config)
             if name.split(".")[0] in _SHAPES_TRAINING and name not in HOW
         ]
         if differing:
@@ -157,7 +153,7 @@ def unwritable(folder: Path) -> str:
 
 
 def files(folder: Path) -> list[str]:
-    """What a run has written, in the order of its stages."""
+    """The files and folders that a run has written, in the order of its stages."""
     return [
         "config.yaml",
         "manifest.json",
@@ -166,7 +162,7 @@ def files(folder: Path) -> list[str]:
 
 
 def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
-    """The files of finished stages and their sha256.
+    """The files of finished stages and their SHA-256.
 
     Args:
         config: as it was given to `run_stage`, or as config.yaml has it.
@@ -176,27 +172,27 @@ def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
             settings or from other files than those that are there.
     """
     config = with_absolute_paths(config)
-    wanted = set(names)
+    needed = set(names)
     for name in reversed(STAGES):
-        if name in wanted:
-            wanted.update(STAGES[name].after)
+        if name in needed:
+            needed.update(STAGES[name].after)
     entries = manifest.read_manifest(folder)
     files: dict[str, dict[str, str]] = {}
     for name in STAGES:
-        if name not in wanted:
+        if name not in needed:
             continue
         entry = entries.get(name)
         if entry is None:
             raise UserError(f"{folder}: {name} is not done; {_remedy(folder, name, 'first')}")
-        wrong = None
+        problem = None
         if not manifest.made_with(entry, config, STAGES[name].sections):
-            wrong = f"{name} was done with other settings"
+            problem = f"{name} was done with other settings"
         for earlier in STAGES[name].after:
             if not files[earlier].items() <= entry["inputs"].items():
-                wrong = wrong or f"{earlier} was done again after {name}"
-        wrong = wrong or manifest.disturbed(folder, entry)
-        if wrong is not None:
-            raise UserError(f"{folder}: {wrong}; {_remedy(folder, name, 'again')}")
+                problem = problem or f"{earlier} was done again after {name}"
+        problem = problem or manifest.disturbed(folder, entry)
+        if problem is not None:
+            raise UserError(f"{folder}: {problem}; {_remedy(folder, name, 'again')}")
         files[name] = entry["outputs"]
     return {file: digest for name in names for file, digest in files[name].items()}
 
@@ -215,6 +211,7 @@ def _written() -> str:
 
 
 def config_of(folder: Path) -> Config:
+    """The settings that a run keeps; UserError where there is no run."""
     if not (folder / "config.yaml").exists():
         raise UserError(f"{folder} is not a run: make one with `genrec run CONFIG --out {folder}`")
     return load_config(folder / "config.yaml")
@@ -222,19 +219,6 @@ def config_of(folder: Path) -> Config:
 
 def with_absolute_paths(config: Config) -> Config:
     """Settings that mean the same from whatever folder a later command is called."""
-
-    def everywhere(location: str | None) -> str | None:
-        return None if location is None else absolute(location)
-
-    data, embedding, training = config.data, config.embedding, config.training
-    return dataclasses.replace(
-        config,
-        data=dataclasses.replace(
-            data,
-            interactions=everywhere(data.interactions),
-            items=everywhere(data.items),
-            raw=everywhere(data.raw),
-        ),
-        embedding=dataclasses.replace(embedding, path=everywhere(embedding.path)),
-        training=dataclasses.replace(training, init_from=everywhere(training.init_from)),
-    )
+    locations = {name: operator.attrgetter(name)(config) for name in _LOCATIONS}
+    paths = {name: absolute(path) for name, path in locations.items() if path is not None}
+    return with_settings(config, paths)

@@ -1,4 +1,4 @@
-"""The items of a run, and what is known of each: semantic IDs, content, co-occurrence."""
+"""The items of a run: semantic IDs, vectors, and what tokenizer and model read of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ COOCCURRENCE_DIM = 128
 
 
 @dataclass(frozen=True)
-class Items:
-    """The items of a run, with all that is known of each.
+class RunItems:
+    """The N items of a run.
 
     Attributes:
-        dataset: of N items; its histories know only the first `trained` of them.
-        ids: their semantic IDs.
-        content: float32 (N, E), the vectors of what they say of themselves.
-        trained: how many there were when tokenizer and model were trained; others came later.
+        dataset: the items and the histories; only the first `trained` items stand in histories.
+        ids: the semantic IDs of the items.
+        content: float32 (N, C), the embeddings of their texts or images.
+        trained: how many items tokenizer and model were trained on; the others came later.
     """
 
     dataset: Dataset
@@ -34,8 +34,12 @@ class Items:
     trained: int
 
 
-def items_of(folder: Path) -> Items:
-    """The items of a run as they were when it was trained."""
+def load_items(folder: Path) -> RunItems:
+    """The items of a run as they were when it was trained.
+
+    Raises:
+        UserError: a file is missing or cannot be read, or they have different numbers of items.
+    """
     dataset = load_dataset(folder / "dataset")
     path = folder / "tokenizer" / "semantic_ids.parquet"
     ids = load_semantic_ids(path)
@@ -45,11 +49,11 @@ def items_of(folder: Path) -> Items:
             "genrec tokenize again"
         )
     content = load_vectors(folder / "embeddings.npy", dataset.num_items)
-    return Items(dataset, ids, content, dataset.num_items)
+    return RunItems(dataset, ids, content, dataset.num_items)
 
 
-def catalogue_of(config: Config, items: Items) -> Catalogue:
-    """What the model knows of every item."""
+def catalogue_of(config: Config, items: RunItems) -> Catalogue:
+    """What the model reads of every item."""
     content = None
     if config.model.content:
         vectors = items.content - items.content[: items.trained].mean(axis=0)
@@ -62,25 +66,34 @@ def catalogue_of(config: Config, items: Items) -> Catalogue:
 def tokenized_vectors(
     config: Config, dataset: Dataset, content: np.ndarray, trained: int | None = None
 ) -> np.ndarray:
-    """What is tokenized: the content vectors, with those of co-occurrence beside them if wanted.
+    """What the tokenizer reads: the content vectors, with co-occurrence vectors beside them if the
+    settings want these (tokenizer.cooccurrence).
 
     Args:
-        content: float32 (N, E).
-        trained: how many of the items there were at first; the vectors of these do not depend on
-            the others. None: all.
+        content: float32 (N, C).
+        trained: how many of the items the tokenizer was trained on; their vectors do not depend on
+            the other items. None: all.
+
+    Returns:
+        float32 (N, C), or (N, C + 128) with co-occurrence.
     """
     if config.tokenizer.cooccurrence == 0:
         return content
     trained = len(content) if trained is None else trained
-    _, other = cooccurrence_of(config, dataset, content, trained)
-    return fuse(content, other, config.tokenizer.cooccurrence, fitted=trained)
+    _, borrowed = cooccurrence_vectors(config, dataset, content, trained)
+    return fuse(content, borrowed, config.tokenizer.cooccurrence, fitted=trained)
 
 
-def cooccurrence_of(
+def cooccurrence_vectors(
     config: Config, dataset: Dataset, content: np.ndarray, trained: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the first so many items are consumed with, zero where nobody knows; and of all items,
-    borrowed where nobody does."""
-    known = embed_cooccurrence(dataset.training(), trained, dim=COOCCURRENCE_DIM, seed=config.seed)
-    padded = np.pad(known, [(0, len(content) - trained), (0, 0)])
-    return known, lend(padded, content, fitted=trained)
+    """Vectors of which items stand near each other in the training histories.
+
+    Returns:
+        float32 (trained, 128), zero for an item that stands near no other; and float32 (N, 128),
+        where such items, and those that came later, have borrowed from the items that their content
+        is most like. Both are narrower than 128 where the catalogue is smaller.
+    """
+    own = embed_cooccurrence(dataset.training(), trained, dim=COOCCURRENCE_DIM, seed=config.seed)
+    padded = np.pad(own, [(0, len(content) - trained), (0, 0)])
+    return own, lend(padded, content, fitted=trained)

@@ -16,8 +16,8 @@ from genrec.errors import UserError
 from genrec.recommend.base import Answering, Known
 from genrec.runs.catalog_updates import BUILT_ON, current_items
 from genrec.runs.folder import config_of, require
-from genrec.runs.items import Items
-from genrec.runs.model import best_recommender, item_resolver
+from genrec.runs.items import RunItems
+from genrec.runs.model import load_recommender, load_resolver
 from genrec.sequences.histories import Histories
 
 
@@ -33,7 +33,7 @@ class LoadedRun(Answering):
 
     folder: Path
     config: Config
-    items: Items
+    items: RunItems
     recommender: Recommender
     gone: np.ndarray
     allowed: np.ndarray | None = None
@@ -102,7 +102,7 @@ class LoadedRun(Answering):
 
     @functools.cached_property
     def _resolver(self) -> Resolver:
-        return item_resolver(self.config, self.folder, self.items)
+        return load_resolver(self.config, self.folder, self.items)
 
     @property
     def open_items(self) -> np.ndarray:
@@ -166,7 +166,7 @@ def load_run(folder: str | Path, decoding: DecodingConfig | None = None) -> Load
         # A beam may be narrower here than an evaluation needs.
         check(dataclasses.replace(config, evaluation=EvaluationConfig(top_k=(1,))))
     items, gone = current_items(folder, built_on)
-    run = LoadedRun(folder, config, items, best_recommender(config, folder, items), gone)
+    run = LoadedRun(folder, config, items, load_recommender(config, folder, items), gone)
     if not len(gone):
         return run
     return dataclasses.replace(run, recommender=run.recommender.only(run.open_items))

@@ -1,4 +1,4 @@
-"""What a run folder says of itself: one `manifest.json`, an entry for each finished stage.
+"""`manifest.json` of a run folder: an entry for each finished stage, and what is out of date.
 
 An entry is written last and atomically, so a stage without one did not finish. It holds all that
 made the stage's files (settings, seed, sha256 of inputs, versions, commit) and their sha256.
@@ -19,7 +19,8 @@ from typing import Any
 
 from genrec.config import HOW, Config
 from genrec.errors import UserError, reason
-from genrec.storage.files import leads_outside, read_json, sha256, write_json
+from genrec.runs.digests import digest
+from genrec.storage.files import leads_outside, read_json, write_json
 from genrec.storage.json_schema import expect
 
 SCHEMA = 1
@@ -109,9 +110,9 @@ def made_with(entry: dict[str, Any], config: Config, sections: Iterable[str]) ->
 
 def disturbed(run: Path, entry: dict[str, Any]) -> str | None:
     """Which file of a stage is not as it left it, in a few words; None if all are."""
-    for name, digest in entry["outputs"].items():
+    for name, recorded in entry["outputs"].items():
         try:
-            if sha256(run / name) != digest:
+            if digest(run / name) != recorded:
                 return f"{name} was changed since"
         except FileNotFoundError:  # or it goes while it is read, for the stage is done again
             return f"{name} is missing"
@@ -172,7 +173,7 @@ def record(
         "config": settings_of(config, sections),
         "seed": config.seed,
         "inputs": inputs,
-        "outputs": {name: sha256(run / name) for name in outputs},
+        "outputs": {name: digest(run / name) for name in outputs},
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "summary": summary,
@@ -184,7 +185,7 @@ def record(
 
 
 def provenance() -> dict[str, Any]:
-    """What made a file: genrec's git commit, and the versions of what matters."""
+    """Which code made a file: genrec's git commit, and the versions of the packages below it."""
     return {"git_commit": _git_commit(), "versions": _versions()}
 
 

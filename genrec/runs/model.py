@@ -10,104 +10,105 @@ from flax import nnx
 
 from genrec.checkpoints import Checkpoints
 from genrec.config import Config, ModelConfig
-from genrec.decoding import Options, Recommender, Resolver, order_within
+from genrec.decoding import Options, Recommender, Resolver, rank_by_distance
 from genrec.model import EncoderDecoder
-from genrec.runs.items import Items, catalogue_of, tokenized_vectors
+from genrec.runs.items import RunItems, catalogue_of, tokenized_vectors
 from genrec.sequences.inputs import Catalogue
 from genrec.tokenizer import load_tokenizer
 
 
-def builder(
+def model_builder(
     settings: ModelConfig,
     catalogue: Catalogue,
     codebook_sizes: tuple[int, ...],
     *,
     trained: int | None = None,
 ) -> Callable[[nnx.Rngs], EncoderDecoder]:
-    """What makes the model from random streams.
+    """A function from random streams to the model with freshly drawn parameters.
 
     `trained` is how many items of the catalogue the model is trained on; None for all.
     """
-    options = dataclasses.asdict(settings)
-    del options["max_history"], options["content"], options["codes"]
 
     def build(rngs: nnx.Rngs) -> EncoderDecoder:
         return EncoderDecoder(
+            settings,
             num_items=len(catalogue.codes) if trained is None else trained,
-            codebook_sizes=codebook_sizes if settings.codes else (),
+            codebook_sizes=codebook_sizes,
             content_dim=0 if catalogue.content is None else catalogue.content.shape[1],
-            **options,
             rngs=rngs,
         )
 
     return build
 
 
-def best_recommender(
-    config: Config, folder: Path, items: Items, progress_name: str | None = None
-) -> Recommender:
-    """The best checkpoint of a run, ready to recommend.
-
-    Raises:
-        UserError: nothing has been trained here.
-    """
-    catalogue = catalogue_of(config, items)
-    build = builder(config.model, catalogue, items.ids.codebook_sizes, trained=items.trained)
-    part = "average" if config.training.average else "params"
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        like = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
-        state, _ = checkpoints.restore(checkpoints.best, {part: like})
-    return recommender(
-        config,
-        catalogue,
-        build,
-        state[part],
-        options(config),
-        places=places(config, folder, items),
-        progress_name=progress_name,
-    )
-
-
-def recommender(
-    config: Config,
-    catalogue: Catalogue,
-    build: Callable[[nnx.Rngs], EncoderDecoder],
-    params: Any,
-    options: Options,
-    **given: Any,
-) -> Recommender:
-    """A model ready to recommend; `given` is what else `Recommender` may be told."""
-    return Recommender(
-        nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0)))),
-        params,
-        catalogue,
-        max_history=config.model.max_history,
-        options=options,
-        **given,
-    )
-
-
-def options(config: Config) -> Options:
+def decoding_options(config: Config) -> Options:
     """How lists are made, by the settings of the decoding."""
     settings = dataclasses.asdict(config.decoding)
     del settings["unknown_items"], settings["index"]
     return Options(**settings, seed=config.seed)
 
 
-def places(config: Config, folder: Path, items: Items) -> np.ndarray | None:
-    """int32 (N,), the place of each item among those that share its codes; None if none do."""
+def make_recommender(
+    config: Config,
+    catalogue: Catalogue,
+    build: Callable[[nnx.Rngs], EncoderDecoder],
+    params: Any,
+    options: Options,
+    **others: Any,
+) -> Recommender:
+    """A model ready to recommend; `others` are further arguments of `Recommender`."""
+    return Recommender(
+        nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0)))),
+        params,
+        catalogue,
+        max_history=config.model.max_history,
+        options=options,
+        **others,
+    )
+
+
+def load_recommender(
+    config: Config, folder: Path, items: RunItems, progress_name: str | None = None
+) -> Recommender:
+    """The best checkpoint of a run, by validation, ready to recommend.
+
+    Raises:
+        UserError: nothing has been trained here.
+    """
+    catalogue = catalogue_of(config, items)
+    build = model_builder(config.model, catalogue, items.ids.codebook_sizes, trained=items.trained)
+    part = "average" if config.training.average else "params"
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        shapes = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
+        state, _ = checkpoints.restore(checkpoints.best, {part: shapes})
+    return make_recommender(
+        config,
+        catalogue,
+        build,
+        state[part],
+        decoding_options(config),
+        places=collision_ranks(config, folder, items),
+        progress_name=progress_name,
+    )
+
+
+def collision_ranks(config: Config, folder: Path, items: RunItems) -> np.ndarray | None:
+    """int32 (N,), the rank of each item among those that share its codes; None if none do.
+
+    Ranks begin at 0, with the item nearest to the vector that its codes stand for.
+    """
     if items.ids.unique:
         return None
     tokenizer = load_tokenizer(folder / "tokenizer")
     vectors = tokenized_vectors(config, items.dataset, items.content, items.trained)
-    return order_within(items.ids.codes, vectors, tokenizer.decode)
+    return rank_by_distance(items.ids.codes, vectors, tokenizer.decode)
 
 
-def item_resolver(config: Config, folder: Path, items: Items) -> Resolver:
-    """What finds items for any codes.
+def load_resolver(config: Config, folder: Path, items: RunItems) -> Resolver:
+    """Finds an item for any codes, also for codes that no item has.
 
-    The disambiguation code says nothing of what an item is like, so it is left out of the way back
-    from codes to a vector.
+    The disambiguation code says nothing about an item's content, so the way back from codes to a
+    vector leaves it out.
     """
     tokenizer = load_tokenizer(folder / "tokenizer")
     levels = len(tokenizer.codebook_sizes)

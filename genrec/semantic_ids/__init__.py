@@ -1,1 +1,1 @@
-"""Tuples of codes: collisions, the prefix trie, and how they are kept."""
+"""Semantic IDs: collisions, the prefix trie, the file that holds them."""

@@ -1,4 +1,4 @@
-"""Semantic IDs to read: what the items below a prefix have in common."""
+"""The tree of semantic IDs for people: what the items below a prefix have in common."""
 
 import re
 from collections import Counter
@@ -15,11 +15,11 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 
 @dataclass(frozen=True)
 class Branch:
-    """What lies below one code that may follow a prefix.
+    """The items below one code that may follow a prefix.
 
     Attributes:
         prefix: the codes down to this branch.
-        items: the items below it, by index; those that the words describe best come first.
+        items: their indices; those that the words describe best come first.
         words: the words that tell these items from the others under the same prefix, the best
             first.
     """
@@ -59,35 +59,35 @@ def branches(
     for level, code in enumerate(prefix):
         below = items[codes[items, level] == code]
         if not len(below):
-            there = np.unique(codes[items, level])
-            near = there[np.argsort(np.abs(there - code), kind="stable")[:5]]
+            existing = np.unique(codes[items, level])
+            near = existing[np.argsort(np.abs(existing - code), kind="stable")[:5]]
             raise UserError(
-                f"no item's codes begin with {_spelt(prefix[: level + 1])}; the nearest that there "
-                f"are: {', '.join(_spelt((*prefix[:level], int(other))) for other in sorted(near))}"
+                f"no item's codes begin with {_text(prefix[: level + 1])}; the nearest that there "
+                f"are: {', '.join(_text((*prefix[:level], int(other))) for other in sorted(near))}"
             )
         items = below
-    spoken = {int(item): set(_words(texts[int(item)])) for item in items}
-    everywhere = Counter(word for found in spoken.values() for word in found)
+    words_of = {int(item): set(_words(texts[int(item)])) for item in items}
+    everywhere = Counter(word for item_words in words_of.values() for word in item_words)
     grouped: dict[int, list[int]] = {}
-    for item in spoken:
+    for item in words_of:
         grouped.setdefault(int(codes[item, depth]), []).append(item)
-    found = []
+    result = []
     for code, members in grouped.items():
-        here = Counter(word for item in members for word in spoken[item])
+        here = Counter(word for item in members for word in words_of[item])
         weight = {
             word: count * np.log(1 + len(items) / everywhere[word]) for word, count in here.items()
         }
-        # Of a word that a single title has, nobody knows whether it tells anything.
+        # A word of a single title says nothing of a branch of several.
         weight = {word: w for word, w in weight.items() if here[word] > 1 or len(members) < 3}
         best = sorted(weight, key=lambda word: (-weight[word], word))[:words]
-        fitting = sorted(members, key=lambda item: (-len(spoken[item] & set(best)), item))
-        found.append(Branch((*prefix, code), fitting, best))
-    return sorted(found, key=lambda branch: (-len(branch.items), branch.prefix))
+        fitting = sorted(members, key=lambda item: (-len(words_of[item] & set(best)), item))
+        result.append(Branch((*prefix, code), fitting, best))
+    return sorted(result, key=lambda branch: (-len(branch.items), branch.prefix))
 
 
 def _words(text: str) -> list[str]:
     return [word for word in _WORD.findall(text.casefold()) if word not in ENGLISH_STOP_WORDS]
 
 
-def _spelt(codes: Sequence[int]) -> str:
+def _text(codes: Sequence[int]) -> str:
     return ",".join(map(str, codes))

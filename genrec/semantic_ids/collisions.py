@@ -1,7 +1,6 @@
-"""Semantic IDs, and what becomes of items that the tokenizer gives the same codes.
+"""Semantic IDs, and how items that the tokenizer gives the same codes are told apart.
 
-Each of the three ways also takes items that come later, and never changes a semantic ID that is
-given already.
+Each of the three ways also takes items that come later, and never changes an existing semantic ID.
 """
 
 from collections.abc import Callable
@@ -38,7 +37,7 @@ def semantic_ids_of(
     codebook_sizes: tuple[int, ...],
     collisions: Collisions,
     distances: Callable[[np.ndarray], np.ndarray],
-    given: SemanticIds | None = None,
+    existing: SemanticIds | None = None,
 ) -> SemanticIds:
     """Semantic IDs of items from the codes that the tokenizer gives them.
 
@@ -48,24 +47,50 @@ def semantic_ids_of(
         collisions: "code": `disambiguate`; "reassign": `reassign`; "none": items may share theirs.
         distances: item indices int (n,) → float (n, K_L), how far each item is from every code of
             the last level, see `Tokenizer.distances`.
-        given: the semantic IDs of the first so many of the items, which stay as they are.
+        existing: the semantic IDs of the first len(existing.codes) items, which stay as they are.
 
     Raises:
         UserError: there is no room left to tell some items apart.
     """
     sizes = tuple(int(size) for size in codebook_sizes)
     if collisions == "code":
-        return disambiguate(codes, sizes, given)
+        return disambiguate(codes, sizes, existing)
     if collisions == "reassign":
-        return reassign(codes, sizes, distances, given)
+        return reassign(codes, sizes, distances, existing)
     codes = codes.astype(np.int32)
-    if given is not None:
-        codes[: len(given.codes)] = given.codes
+    if existing is not None:
+        codes[: len(existing.codes)] = existing.codes
     return SemanticIds(codes, sizes, unique=False)
 
 
+def append_codes(
+    before: SemanticIds,
+    codes: np.ndarray,
+    collisions: Collisions,
+    distances: Callable[[np.ndarray], np.ndarray],
+) -> SemanticIds:
+    """Semantic IDs of N items and of n new ones behind them; those of the N stay as they are.
+
+    Args:
+        before: of the N items.
+        codes: integers (n, L), what the tokenizer, which stays as it is, gives the new items.
+        collisions, distances: see `semantic_ids_of`; the latter by row of `codes`.
+
+    Raises:
+        UserError: there is no room left to tell some items apart.
+    """
+    first, levels = len(before.codes), codes.shape[1]
+    return semantic_ids_of(
+        np.concatenate([before.codes[:, :levels], codes]),
+        before.codebook_sizes[:levels],
+        collisions,
+        lambda items: distances(items - first),
+        before,
+    )
+
+
 def disambiguate(
-    codes: np.ndarray, codebook_sizes: tuple[int, ...], given: SemanticIds | None = None
+    codes: np.ndarray, codebook_sizes: tuple[int, ...], existing: SemanticIds | None = None
 ) -> SemanticIds:
     """Makes semantic IDs unique by one more code (Rajput et al. 2023, section 3.1).
 
@@ -77,15 +102,15 @@ def disambiguate(
         Semantic IDs with codes int32 (N, L + 1).
 
     Raises:
-        UserError: a tuple has no free disambiguation code left beside those given.
+        UserError: a tuple has no free disambiguation code left beside the existing ones.
     """
-    if given is None:
+    if existing is None:
         last = rank_in_group(codes)
         # bit_length gives a power of two strictly above the largest group: a full one has no room.
         size = max(_SMALLEST_LAST_LEVEL, 1 << (int(last.max(initial=0)) + 1).bit_length())
         return SemanticIds(np.column_stack([codes, last]).astype(np.int32), (*codebook_sizes, size))
-    size, new = given.codebook_sizes[-1], codes[len(given.codes) :]
-    last = rank_in_group(np.concatenate([given.codes[:, :-1], new]))[len(given.codes) :]
+    size, new = existing.codebook_sizes[-1], codes[len(existing.codes) :]
+    last = rank_in_group(np.concatenate([existing.codes[:, :-1], new]))[len(existing.codes) :]
     if (full := last >= size).any():
         example = tuple(int(code) for code in new[full.argmax()])
         raise UserError(
@@ -94,14 +119,14 @@ def disambiguate(
             "catalogue again"
         )
     added = np.column_stack([new, last]).astype(np.int32)
-    return SemanticIds(np.concatenate([given.codes, added]), given.codebook_sizes)
+    return SemanticIds(np.concatenate([existing.codes, added]), existing.codebook_sizes)
 
 
 def reassign(
     codes: np.ndarray,
     codebook_sizes: tuple[int, ...],
     distances: Callable[[np.ndarray], np.ndarray],
-    given: SemanticIds | None = None,
+    existing: SemanticIds | None = None,
 ) -> SemanticIds:
     """Makes semantic IDs unique by moving items to other codes of the last level.
 
@@ -112,9 +137,9 @@ def reassign(
         UserError: a prefix has more items than the last level has codes.
     """
     codes, fixed, size = codes.astype(np.int32), 0, codebook_sizes[-1]
-    if given is not None:
-        fixed = len(given.codes)
-        codes[:fixed] = given.codes
+    if existing is not None:
+        fixed = len(existing.codes)
+        codes[:fixed] = existing.codes
     colliding = np.flatnonzero(_group_sizes(codes) > 1)
     movable = colliding[colliding >= fixed]
     if not len(movable):
@@ -124,8 +149,8 @@ def reassign(
     far = distances(movable)
     own = np.zeros(len(codes), np.float32)  # 0 for items that do not move: they are the nearest
     own[movable] = far[np.arange(len(movable)), codes[movable, -1]]
-    # In the order of their codes, then with those given first, then by distance: who comes first
-    # of those with a tuple keeps it.
+    # By codes, then existing semantic IDs first, then by distance: the first item of a tuple
+    # keeps it.
     nearest_first = np.lexsort([own[colliding], colliding >= fixed, *codes[colliding].T[::-1]])
     ranked = colliding[nearest_first]
     moved = np.sort(ranked[rank_in_group(codes[ranked]) > 0])
@@ -133,9 +158,9 @@ def reassign(
     keeps = np.ones(len(codes), bool)
     keeps[moved] = False
     affected = np.isin(prefixes, prefixes[moved]) & keeps
-    by_prefix = _gathered(prefixes[affected], codes[affected, -1])
-    for prefix, items in _gathered(prefixes[moved], moved).items():
-        free = np.setdiff1d(np.arange(size), by_prefix[prefix])
+    taken = _values_by_key(prefixes[affected], codes[affected, -1])
+    for prefix, items in _values_by_key(prefixes[moved], moved).items():
+        free = np.setdiff1d(np.arange(size), taken[prefix])
         if len(items) > len(free):
             raise UserError(
                 f"the prefix {tuple(codes[items[0], :-1].tolist())} has "
@@ -154,12 +179,12 @@ def _group_sizes(codes: np.ndarray) -> np.ndarray:
     return sizes[group.reshape(-1)]
 
 
-def _gathered(keys: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray]:
-    """The values of each key, in their order."""
+def _values_by_key(keys: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray]:
+    """The values that stand beside each key, in their order."""
     order = np.argsort(keys, kind="stable")
-    found, starts = np.unique(keys[order], return_index=True)
+    distinct, starts = np.unique(keys[order], return_index=True)
     parts = np.split(values[order], starts[1:])
-    return dict(zip(found.tolist(), parts, strict=True))
+    return dict(zip(distinct.tolist(), parts, strict=True))
 
 
 def rank_in_group(codes: np.ndarray) -> np.ndarray:

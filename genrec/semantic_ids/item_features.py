@@ -1,8 +1,9 @@
-"""What the tokenizer is given of an item: what it says of itself, and what it is consumed with.
+"""The input of the tokenizer: vectors of items' content, and of what they are consumed with.
 
 An item's direction is its content vector, centred on the mean of the catalogue's and of unit norm.
 
-Array shapes: N items, E width of content, D of what they are consumed with.
+Array shapes: N items, C width of content vectors, G width of co-occurrence vectors (what an item is
+consumed with), R most similar items.
 """
 
 from typing import NamedTuple
@@ -11,15 +12,15 @@ import faiss
 import numpy as np
 
 NEIGHBOURS = 10
-"""Items most similar in content that lend a new one what they are consumed with."""
+"""R, the items most similar in content that lend a new item their co-occurrence vectors."""
 
 
 class Standard(NamedTuple):
-    """What brings vectors to a centre of zero and a root mean square norm of one.
+    """The mean and scale of some vectors, by which others are standardised.
 
     Attributes:
-        mean: float (D,).
-        norm: root mean square of the norms about it.
+        mean: float (C,) or (G,).
+        norm: root mean square of the vectors' distances from the mean.
     """
 
     mean: np.ndarray
@@ -27,31 +28,31 @@ class Standard(NamedTuple):
 
 
 def standard_of(vectors: np.ndarray) -> Standard:
-    """That of vectors (N, D)."""
+    """The standard of vectors (N, C) or (N, G)."""
     mean = vectors.mean(axis=0, dtype=np.float64)
     norm = float(np.sqrt(np.mean(np.sum((vectors - mean) ** 2, axis=1))))
     return Standard(mean, max(norm, 1e-12))
 
 
 def standardised(vectors: np.ndarray, standard: Standard) -> np.ndarray:
-    """The same vectors by a standard."""
+    """The vectors with the standard's mean taken away, divided by its norm."""
     return (vectors - standard.mean) / standard.norm
 
 
 def directions(content: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """float32 (N, E); zero for an item that is just the mean."""
+    """float32 (N, C): the directions of content vectors (N, C); 0 for an item that is the mean."""
     centred = np.ascontiguousarray(content - mean, np.float32)
     faiss.normalize_L2(centred)
     return centred
 
 
 def lent(near: np.ndarray) -> np.ndarray:
-    """What an item borrows of those that are like it: the mean of (N, n, D), of unit norm."""
+    """(N, G): the mean of the co-occurrence vectors (N, R, G) of each item's most similar ones,
+    of unit norm."""
     mean = near.mean(axis=1)
     return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-6)
 
 
 def beside(content: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:
-    """float32 (N, E + D): one vector of two standardised ones, of which the second counts `weight`
-    times as much in the distance between two items."""
+    """float32 (N, C + G): standardised vectors of both kinds in one, the other times `weight`."""
     return np.concatenate([content, weight * other], axis=1).astype(np.float32)

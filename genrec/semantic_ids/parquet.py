@@ -1,4 +1,4 @@
-"""Semantic IDs: one tuple of codes for each item; kept as Parquet and checked when read."""
+"""Semantic IDs as a Parquet file, checked when it is read."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ _UNIQUE_KEY = b"unique"
 
 
 def save_semantic_ids(path: Path, ids: SemanticIds) -> None:
-    """Writes semantic IDs as Parquet: item int32, codes list<int32>; the sizes in its metadata."""
+    """Writes columns item int32 and codes list<int32>; codebook sizes are in the metadata."""
     count, levels = ids.codes.shape
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * levels)
     flat = pa.array(np.ascontiguousarray(ids.codes, dtype=np.int32).reshape(-1))
@@ -36,9 +36,9 @@ def load_semantic_ids(path: Path) -> SemanticIds:
     """Reads what `save_semantic_ids` wrote and checks all of it.
 
     Raises:
-        UserError: the file is missing or unreadable, or its items are not 0…N-1 in order, or a
-            tuple has the wrong length, a code out of range, or more than one item
-            where it should have one.
+        UserError: the file is missing or unreadable, its items are not 0…N-1 in order, a tuple has
+            the wrong length or a code out of range, or two items have the same tuple though they
+            should not.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist: run `genrec tokenize` first")

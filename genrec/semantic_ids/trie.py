@@ -1,20 +1,31 @@
-"""How the semantic IDs of a catalogue are spelt: the arrays of their prefix trie, made with NumPy.
+"""The prefix trie of a catalogue's semantic IDs: building it, walking it, averaging over it.
 
 Sort the code tuples. The distinct prefixes of each length, in that order, are the nodes of a level;
-a node's children stand next to each other one level below, so a child's number is at once its place
-in the level's arrays, and a leaf's number is the rank of its tuple (a CSR layout).
+a node's children stand next to each other one level below, so a child's number is at once its
+position in the level's arrays, and a leaf's number is the rank of its tuple (a CSR layout).
 
 Lengths and fan-outs are rounded up, so that a catalogue that changes a little is searched by the
 function that was compiled for it before.
 
-Array shapes: N items, L levels, E_l at least the nodes of level l, D width of a vector.
+A trie is built with NumPy. What walks it or averages over it takes NumPy's arrays, or JAX's under
+`jit`, and answers with the same kind. Neither jaxtyping nor Flax is imported here, for a bundle
+works without them; shapes are in the docstrings.
+
+Array shapes: N items, L levels, P_l at least the nodes of level l, R fan-out of a level, D width of
+a vector.
 """
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-RARELY = 1e-6
+Array = Any
+"""`np.ndarray` or `jax.Array`, whichever the caller has."""
+
+_WEIGHT_OF_UNSEEN = 1e-6
 """How much an item that training never saw counts in a mean, where others count 1."""
 
 
@@ -23,7 +34,7 @@ class Shapes:
     """How large the arrays of a trie are.
 
     Attributes:
-        codes: for each level, E_l and the type of its codes.
+        codes: for each level, P_l and the type of its codes.
         items: length of the table from items to leaves.
         fan_out: for each level, at least the number of children that any node above it has.
     """
@@ -33,46 +44,51 @@ class Shapes:
     fan_out: tuple[int, ...]
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Spelling:
-    """The arrays of a trie.
+class Trie:
+    """The arrays of a trie, a pytree.
 
     Attributes:
-        codes: for each level uint8 (E_l,), or a wider type where a codebook needs it: the last code
+        codes: for each level uint8 (P_l,), or a wider type where a codebook needs it: the last code
             of every node.
-        children: for each level int32 (E_l-1 + 1,), where the children of each node one level above
-            begin among this level's nodes; level 0 has the root above it. Nodes that are only
-            there to round up have no children and are nobody's.
-        item: int32 (E_L-1,), the item that a leaf spells; -1 where there is none.
-        leaf: int32 (at least N,), the leaf that spells an item; E_L-1 where the item is left out or
+        children: for each level int32 (P_(l-1) + 1,), where among this level's nodes the children
+            of each node one level above begin; level 0 has the root above it. Nodes that are only
+            there to round up have neither children nor a parent.
+        item: int32 (P_(L-1),), the item at each leaf; -1 where there is none.
+        leaf: int32 (at least N,), the leaf of each item; P_(L-1) where the item is left out or
             there is none.
         fan_out: see `Shapes`.
     """
 
-    codes: tuple[np.ndarray, ...]
-    children: tuple[np.ndarray, ...]
-    item: np.ndarray
-    leaf: np.ndarray
-    fan_out: tuple[int, ...]
+    codes: tuple[Array, ...]
+    children: tuple[Array, ...]
+    item: Array
+    leaf: Array
+    fan_out: tuple[int, ...] = field(metadata={"static": True})
+
+    @property
+    def levels(self) -> int:
+        return len(self.codes)
 
     @property
     def shapes(self) -> Shapes:
-        sizes = tuple((len(codes), codes.dtype.str) for codes in self.codes)
-        return Shapes(sizes, len(self.leaf), self.fan_out)
+        sizes = tuple((codes.shape[0], np.dtype(codes.dtype).str) for codes in self.codes)
+        return Shapes(sizes, self.leaf.shape[0], self.fan_out)
 
 
-def spell(
+def build_trie(
     codes: np.ndarray,
     items: np.ndarray | None = None,
     like: Shapes | None = None,
     *,
     room: float = 0.0,
-) -> Spelling:
-    """The trie of int (N, L) codes, one row for each item.
+) -> Trie:
+    """The trie of int (N, L) codes, one row for each item, as NumPy arrays.
 
     Args:
-        items: the items to spell, by index; the others are left out. Without it, all are.
-        like: shapes to keep; what was compiled for them serves this trie too.
+        items: the items in the trie, by index; the others are left out. None takes all.
+        like: shapes to keep, so that what was compiled for them serves this trie too.
         room: without `like`, the share of items that shall have room beside those that there are.
 
     Raises:
@@ -84,97 +100,186 @@ def spell(
     rows = np.arange(count) if items is None else np.unique(items)
     if len(rows) == 0:
         raise ValueError("a trie needs at least one item")
-    item = rows[_order(codes if items is None else codes[rows])]
-    fresh = np.zeros(len(item), bool)  # the row is the first with its prefix
-    fresh[0] = True
-    node_above = np.zeros(len(item), np.int32)
-    columns, counts = [], []
+    item = rows[_lexicographic_order(codes if items is None else codes[rows])]
+    first = np.zeros(len(item), bool)  # whether the row is the first with its prefix
+    first[0] = True
+    parent = np.zeros(len(item), np.int32)
+    level_codes, child_counts = [], []
     for level in range(levels):
         column = np.ascontiguousarray(codes[item, level])
-        fresh[1:] |= column[1:] != column[:-1]
-        columns.append(column[fresh])
-        counts.append(np.bincount(node_above[fresh]))
-        node_above = np.cumsum(fresh, dtype=np.int32) - 1
-    if not fresh.all():
-        again = int(np.flatnonzero(~fresh)[0])
-        first, second = sorted(item[again - 1 : again + 1].tolist())
-        raise ValueError(f"items {first} and {second} have the same codes")
-    widest = tuple(int(each.max()) for each in counts)
+        first[1:] |= column[1:] != column[:-1]
+        level_codes.append(column[first])
+        child_counts.append(np.bincount(parent[first]))
+        parent = np.cumsum(first, dtype=np.int32) - 1
+    if not first.all():
+        repeat = int(np.flatnonzero(~first)[0])
+        one, other = sorted(item[repeat - 1 : repeat + 1].tolist())
+        raise ValueError(f"items {one} and {other} have the same codes")
+    widest = tuple(int(counts.max()) for counts in child_counts)
     if like is None:
-        like = _shapes(codes, [len(column) for column in columns], widest, room)
+        like = _rounded_shapes(codes, [len(column) for column in level_codes], widest, room)
     if count > like.items or any(n > most for n, most in zip(widest, like.fan_out, strict=True)):
         raise ValueError("there is no room for so many items")
-    level_codes = tuple(
-        _padded(column, 0, size, kind)
-        for column, (size, kind) in zip(columns, like.codes, strict=True)
-    )
-    children = tuple(
-        _padded(np.cumsum(each) - each, int(each.sum()), above + 1)
-        for each, above in zip(counts, (1, *(size for size, _ in like.codes)), strict=False)
-    )
     leaves = like.codes[-1][0]
     leaf = np.full(like.items, leaves, np.int32)
     leaf[item] = np.arange(len(item))
-    return Spelling(level_codes, children, _padded(item, -1, leaves), leaf, like.fan_out)
+    return Trie(
+        codes=tuple(
+            _padded(column, 0, size, dtype)
+            for column, (size, dtype) in zip(level_codes, like.codes, strict=True)
+        ),
+        children=tuple(
+            _padded(np.cumsum(counts) - counts, int(counts.sum()), above + 1)
+            for counts, above in zip(
+                child_counts, (1, *(size for size, _ in like.codes)), strict=False
+            )
+        ),
+        item=_padded(item, -1, leaves),
+        leaf=leaf,
+        fan_out=like.fan_out,
+    )
 
 
-def means_below(
-    spelling: Spelling, vectors: np.ndarray, weights: np.ndarray | None = None
-) -> tuple[np.ndarray, ...]:
-    """For each level but the first, float32 (E_l, D): the mean vector of the items below each node.
+def with_exact_fan_out(trie: Trie) -> Trie:
+    """The same trie with fan-outs that are not rounded up.
+
+    That is cheaper to compute with, but what is compiled for it serves no other trie.
+    """
+    exact = tuple(int(np.diff(np.asarray(children)).max()) for children in trie.children)
+    return dataclasses.replace(trie, fan_out=exact)
+
+
+class Children(NamedTuple):
+    """The children of some nodes, in arrays of shape (…, R).
+
+    Attributes:
+        node: int32, their numbers, one after the other.
+        code: int32, their codes.
+        valid: bool, which of the R there are; the others' entries mean nothing.
+    """
+
+    node: Array
+    code: Array
+    valid: Array
+
+
+def children_of(trie: Trie, level: int, parent: Array) -> Children:
+    """The children at a level of nodes (…) one level above; a parent below 0 has none."""
+    xp = trie.item.__array_namespace__()
+    begin = trie.children[level][xp.maximum(parent, 0)]
+    end = trie.children[level][xp.maximum(parent, 0) + 1]
+    offset = xp.arange(trie.fan_out[level], dtype=xp.int32)
+    node = begin[..., None] + xp.expand_dims(offset, tuple(range(begin.ndim)))
+    valid = (node < end[..., None]) & (parent >= 0)[..., None]
+    code = trie.codes[level][xp.minimum(node, trie.codes[level].shape[0] - 1)]
+    return Children(node, code.astype(xp.int32), valid)
+
+
+def path_to(trie: Trie, leaves: Array) -> list[tuple[Array, Array]]:
+    """For each level (parent, node), int32 like the leaves (…): the nodes on the way from the root
+    to each leaf, and the nodes above those."""
+    node, path = leaves, []
+    for children in reversed(trie.children):
+        parent = _parent_of(children, node)
+        path.append((parent, node))
+        node = parent
+    return path[::-1]
+
+
+def leaves_below(trie: Trie, level: int, node: Array) -> tuple[Array, Array]:
+    """The first leaf below each node (…) of a level, and the one after its last."""
+    begin, end = node, node + 1
+    for children in trie.children[level + 1 :]:
+        begin, end = children[begin], children[end]
+    return begin, end
+
+
+def nodes_in(whole: Trie, part: Trie) -> tuple[Array, ...]:
+    """For each level int (P_l,), which node of `whole` each node of `part` is, a trie of fewer
+    items; entries of nodes that are only there to round up mean nothing."""
+    xp = whole.item.__array_namespace__()
+    nodes = []
+    for level, codes in enumerate(part.codes):
+        first, _ = leaves_below(part, level, xp.arange(codes.shape[0], dtype=xp.int32))
+        item = part.item[xp.minimum(first, part.item.shape[0] - 1)]
+        node = whole.leaf[xp.maximum(item, 0)]
+        for children in reversed(whole.children[level + 1 :]):
+            node = _parent_of(children, node)
+        nodes.append(node)
+    return tuple(nodes)
+
+
+def means_below(trie: Trie, vectors: Array, weights: Array | None = None) -> tuple[Array, ...]:
+    """For each level but the first, float32 (P_l, D): the mean vector of the items below each node.
 
     Args:
         vectors: float32 (N, D), of the items.
-        weights: float32 (N,), how much each item counts, above 0; None counts all alike.
+        weights: float (N,), how much each item counts, above 0; None counts all alike.
     """
-    there = spelling.item >= 0
-    weight = np.where(there, 1.0 if weights is None else weights[spelling.item], 0.0)
-    weight = weight.astype(np.float32)
-    total, means = weight[:, None] * vectors[spelling.item], []
-    for level in range(len(spelling.codes) - 1, 0, -1):
-        means.append(total / np.where(weight > 0, weight, np.float32(1))[:, None])
-        begin = spelling.children[level]
-        nodes = int(np.searchsorted(begin, begin[-1]))  # those that have children
-        above = len(spelling.codes[level - 1])
-        total, weight = (_sums(each, begin[:nodes], above) for each in (total, weight))
+    xp = trie.item.__array_namespace__()
+    item = xp.maximum(trie.item, 0)
+    weight = xp.ones(item.shape) if weights is None else weights[item]
+    weight = xp.where(trie.item >= 0, weight, 0.0).astype(xp.float32)
+    total, means = weight[:, None] * vectors[item], []
+    for level in range(trie.levels - 1, 0, -1):
+        means.append(total / xp.where(weight > 0, weight, xp.float32(1))[:, None])
+        children, nodes = trie.children[level], trie.codes[level - 1].shape[0]
+        total, weight = (_sums_over_children(x, children, nodes) for x in (total, weight))
     return tuple(reversed(means))
 
 
-def nodes_in(whole: Spelling, part: Spelling) -> tuple[np.ndarray, ...]:
-    """For each level, which node of `whole` each node of `part` is: a trie of fewer items."""
-    found = []
-    for level in range(len(part.codes)):
-        first = np.arange(len(part.codes[level]))
-        for children in part.children[level + 1 :]:
-            first = children[first]
-        node = whole.leaf[np.maximum(part.item[np.minimum(first, len(part.item) - 1)], 0)]
-        for children in reversed(whole.children[level + 1 :]):
-            node = np.searchsorted(children, node, side="right") - 1
-        found.append(node)
-    return tuple(found)
+def means_in(whole: Trie, part: Trie, vectors: Array, seen: Array | None) -> tuple[Array, ...]:
+    """For each level but the first, float32 (P_l, D): for each node of `part`, the mean vector of
+    all items that `whole` has below that node, also of those that `part` leaves out.
+
+    Args:
+        whole: the trie of all items.
+        part: a trie of some of them.
+        vectors: float32 (N, D), of the items.
+        seen: bool (N,), whether an item has a training interaction; None if all have. Those without
+            hardly count where there are others, lest they change what the decoder learned of a
+            node.
+    """
+    weights = None
+    if seen is not None:
+        weights = seen.__array_namespace__().where(seen, 1.0, _WEIGHT_OF_UNSEEN)
+    means = means_below(whole, vectors, weights)
+    return tuple(mean[node] for mean, node in zip(means, nodes_in(whole, part)[1:], strict=True))
 
 
-def _sums(values: np.ndarray, begin: np.ndarray, length: int) -> np.ndarray:
-    """The sum of the rows of each run, the last one to the end, and nought behind them."""
-    found = np.zeros((length, *values.shape[1:]), values.dtype)
-    found[: len(begin)] = np.add.reduceat(values, begin)
-    return found
+def _parent_of(children: Array, node: Array) -> Array:
+    """int32, like `node`: the nodes one level above."""
+    xp = children.__array_namespace__()
+    return xp.searchsorted(children, node, side="right").astype(xp.int32) - 1
 
 
-def _shapes(codes: np.ndarray, nodes: list[int], widest: tuple[int, ...], room: float) -> Shapes:
+def _sums_over_children(values: Array, children: Array, nodes: int) -> Array:
+    """float32 (nodes, …): each node's sum over its children, of values (P_l, …); 0 without any."""
+    if not isinstance(values, np.ndarray):
+        parent = _parent_of(children, jax.numpy.arange(values.shape[0], dtype=np.int32))
+        return jax.ops.segment_sum(values, parent, nodes)
+    begin = children[: np.searchsorted(children, children[-1])]  # of the nodes that have children
+    sums = np.zeros((nodes, *values.shape[1:]), values.dtype)
+    sums[: len(begin)] = np.add.reduceat(values, begin)
+    return sums
+
+
+def _rounded_shapes(
+    codes: np.ndarray, nodes: list[int], widest: tuple[int, ...], room: float
+) -> Shapes:
     def with_room(count: int, grain: int) -> int:
         return _round_up(int(count * (1 + room)), grain)
 
-    kinds = [np.min_scalar_type(int(column.max())).str for column in codes.T]
+    dtypes = [np.min_scalar_type(int(column.max())).str for column in codes.T]
     return Shapes(
-        tuple((with_room(n, 64), kind) for n, kind in zip(nodes, kinds, strict=True)),
+        tuple((with_room(n, 64), dtype) for n, dtype in zip(nodes, dtypes, strict=True)),
         with_room(len(codes), 64),
         tuple(with_room(n, 4) for n in widest),
     )
 
 
-def _order(codes: np.ndarray) -> np.ndarray:
-    """int64 (N,): the rows in lexicographic order."""
+def _lexicographic_order(codes: np.ndarray) -> np.ndarray:
+    """int64 (N,): the rows of codes (N, L) in lexicographic order."""
     bits = [int(column.max()).bit_length() for column in codes.T]
     if sum(bits) > 63:
         return np.lexsort(codes.T[::-1])
@@ -192,10 +297,10 @@ def _round_up(count: int, grain: int) -> int:
     return -(-count // grain) * grain
 
 
-def _padded(values: np.ndarray, fill: int, size: int, kind: str = "<i4") -> np.ndarray:
+def _padded(values: np.ndarray, fill: int, size: int, dtype: str = "<i4") -> np.ndarray:
     """The values and `fill` behind them; ValueError where there is no room for them."""
-    if len(values) > size or values.max() > np.iinfo(kind).max:
+    if len(values) > size or values.max() > np.iinfo(dtype).max:
         raise ValueError("there is no room for so many items")
-    padded = np.full(size, fill, kind)
+    padded = np.full(size, fill, dtype)
     padded[: len(values)] = values
     return padded

@@ -94,7 +94,7 @@ class Histories:
         return Histories(self.starts[rows], self.stops[rows], self.items, self.timestamps, users)
 
     def up_to(self, stops: np.ndarray) -> "Histories":
-        """Every history up to a place in `items`, int64 (B,), that lies in it or behind its end."""
+        """Every history up to a position in `items`, int64 (B,), from its start to its stop."""
         return Histories(self.starts, stops, self.items, self.timestamps, self.users)
 
     def without_last(self, count: int) -> "Histories":
@@ -107,15 +107,15 @@ class Histories:
 
         Returns:
             indptr int64 (B+1,) and items int32 (indptr[B],); history `b` is
-            `items[indptr[b]:indptr[b + 1]]`. The items are a view, perhaps one that cannot be
-            written to, where the histories lie end to end already, and else a copy in memory.
+            `items[indptr[b]:indptr[b + 1]]`. Where the histories lie end to end already, the items
+            are a view, which may be read-only; elsewhere they are a copy in memory.
         """
         lengths = self.lengths
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
         if len(self) and np.array_equal(self.starts[1:], self.stops[:-1]):
             return indptr, self.items[self.starts[0] : self.stops[-1]]
         items = np.empty(indptr[-1], np.int32)
-        # Where each item stands takes more room than the item, so few are looked up at once.
+        # An item's position takes more memory than the item, so few are looked up at once.
         for first, last in runs(indptr, _AT_ONCE):
             begin, end = indptr[first], indptr[last]
             shift = np.repeat(self.starts[first:last] - indptr[first:last], lengths[first:last])
@@ -124,16 +124,16 @@ class Histories:
 
     def counts(self, num_items: int) -> np.ndarray:
         """int64 (num_items,): how often each item occurs."""
-        found = np.zeros(num_items, np.int64)
+        counts = np.zeros(num_items, np.int64)
         indptr = np.append(0, np.cumsum(self.lengths, dtype=np.int64))
         for first, last in runs(indptr, _AT_ONCE):
             _, items = self.select(np.arange(first, last)).csr()
-            found += np.bincount(items, minlength=num_items)
-        return found
+            counts += np.bincount(items, minlength=num_items)
+        return counts
 
 
 def runs(indptr: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
-    """Runs (first, last) of rows of a CSR that hold at most `most` entries, or are one row."""
+    """Ranges (first, last) of a CSR's rows, in order: of at most `most` entries, or of one row."""
     first, rows = 0, len(indptr) - 1
     while first < rows:
         full = int(np.searchsorted(indptr, indptr[first] + most, side="right")) - 1
@@ -146,7 +146,7 @@ def hash_user_ids(user_ids: Sequence[str]) -> np.ndarray:
     """uint32 (U,): a hash of each user's id, the same in every run and on every machine.
 
     It is the first four bytes of BLAKE2b of the id in UTF-8, the least significant first, and
-    serves to give users to a fixed number of tokens (modulo that number), as TIGER does.
+    assigns users to a fixed number of tokens (modulo that number), as TIGER does.
     """
     digests = (hashlib.blake2b(name.encode(), digest_size=4).digest() for name in user_ids)
     return np.frombuffer(b"".join(digests), dtype="<u4").astype(np.uint32)

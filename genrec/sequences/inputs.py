@@ -32,12 +32,12 @@ class Catalogue(NamedTuple):
 
     Attributes:
         codes: int32 (N, L), the semantic IDs.
-        content: float32 (N, E), the embeddings of their content, of about unit entries; None where
+        content: float32 (N, C), the embeddings of their content, of about unit entries; None where
             the model does not read them.
-        seen: bool (N,), whether an item has a training interaction; None where all have one. What
-            is learned of each item alone can say nothing of the others.
-        vectors: (N, D), what the model makes of each item, where that has been worked out already;
-            then neither content nor seen are read.
+        seen: bool (N,), whether an item has a training interaction; None where all have one. The
+            vectors of their own that items have beside codes and content are read for these alone.
+        vectors: (N, D), the model's vector of each item, where it has been computed already; then
+            neither content nor seen are read.
     """
 
     codes: np.ndarray | jax.Array

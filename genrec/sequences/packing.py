@@ -15,12 +15,12 @@ BLOCK = 1 << 16
 
 
 class Batch(NamedTuple):
-    """R rows and their Q targets each: one for every slot, or one for the whole row (Q = 1).
+    """B rows of T slots with Q targets each: one for every slot (Q = T) or for the row (Q = 1).
 
     Attributes:
         inputs: the rows.
-        targets: int32 (R, Q), the item that came next.
-        wanted: bool (R, Q), false where there is no target, and the entry above means nothing.
+        targets: int32 (B, Q), the item that came next.
+        wanted: bool (B, Q), false where there is no target, and the entry above means nothing.
     """
 
     inputs: Inputs
@@ -33,14 +33,14 @@ class Plan:
     """How histories become batches.
 
     Attributes:
-        every_prefix: pack several histories into a row, every slot having a target; or else give
+        every_prefix: pack several histories into a row, with a target at every slot; or else give
             every prefix a row of its own, as a bidirectional encoder needs it.
         rows: rows in a batch.
         row_length: slots in a row of packed histories.
         max_history: the most items that are read before a target.
-        longer: what becomes of a longer history where every prefix is trained at once: it is cut
-            into windows, at a point drawn anew in every epoch, or only its most recent items count.
-            Windows of one prefix always hold its most recent items.
+        longer: whether packed histories that are longer are cut into windows, at a point drawn
+            anew in every epoch, or reduced to their most recent items. A prefix in a row of its own
+            is always reduced to its most recent items.
     """
 
     every_prefix: bool
@@ -64,15 +64,16 @@ def epoch_batches(
     skip: int = 0,
     part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
-    """The batches of one epoch: every next item of every history is a target once (but see `Plan`).
+    """The batches of one epoch: every item but the first of a history is a target (see `Plan`).
 
-    The order of users is drawn from (seed, epoch), so any epoch can be made again without those
-    before it. Batches have one shape if rows are packed, and one of at most three if not (windows
-    of like lengths share a batch); where pieces run out, the rows left over are empty.
+    - The order of users is drawn from (seed, epoch), so any epoch can be made again without those
+      before it.
+    - Packed batches have one shape; others have one of three widths, by the lengths of prefixes.
+    - The last batches are filled up with empty rows.
 
     Args:
-        skip: leaves out the first batches, at little cost.
-        part: (i, n) gives the i-th of n equal parts of every batch's rows.
+        skip: how many of the first batches to leave out, at little cost.
+        part: (i, n) for the i-th of n equal parts of every batch's rows, from 0.
     """
     first, last = (plan.rows * (part[0] + i) // part[1] for i in (0, 1))
     for number, (width, rows) in enumerate(_epoch(histories, plan, seed, epoch)):
@@ -102,7 +103,7 @@ def _epoch(
             full = [rows[at : at + plan.rows] for at in range(0, len(rows), plan.rows)]
             waiting[width] = full.pop() if full and len(full[-1]) < least else []
             ready += [(width, batch) for batch in full]
-        # Windows come sorted by length, which no stretch of the training should be.
+        # Prefixes come sorted by length, which no stretch of the training should be.
         yield from (ready[i] for i in generator.permutation(len(ready)))
 
 
@@ -134,7 +135,7 @@ def _inputs(histories: Histories) -> Iterator[Piece]:
 
 
 def _windows(histories: Histories, plan: Plan, generator: np.random.Generator) -> list[Piece]:
-    """Pieces of at most `max_history` items that have every target, or the most recent ones."""
+    """Pieces of at most `max_history` inputs, with every target or the most recent ones."""
     longest = plan.max_history
     pieces: list[Piece] = []
     for start, stop, user in _inputs(histories):

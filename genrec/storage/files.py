@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from genrec.errors import UserError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -71,6 +73,15 @@ def sweep(folder: Path, name: str) -> None:
     for path in folder.glob(".*.tmp"):
         if re.fullmatch(rf"\.({name})\.([0-9]+|old)\.tmp", path.name):
             _remove(path)
+
+
+def refuse_others(out: Path, *, ours: bool) -> None:
+    """Raises UserError if there is something at `out` that must not be replaced.
+
+    An empty folder may be, and what is `ours`: something of the kind that is to be written.
+    """
+    if out.exists() and not ours and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} holds something else: choose a new folder with --out")
 
 
 def write_json(path: Path, value: Any) -> None:

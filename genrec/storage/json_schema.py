@@ -1,37 +1,40 @@
-"""Checking that a JSON value has the form that its reader relies on."""
+"""Whether what a JSON file holds has the form that its reader relies on."""
 
 import re
 from typing import Any
 
 _LARGEST = 1e15
-"""Larger numbers are refused; genrec writes none that comes near."""
+"""A number may be as large; genrec writes none that comes near."""
 _LONGEST = 10_000
-"""Characters; longer texts are refused, likewise."""
+"""Characters of a text, likewise."""
 
 
 def expect(value: Any, form: Any, where: str = "") -> None:
-    """Raises ValueError, whose message names the position, unless a JSON value has a form.
+    """Raises ValueError, which says where, unless a value of JSON has a form.
 
-    Args:
-        value: the value.
-        form: one of
-            - `int`, `float` (any number), `str`, `bool`, `dict`, `list`; None; `object`: anything;
-            - a tuple of alternative forms;
-            - a list with the form of all elements;
-            - a dict from names to forms, "?" behind a name that may be missing; other names are
-              allowed. Or from a single pattern, which all names must match, to their form.
-        where: the position of the value within the file, for the message.
+    A form is one of these:
+    - `int`, `float` (any number), `str`, `bool`, `list`, None, or `object` for anything;
+    - a range that has to contain the number, a set that has to contain the text, or a pattern that
+      has to match all of the text;
+    - a tuple of forms, one of which the value must have;
+    - a list of one form, which all elements must have; or of two or more forms, of as many
+      elements;
+    - a dict of names, each with its form (with "?" behind a name that may be missing); or with a
+      pattern as its only key, which all names must match. There may be names that it does not
+      mention.
     """
     if isinstance(form, tuple):
-        alike = [alternative for alternative in form if _has_type(value, alternative)]
-        if not alike:
+        alternatives = [each for each in form if _alike(value, each)]
+        if not alternatives:
             raise ValueError(f"{where or 'it'} is {_shown(value)}")
-        expect(value, alike[0], where)
-    elif not _has_type(value, form):
+        expect(value, alternatives[0], where)
+    elif not _alike(value, form):
         raise ValueError(f"{where or 'it'} is {_shown(value)}")
     elif isinstance(form, list):
-        for index, element in enumerate(value):
-            expect(element, form[0], f"{where}[{index}]")
+        if len(form) > 1 and len(value) != len(form):
+            raise ValueError(f"{where or 'it'} has {len(value)} elements")
+        for number, element in enumerate(value):
+            expect(element, form[number % len(form)], f"{where}[{number}]")
     elif isinstance(form, dict):
         _expect_names(value, form, where)
 
@@ -50,8 +53,8 @@ def _expect_names(value: dict[str, Any], form: dict[Any, Any], where: str) -> No
             raise ValueError(f"{where or 'it'} has no {name}")
 
 
-def _has_type(value: Any, form: Any) -> bool:
-    """Whether a value has the type of a form; elements are not looked at."""
+def _alike(value: Any, form: Any) -> bool:
+    """Whether it is of the kind, whatever is inside of it."""
     if form is object:
         return True
     if form is None:
@@ -62,6 +65,12 @@ def _has_type(value: Any, form: Any) -> bool:
         return type(value) in (int, float) and abs(value) <= _LARGEST
     if form is int:
         return type(value) is int and abs(value) <= _LARGEST
+    if isinstance(form, range):
+        return type(value) is int and value in form
+    if isinstance(form, set):
+        return isinstance(value, str) and value in form
+    if isinstance(form, re.Pattern):
+        return isinstance(value, str) and form.fullmatch(value) is not None
     return type(value) is (form if isinstance(form, type) else type(form))
 
 

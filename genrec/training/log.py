@@ -1,4 +1,4 @@
-"""What a training says while it runs: metrics.jsonl for programs, TensorBoard events for people."""
+"""The log of a training: metrics.jsonl for programs, TensorBoard events for people."""
 
 import json
 import time
@@ -15,7 +15,7 @@ Line = dict[str, Any]
 
 
 class Log:
-    """Appends to both; use it as a context manager.
+    """Appends lines to metrics.jsonl and to the TensorBoard events; a context manager.
 
     Lines of `metrics.jsonl` have "step" and "epoch", and either how the training went since the
     line before ("loss", "targets_per_second", "learning_rate", "gradient_norm") or "validation".
@@ -37,8 +37,9 @@ class Log:
         # and then the training would wait for it for ever. By step, as two may begin in a second.
         self._events = EventsWriter(str(folder / "tensorboard/events"), f".{step}")
         if step:
-            begun = SessionLog(status=SessionLog.START)  # hides what was written beyond it before
-            self._events.write_event(Event(step=step + 1, session_log=begun))
+            # Hides the events that an interrupted training wrote beyond this step.
+            restart = SessionLog(status=SessionLog.START)
+            self._events.write_event(Event(step=step + 1, session_log=restart))
 
     def __enter__(self) -> "Log":
         return self
@@ -53,8 +54,8 @@ class Log:
         self._file.flush()
         for name, value in _scalars(line):
             if name != "step":
-                told = {"wall_time": time.time(), "step": line["step"]}
-                self._events.write_event(Event(**told, summary=scalar(name, value)))
+                event = Event(wall_time=time.time(), step=line["step"], summary=scalar(name, value))
+                self._events.write_event(event)
         self._events.flush()
 
 

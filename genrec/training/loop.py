@@ -12,13 +12,14 @@ from flax import nnx
 from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
 from genrec.errors import UserError
-from genrec.model import EncoderDecoder, Trie, build_trie
-from genrec.semantic_ids.device_trie import snug
+from genrec.model import EncoderDecoder
+from genrec.semantic_ids.collisions import rank_in_group
+from genrec.semantic_ids.trie import Trie, build_trie, with_exact_fan_out
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue
 from genrec.sequences.packing import Plan, count_batches, epoch_batches
 from genrec.training.mesh import by_rows, make_mesh, put, replicated, to_host
-from genrec.training.monitor import Position, Watch
+from genrec.training.monitor import Monitor, Position
 from genrec.training.preemption import Interruption
 from genrec.training.steps import begun_with, compile_training, weights
 
@@ -45,8 +46,8 @@ def train(
 
     Args:
         build: makes the model from its random streams.
-        catalogue: what is known of the items, as NumPy arrays.
-        histories: what may be learnt from; a history needs two items to have a target.
+        catalogue: the items' codes and contents, as NumPy arrays.
+        histories: those to train on; a history needs two items to have a target.
         folder: the run's; gets checkpoints/, metrics.jsonl and tensorboard/.
         identity: settings and data by name; a checkpoint of others is refused.
         validate: parameters as NumPy arrays → metrics; the best checkpoint has the highest
@@ -89,45 +90,40 @@ def train(
             position = Position(**saved)
         elif begin is not None:
             state = begun_with(begin, state)
-        with Watch(folder, position, done, batches * settings.epochs) as watch:
+        with Monitor(folder, position, done, batches * settings.epochs) as monitor:
             while not _finished(position, settings):
                 for batch in epoch_batches(
                     histories, plan, seed=seed, epoch=position.epoch, skip=position.batch, part=part
                 ):
                     state, metrics = step(state, catalogue, trie, put(batch, by_rows(mesh)))
-                    watch.step(metrics)
+                    monitor.step(metrics)
                     done, position.batch = done + 1, position.batch + 1
                     stop = interrupt.asked(done)
                     if stop or done % settings.checkpoint_every == 0:
-                        watch.settle()
+                        monitor.settle()
                         checkpoints.save(done, state, dataclasses.asdict(position), None)
                     if stop:
                         raise KeyboardInterrupt(f"step {done} is kept")
-                watch.finish_epoch()
+                monitor.finish_epoch()
                 position.epoch, position.batch = position.epoch + 1, 0
                 if _is_validated(position.epoch, settings):
-                    found = validate(to_host(weights(state)))
-                    position.waited = 0 if found["ndcg@10"] > position.best else position.waited + 1
-                    position.best = max(position.best, found["ndcg@10"])
-                    watch.validated(found)
-                    checkpoints.save(done, state, dataclasses.asdict(position), found)
+                    validation = validate(to_host(weights(state)))
+                    ndcg = validation["ndcg@10"]
+                    position.waited = 0 if ndcg > position.best else position.waited + 1
+                    position.best = max(position.best, ndcg)
+                    monitor.validated(validation)
+                    checkpoints.save(done, state, dataclasses.asdict(position), validation)
         return checkpoints.best
 
 
 def trie_of_targets(catalogue: Catalogue) -> Trie:
-    """The trie of all items that training may see, for `next_item_loss`.
+    """The trie of all items that training may see, for `next_item_loss`, as NumPy arrays.
 
     Below the codes it has one more level, in which items of the same codes differ.
     """
     codes = np.asarray(catalogue.codes)
     seen = None if catalogue.seen is None else np.flatnonzero(np.asarray(catalogue.seen))
-    order = np.lexsort(codes.T[::-1])
-    fresh = np.ones(len(codes), bool)
-    fresh[1:] = (codes[order[1:]] != codes[order[:-1]]).any(axis=1)
-    place = np.arange(len(codes))
-    number = np.empty(len(codes), np.int64)
-    number[order] = place - np.maximum.accumulate(np.where(fresh, place, 0))
-    return snug(build_trie(np.column_stack([codes, number]), seen))
+    return with_exact_fan_out(build_trie(np.column_stack([codes, rank_in_group(codes)]), seen))
 
 
 def _finished(position: Position, settings: TrainingConfig) -> bool:

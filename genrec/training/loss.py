@@ -1,4 +1,7 @@
-"""What training minimises: the negative log-likelihood of every next item's codes."""
+"""The loss: the negative log-likelihood of every next item's codes, and what may be added to it.
+
+Array shapes: B rows, Q targets of a row, V items scored.
+"""
 
 from typing import NamedTuple
 
@@ -7,9 +10,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from genrec.model import Encoded, EncoderDecoder, Noise, Trie
-from genrec.model.look_ahead import ahead_on_the_way
-from genrec.semantic_ids.device_trie import means_below
+from genrec.model import Encoded, EncoderDecoder, Noise
+from genrec.model.look_ahead import candidates_on_path
+from genrec.semantic_ids.trie import Trie, means_below
 from genrec.sequences.inputs import Catalogue
 from genrec.sequences.packing import Batch
 from genrec.training.distillation import next_code_shares
@@ -38,7 +41,7 @@ def next_item_loss(
     every_prefix: bool,
     label_smoothing: float = 0.0,
     item_loss: float = 0.0,
-    negatives: Int[Array, " M"] | None = None,
+    negatives: Int[Array, " V"] | None = None,
     distillation: float = 0.0,
     trie: Trie | None = None,
 ) -> Loss:
@@ -66,32 +69,34 @@ def next_item_loss(
         assert trie is not None
         scores = _scores(model, catalogue, encoded, jnp.maximum(trie.item, 0))
         scores = jnp.where(trie.item >= 0, scores, -jnp.inf)
-        scores = model.with_repeats(scores, encoded, trie.leaf)
+        scores = model.with_repeat_bias(scores, encoded, trie.leaf)
         leaves = trie.leaf[targets]
         dense = optax.softmax_cross_entropy_with_integer_labels(scores, leaves)
         shares = next_code_shares(jax.lax.stop_gradient(scores), leaves, trie, levels)
     elif item_loss:
         dense = _item_loss(model, catalogue, encoded, targets, negatives)
-    ahead, chosen = None, [target_codes[..., level] for level in range(levels)]
+    candidates, chosen = None, [target_codes[..., level] for level in range(levels)]
     if model.queries_ahead is not None:
         assert trie is not None
         every = model.item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
         means = means_below(trie, every)
-        ahead, chosen = ahead_on_the_way(trie, means, trie.leaf[targets], levels, encoded.had)
+        candidates, chosen = candidates_on_path(
+            trie, means, trie.leaf[targets], levels, encoded.history_items
+        )
     codes, total = jnp.zeros(targets.shape), item_loss * dense
-    for level, logits in enumerate(model.decode(target_codes, encoded, noise, ahead)):
+    for level, logits in enumerate(model.decode(target_codes, encoded, noise, candidates)):
         log_p = jax.nn.log_softmax(logits)
         hard = -jnp.take_along_axis(log_p, chosen[level][..., None], axis=-1)[..., 0]
         codes += hard
         total += (1 - label_smoothing - distillation) * hard
         if label_smoothing:
-            there = jnp.isfinite(log_p)
-            total -= label_smoothing * jnp.where(there, log_p, 0.0).sum(-1) / there.sum(-1)
+            possible = jnp.isfinite(log_p)
+            total -= label_smoothing * jnp.where(possible, log_p, 0.0).sum(-1) / possible.sum(-1)
         if shares is not None:
             children, share = shares[level]
-            if ahead is None or level == 0:
+            if candidates is None or level == 0:
                 log_p = jnp.take_along_axis(log_p, children.code, axis=-1, mode="clip")
-            total -= distillation * (share * jnp.where(children.there, log_p, 0.0)).sum(-1)
+            total -= distillation * (share * jnp.where(children.valid, log_p, 0.0)).sum(-1)
     return Loss(_sum(total, wanted), _sum(codes, wanted), wanted.sum().astype(jnp.float32))
 
 
@@ -99,14 +104,14 @@ def _item_loss(
     model: EncoderDecoder,
     catalogue: Catalogue,
     encoded: Encoded,
-    targets: Int[Array, "R Q"],
-    negatives: Int[Array, " M"] | None,
-) -> Float[Array, "R Q"]:
+    targets: Int[Array, "B Q"],
+    negatives: Int[Array, " V"] | None,
+) -> Float[Array, "B Q"]:
     """Cross-entropy of the dense head, over all items or over the target and sampled negatives."""
     assert encoded.start is not None
     if negatives is None:
         every = jnp.arange(catalogue.codes.shape[0])
-        scores = model.with_repeats(_scores(model, catalogue, encoded, every), encoded)
+        scores = model.with_repeat_bias(_scores(model, catalogue, encoded, every), encoded)
         return optax.softmax_cross_entropy_with_integer_labels(scores, targets)
     scores = _scores(model, catalogue, encoded, negatives)
     target = model.score_targets(encoded.start, targets, catalogue)
@@ -116,8 +121,8 @@ def _item_loss(
 
 
 def _scores(
-    model: EncoderDecoder, catalogue: Catalogue, encoded: Encoded, items: Int[Array, " M"]
-) -> Float[Array, "R Q M"]:
+    model: EncoderDecoder, catalogue: Catalogue, encoded: Encoded, items: Int[Array, " V"]
+) -> Float[Array, "B Q V"]:
     """The dense head's logits of some items; -inf for those that were never seen.
 
     An item that is never a target would only ever be pushed down, and with it all that is new.
@@ -129,5 +134,5 @@ def _scores(
     return jnp.where(jnp.asarray(catalogue.seen)[items][None, None], scores, -jnp.inf)
 
 
-def _sum(values: Float[Array, "R Q"], wanted: Bool[Array, "R Q"]) -> Float[Array, ""]:
+def _sum(values: Float[Array, "B Q"], wanted: Bool[Array, "B Q"]) -> Float[Array, ""]:
     return jnp.where(wanted, values, 0.0).sum()

@@ -1,4 +1,4 @@
-"""Where arrays live: the same training on one device, on several, and on several machines.
+"""The mesh of devices that a training runs on, and how its arrays are split over them.
 
 A mesh has two axes. Batches are split over both of them; parameters and optimiser state are split
 over the axis "fsdp" and repeated along the axis "data". With one device both axes have length 1.
@@ -45,7 +45,7 @@ def by_rows(mesh: Mesh) -> NamedSharding:
 def split_state(shapes: Any, mesh: Mesh) -> Any:
     """A sharding for every array: the longest axis that "fsdp" divides is split over it."""
 
-    def rule(x: jax.ShapeDtypeStruct) -> NamedSharding:
+    def sharding(x: jax.ShapeDtypeStruct) -> NamedSharding:
         axes = sorted(range(len(x.shape)), key=lambda axis: x.shape[axis], reverse=True)
         fitting = [axis for axis in axes if x.shape[axis] % mesh.shape["fsdp"] == 0]
         if mesh.shape["fsdp"] == 1 or np.prod(x.shape) < SMALLEST or not fitting:
@@ -53,7 +53,7 @@ def split_state(shapes: Any, mesh: Mesh) -> Any:
         split = fitting[0]
         return NamedSharding(mesh, PartitionSpec(*[None] * split, "fsdp"))
 
-    return jax.tree.map(rule, shapes)
+    return jax.tree.map(sharding, shapes)
 
 
 def put(tree: Any, sharding: NamedSharding) -> Any:

@@ -1,4 +1,4 @@
-"""Watching a training: the progress bar, the log, and whether its numbers are still numbers."""
+"""Monitoring a training: the progress bar, the log, and the check that its loss is finite."""
 
 import contextlib
 import math
@@ -42,7 +42,7 @@ class Position:
     waited: int = 0
 
 
-class Watch:
+class Monitor:
     """Shows and logs a training on the first process, and checks it on all; a context manager.
 
     The metrics of a step are read only when the next one has been dispatched, so that the device
@@ -64,7 +64,7 @@ class Watch:
         self._log: Log | None = None
         self._bar: Bar | None = None
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "Monitor":
         if jax.process_index() == 0:
             self._log = self._open.enter_context(
                 Log(self._folder, self._position.lines, self._done)
@@ -96,21 +96,21 @@ class Watch:
             return
         epoch, batch, metrics = self._pending
         self._pending = None
-        found = {name: float(value) for name, value in metrics.items()}
+        values = {name: float(value) for name, value in metrics.items()}
         for name in ("loss", "total", "gradient_norm"):
-            if not math.isfinite(found[name]):
-                what = "gradient" if name == "gradient_norm" else "loss"
+            if not math.isfinite(values[name]):
+                subject = "gradient" if name == "gradient_norm" else "loss"
                 raise UserError(
-                    f"training: the {what} is {found[name]} at epoch {epoch + 1}, batch "
+                    f"training: the {subject} is {values[name]} at epoch {epoch + 1}, batch "
                     f"{batch + 1}: try a smaller training.learning_rate; the checkpoints before it "
                     "are kept"
                 )
         self._done += 1
-        targets = found["targets"]
-        self._position.loss += found["loss"] * targets
+        targets = values["targets"]
+        self._position.loss += values["loss"] * targets
         self._position.targets += targets
-        self._position.learning_rate = found["learning_rate"]
-        self._position.gradient_norm = found["gradient_norm"]
+        self._position.learning_rate = values["learning_rate"]
+        self._position.gradient_norm = values["gradient_norm"]
         now = time.perf_counter()
         if self._clock:  # the first step compiles, and would spoil the rate
             self._timed += targets
@@ -118,8 +118,8 @@ class Watch:
         else:
             self._clock = now
         if self._bar is not None:
-            shown = {"loss": found["loss"], "targets/s": self._rate, "epoch": epoch + 1}
-            self._bar.advance(**shown)
+            columns = {"loss": values["loss"], "targets/s": self._rate, "epoch": epoch + 1}
+            self._bar.advance(**columns)
         if self._done % STEPS_PER_LINE == 0:
             self._write_line(epoch)
 
@@ -129,9 +129,9 @@ class Watch:
         if self._position.targets:
             self._write_line(self._position.epoch)
 
-    def validated(self, found: dict[str, float]) -> None:
+    def validated(self, metrics: dict[str, float]) -> None:
         """Logs a validation; the time that it took does not count for the rate."""
-        self._write({"step": self._done, "epoch": self._position.epoch, "validation": found})
+        self._write({"step": self._done, "epoch": self._position.epoch, "validation": metrics})
         self._clock, self._timed = time.perf_counter(), 0.0
 
     def _write_line(self, epoch: int) -> None:

@@ -27,7 +27,7 @@ def compile_training(
     total: int,
     seed: int,
 ):
-    """What a training needs of the device.
+    """The compiled functions of a training.
 
     The noise of a step is drawn from (seed, step), so a state needs no generator to go on from.
 
@@ -36,9 +36,8 @@ def compile_training(
         total: optimiser steps of the whole training, for the learning rate.
 
     Returns:
-        () → state; (state, catalogue, trie, batch) → state, metrics, of which the state given is
-        used up. The trie is None where nothing
-        asks for it.
+        () → state; and (state, catalogue, trie, batch) → state, metrics, which uses up the state
+        that it is given. The trie is None where the loss does not need it.
         Metrics are "loss" (mean over targets, nats), "total" (what is minimised), "targets",
         "gradient_norm" and "learning_rate".
     """
@@ -69,7 +68,7 @@ def compile_training(
             count = catalogue.codes.shape[0]
             shape = (min(settings.item_negatives, count),)
             negatives = jax.random.randint(jax.random.fold_in(key, 1), shape, 0, count)
-        found = next_item_loss(
+        sums = next_item_loss(
             model,
             catalogue,
             batch,
@@ -81,7 +80,7 @@ def compile_training(
             distillation=settings.distillation,
             trie=trie,
         )
-        return found.total, found
+        return sums.total, sums
 
     gradient_of = jax.grad(loss, has_aux=True)
 
@@ -105,8 +104,8 @@ def compile_training(
 
     def step(state, catalogue, trie, batch):
         key = jax.random.fold_in(jax.random.key(seed), state["step"])
-        gradient, found = gradients(state["params"], catalogue, trie, batch, key)
-        targets = jnp.maximum(found.targets, 1.0)
+        gradient, sums = gradients(state["params"], catalogue, trie, batch, key)
+        targets = jnp.maximum(sums.targets, 1.0)
         gradient = jax.tree.map(lambda x: x / targets, gradient)
         updates, moments = optimizer.update(gradient, state["optimizer"], state["params"])
         params = optax.apply_updates(state["params"], updates)
@@ -116,22 +115,22 @@ def compile_training(
                 params, state["average"], 1.0 - _decay(settings.average, state["step"])
             )
         metrics = {
-            "loss": (found.codes if shape.codes else found.total) / targets,
-            "total": found.total / targets,
-            "targets": found.targets,
+            "loss": (sums.codes if shape.codes else sums.total) / targets,
+            "total": sums.total / targets,
+            "targets": sums.targets,
             "gradient_norm": optax.tree.norm(gradient),
             "learning_rate": schedule(state["step"]),
         }
         return new, metrics
 
-    places = split_state(jax.eval_shape(init), mesh)
+    of_state = split_state(jax.eval_shape(init), mesh)
     everywhere, rows = replicated(mesh), by_rows(mesh)
     return (
-        jax.jit(init, out_shardings=places),
+        jax.jit(init, out_shardings=of_state),
         functools.partial(
             jax.jit,
-            in_shardings=(places, everywhere, everywhere, rows),
-            out_shardings=(places, everywhere),
+            in_shardings=(of_state, everywhere, everywhere, rows),
+            out_shardings=(of_state, everywhere),
             donate_argnums=0,
         )(step),
     )

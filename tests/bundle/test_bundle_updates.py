@@ -92,15 +92,15 @@ def test_items_that_come_are_those_of_the_run(trained, bundle, appended):
 
 @pytest.mark.parametrize("trained", ["none"], indirect=True)
 def test_items_that_share_their_codes_come_behind_those_there(bundle):
-    """Hand-worked: twice the vector of one item gives two places behind it."""
+    """Hand-worked: twice the vector of one item gives two ranks behind it."""
     old = genrec.load_bundle(bundle)
     content = np.repeat(old.newcomers.index.reconstruct(7)[None], 2, axis=0)
     add_items(bundle, ["a", "b"], ["A", "B"], content)
     codes = genrec.load_bundle(bundle).tables["codes"]
-    tuples, places = codes[ITEMS:, :-1], codes[ITEMS:, -1]
+    tuples, ranks = codes[ITEMS:, :-1], codes[ITEMS:, -1]
     assert (tuples == tuples[0]).all()
     shared = (codes[:ITEMS, :-1] == tuples[0]).all(axis=1).sum()
-    assert places.tolist() == [shared, shared + 1]
+    assert ranks.tolist() == [shared, shared + 1]
 
 
 @pytest.mark.parametrize("trained", ["code"], indirect=True)

@@ -59,13 +59,13 @@ TENSORS = {
 }
 
 
-def places(tree: Any, before: tuple[Any, ...] = ()):
+def paths(tree: Any, before: tuple[Any, ...] = ()):
     """The path of everything in a tree."""
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in pairs:
         yield (*before, key)
         if isinstance(value, dict | list):
-            yield from places(value, (*before, key))
+            yield from paths(value, (*before, key))
 
 
 def at(tree: Any, path: tuple[Any, ...]) -> Any:
@@ -94,7 +94,7 @@ def test_no_value_of_the_manifest_can_be_anything(value):
             ("files", "programs/a.bin", "sha256"),
         },
     }
-    checked = [p for p in places(MANIFEST) if p[0] not in ("format", "schema")]
+    checked = [p for p in paths(MANIFEST) if p[0] not in ("format", "schema")]
     assert len(checked) > 35
     for path in checked:
         manifest = copy.deepcopy(MANIFEST)
@@ -108,7 +108,7 @@ def test_no_value_of_the_manifest_can_be_anything(value):
 
 
 def test_nothing_of_the_manifest_can_be_missing():
-    for path in places(MANIFEST):
+    for path in paths(MANIFEST):
         if (
             path[0] in ("format", "schema")
             or isinstance(path[-1], int)

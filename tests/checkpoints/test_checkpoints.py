@@ -552,6 +552,7 @@ APART = """
 """
 
 
+@pytest.mark.soak
 def test_any_mesh_reads_what_two_processes_wrote_together(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -576,6 +577,7 @@ SAVE_FOR_EVER = """
 """
 
 
+@pytest.mark.soak
 def test_a_kill_while_saving_leaves_only_whole_checkpoints(tmp_path):
     folders = [tmp_path / str(number) for number in range(3)]
     processes = [start(SAVE_FOR_EVER, folder) for folder in folders]

@@ -10,20 +10,19 @@ import sys
 
 import pytest
 
-from genrec.cli import commands
-from genrec.cli.commands import COMMANDS
-from genrec.cli.main import MAP
+from genrec.cli import arguments
+from genrec.cli.commands import COMMANDS, MAP
+from genrec.cli.parsing import flags_of, parse
 from genrec.config import schema
-from genrec.config.parsing import flags, parse
 from genrec.runs.folder import STAGES
 from genrec.serving import options
 
 HEAVY = ("jax", "tyro", "rich", "numpy")
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",), ("help",)])
-def test_the_map_is_printed(command, arguments):
-    assert command(*arguments) == (MAP + "\n", [])
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])
+def test_the_map_is_printed(command, words):
+    assert command(*words) == (MAP + "\n", [])
 
 
 def test_the_map_has_every_command_in_the_order_of_the_commands_and_fits_a_terminal():
@@ -33,10 +32,10 @@ def test_the_map_has_every_command_in_the_order_of_the_commands_and_fits_a_termi
 
 
 def test_the_map_numbers_the_stages_and_names_what_they_write():
-    for place, (name, stage) in enumerate(STAGES.items(), 1):
+    for count, (name, stage) in enumerate(STAGES.items(), 1):
         (line,) = (line for line in MAP.splitlines() if line.startswith(f"  {name} "))
         number, _, written = re.split(r" · |→", line)
-        assert int(number.split()[-1]) == place
+        assert int(number.split()[-1]) == count
         assert written.strip().rstrip("/") in stage.outputs
 
 
@@ -64,8 +63,8 @@ def test_the_examples_of_the_map_are_commands():
     examples = re.findall(r"^  genrec (.*?)(?: +#.*)?$", MAP, re.MULTILINE)
     assert len(examples) == 3
     for example in examples:
-        name, *arguments = shlex.split(example)
-        parse(COMMANDS[name], arguments)
+        name, *words = shlex.split(example)
+        parse(COMMANDS[name].arguments, words)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -81,21 +80,21 @@ def test_the_help_of_a_command_has_an_example_that_it_takes(command, name):
         written = shlex.split(in_shell[1] if in_shell else example.partition(">")[0])
         assert written[:2] == ["genrec", name]
         if ">" not in example:
-            parse(COMMANDS[name], written[2:])
+            parse(COMMANDS[name].arguments, written[2:])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_tells_the_default_of_every_flag(command, name):
     shown, _ = command(name, "--help", columns="100")
     spaced = " ".join(shown.replace("│", " ").replace("|", " ").split())
-    for flag, kind in flags(COMMANDS[name]).items():
+    for flag, (_, kind) in flags_of(COMMANDS[name].arguments).items():
         assert kind is None or "--" + flag.replace("_", "-") in spaced, flag
     assert "{None}" not in spaced
 
 
 def test_every_setting_has_a_help():
     """Tyro finds it in the source; so does this, by the string below each field."""
-    for module in (commands, schema, options):
+    for module in (arguments, schema, options):
         tree = ast.parse(inspect.getsource(module))
         for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
             for node, after in zip(kind.body, [*kind.body[1:], None], strict=True):

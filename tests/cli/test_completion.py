@@ -25,7 +25,7 @@ ASKED = [
 
 def by_bash(words):
     spelt = " ".join(f"'{word}'" for word in words)
-    program = script("bash", COMMANDS) + (
+    program = script("bash") + (
         f"COMP_WORDS=({spelt}); COMP_CWORD={len(words) - 1}; _genrec\n"
         'printf "%s\\n" "${COMPREPLY[@]}"\n'
     )
@@ -47,13 +47,13 @@ def test_bash_gives_a_value_behind_an_equals_sign_which_it_takes_for_a_word():
 
 def test_bash_offers_files_where_nothing_of_genrec_fits():
     assert by_bash(["genrec", "run", "conf"]) == []
-    assert "complete -o bashdefault -o default -F _genrec genrec" in script("bash", COMMANDS)
+    assert "complete -o bashdefault -o default -F _genrec genrec" in script("bash")
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
 @pytest.mark.parametrize(("words", "expected"), ASKED)
 def test_fish_completes_commands_flags_and_values(tmp_path, words, expected):
-    (tmp_path / "genrec.fish").write_text(script("fish", COMMANDS))
+    (tmp_path / "genrec.fish").write_text(script("fish"))
     line = " ".join(words).replace("on_bad_rows", "on-bad-rows")
     program = f"source {tmp_path}/genrec.fish; complete -C '{line}'"
     shell = ["fish", "--no-config", "-c", program]
@@ -65,7 +65,7 @@ def test_fish_completes_commands_flags_and_values(tmp_path, words, expected):
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
 def test_zsh_takes_the_script(tmp_path):
-    (tmp_path / "genrec.zsh").write_text(script("zsh", COMMANDS))
+    (tmp_path / "genrec.zsh").write_text(script("zsh"))
     told = 'source "$1"; print -r -- $_comps[genrec]'
     shell = ["zsh", "-f", "-c", told, "zsh", str(tmp_path / "genrec.zsh")]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "TERM": "dumb"}
@@ -82,11 +82,11 @@ def test_a_flag_has_the_same_values_in_every_command():
     """For the script asks for the flag alone."""
     known = {}
     for command in COMMANDS.values():
-        for flag, words in _values(command).items():
+        for flag, words in _values(command.arguments).items():
             assert known.setdefault(flag, words) == words
 
 
 def test_the_command_prints_the_script(command):
-    assert command("completion", "bash") == (script("bash", COMMANDS), [])
+    assert command("completion", "bash") == (script("bash"), [])
     _, (line,) = command("completion", "tcsh", status=2)
     assert "tcsh" in line

@@ -97,6 +97,12 @@ def test_a_full_disk_behind_the_output_is_told_once(arguments):
     assert "Exception ignored" not in done.stderr
 
 
+def test_output_that_can_be_written_is_written_after_a_disk_was_full(capfd):
+    assert report(raised(OSError(errno.ENOSPC, "No space left on device")), verbose=False) == 2
+    print("still here")
+    assert capfd.readouterr().out == "still here\n"
+
+
 def test_a_folder_that_cannot_be_written_is_told_in_one_line(command, tiny_run, tmp_path):
     """A file stands where the folder should be, for root may write anywhere."""
     (tmp_path / "file").write_text("")

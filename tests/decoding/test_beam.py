@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genrec.decoding.beam import Normalise, Sampling, beam_search
 from genrec.decoding.filters import Filters
 from genrec.model import Encoded, EncoderDecoder
-from genrec.semantic_ids.device_trie import build_trie
+from genrec.semantic_ids.trie import build_trie
 from genrec.sequences.inputs import Catalogue, Inputs
 from small import small_model
 
@@ -32,6 +32,10 @@ MODELS = {"genrec": model(), "tiger": model(tokens="codes", encoder="bidirection
 def catalogue(seed, count):
     every = np.stack(np.meshgrid(*map(np.arange, SIZES), indexing="ij"), -1).reshape(-1, len(SIZES))
     return np.random.default_rng(seed).choice(every, count, replace=False).astype(np.int32)
+
+
+# Smaller catalogues take its shapes, so that one program serves them all.
+LARGEST = build_trie(catalogue(0, 60))
 
 
 @functools.partial(jax.jit, static_argnames="recipe")
@@ -57,7 +61,7 @@ def score(read, codes, *, recipe):
 
 
 def blocking(items):
-    return Filters(items, jnp.zeros(len(items), bool))
+    return Filters(items, np.zeros(len(items), bool))
 
 
 @functools.partial(jax.jit, static_argnames=("beam", "recipe", "normalise", "scored"))
@@ -86,10 +90,10 @@ def jitted(
 
 def search(codes, histories, excluded, beam, recipe="genrec", **options):
     """`excluded` may also be `Filters`, and `codes` a trie and the codes to read histories by."""
-    trie, codes = codes if isinstance(codes, tuple) else (build_trie(codes), codes)
+    trie, codes = codes if isinstance(codes, tuple) else (build_trie(codes, like=LARGEST), codes)
     read = encoded(codes, np.asarray(histories, np.int32), recipe=recipe)
     if not isinstance(excluded, Filters):
-        excluded = blocking(jnp.asarray(excluded, jnp.int32))
+        excluded = blocking(np.asarray(excluded, np.int32))
     items, scores = jitted(trie, read, excluded, beam=beam, recipe=recipe, **options)
     return np.asarray(items), np.asarray(scores)
 
@@ -186,12 +190,16 @@ def test_probabilities_over_the_allowed_codes_sum_to_one_over_the_permitted_item
 
 def raw_logits(codes, histories):
     """For each level (B, N, K): logits of its codes after each history and each item's prefix."""
-    read = encoded(codes, histories, recipe="genrec")
+    return _raw_logits(encoded(codes, histories, recipe="genrec"), codes)
+
+
+@jax.jit
+def _raw_logits(read, codes):
     count = len(codes)
     queries = Encoded(
         read.states, jnp.repeat(read.mask, count, 1), jnp.repeat(read.start, count, 1)
     )
-    targets = jnp.broadcast_to(codes[None], (len(histories), *codes.shape))
+    targets = jnp.broadcast_to(codes[None], (len(read.states), *codes.shape))
     return MODELS["genrec"].decode(targets, queries)
 
 
@@ -236,7 +244,7 @@ def test_a_single_draw_has_the_models_own_probabilities_at_its_temperature(tempe
     filters = Filters(np.repeat(excluded, draws, 0), np.zeros(draws, bool))
     sampling = Sampling(np.full(3, temperature, np.float32), np.arange(draws, dtype=np.uint32))
     read = encoded(codes, history, recipe="genrec")
-    many = jax.tree.map(lambda x: jnp.repeat(x, draws, 0), read)
+    many = jax.tree.map(lambda x: np.repeat(x, draws, 0), read)
     items, _ = jitted(build_trie(codes), many, filters, beam=1, recipe="genrec", sampling=sampling)
     share = np.bincount(np.asarray(items)[:, 0], minlength=9) / draws
     logits = [np.asarray(x)[0] for x in raw_logits(codes, history)]
@@ -259,7 +267,7 @@ def test_a_sample_of_several_items_is_one_without_replacement():
     filters = Filters(np.full((draws, 1), -1), np.zeros(draws, bool))
     sampling = Sampling(np.ones(3, np.float32), np.arange(draws, dtype=np.uint32))
     read = encoded(codes, history, recipe="genrec")
-    many = jax.tree.map(lambda x: jnp.repeat(x, draws, 0), read)
+    many = jax.tree.map(lambda x: np.repeat(x, draws, 0), read)
     options = {"beam": 2, "recipe": "genrec", "normalise": "allowed", "sampling": sampling}
     items, scores = map(np.asarray, jitted(build_trie(codes), many, filters, **options))
     order, exact = search(codes, history, [[-1]], 6, normalise="allowed")
@@ -281,8 +289,9 @@ def test_equal_scores_are_ranked_by_code_whatever_the_item_numbers():
         head.kernel[...] = jnp.zeros_like(head.kernel[...])
     codes = catalogue(5, 20)
     read = encoded(codes, histories_of(np.random.default_rng(0), 2, 20), recipe="genrec")
-    nothing = jnp.full((2, 1), -1, jnp.int32)
-    items, scores = beam_search(uniform, build_trie(codes), read, blocking(nothing), beam=20)
+    nothing = np.full((2, 1), -1, np.int32)
+    find = jax.jit(functools.partial(beam_search, uniform, beam=20))
+    items, scores = find(build_trie(codes), read, blocking(nothing))
     by_code = np.lexsort(codes.T[::-1])
     assert np.array_equal(items, np.stack([by_code, by_code]))
     assert np.allclose(scores, -np.log(SIZES).sum(), atol=1e-5)

@@ -36,20 +36,20 @@ def expected(lists, users):
 
 
 @given(st.lists(ragged, max_size=3), st.booleans())
-def test_what_was_written_piece_by_piece_is_read_back_whole(tmp_path_factory, pieces, spelt):
+def test_what_was_written_piece_by_piece_is_read_back_whole(tmp_path_factory, pieces, with_codes):
     path = tmp_path_factory.mktemp("lists") / "lists.parquet"
     rows = []
-    with ListsWriter(path, IDS, CODES if spelt else None) as writer:
+    with ListsWriter(path, IDS, CODES if with_codes else None) as writer:
         for number, lists in enumerate(pieces):
             users = [f"u{number}.{row}" for row in range(len(lists))]
             writer.write(users, *padded(lists))
             rows += expected(lists, users)
-    for row in rows if not spelt else []:
+    for row in rows if not with_codes else []:
         del row["codes"]
     assert pq.read_table(path).to_pylist() == rows
     kinds = {"user_id": pa.string(), "item_id": pa.list_(pa.string())}
     kinds |= {"score": pa.list_(pa.float32())}
-    kinds |= {"codes": pa.list_(pa.list_(pa.int32()))} if spelt else {}
+    kinds |= {"codes": pa.list_(pa.list_(pa.int32()))} if with_codes else {}
     schema = pq.read_schema(path)
     assert [field.name for field in schema] == list(kinds)
     for name, kind in kinds.items():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.decoding import Resolver, order_within
+from genrec.decoding import Resolver, rank_by_distance
 from genrec.decoding.resolver import EXACT_BELOW
 
 RNG = np.random.default_rng(0)
@@ -49,22 +49,22 @@ def test_the_index_is_the_one_asked_for():
     assert (items[0], exact[0]) == (17, False)
 
 
-def test_items_that_share_their_codes_are_ordered_by_how_near_they_are_to_what_these_describe():
+def test_items_that_share_their_codes_are_ranked_by_distance_from_the_rebuilt_vector():
     rng = np.random.default_rng(1)
     codes = rng.integers(0, 3, (40, 2)).astype(np.int32)
     vectors = rng.normal(size=(40, 3)).astype(np.float32)
     vectors[7] = vectors[3]
     codes[7] = codes[3]
-    places = order_within(codes, vectors, rebuild)
+    rank = rank_by_distance(codes, vectors, rebuild)
     for tuple_ in np.unique(codes, axis=0):
         group = np.flatnonzero((codes == tuple_).all(axis=1))
         distance = ((vectors[group] - rebuild(tuple_[None])) ** 2).sum(axis=1)
         by_distance = group[np.lexsort((group, distance))]
-        assert by_distance[places[by_distance]].tolist() == by_distance.tolist()
-        assert sorted(places[group]) == list(range(len(group)))
+        assert by_distance[rank[by_distance]].tolist() == by_distance.tolist()
+        assert sorted(rank[group]) == list(range(len(group)))
     items, exact = Resolver(codes, vectors, rebuild)(codes)
     assert exact.all()
-    assert (places[items] == 0).all()
+    assert (rank[items] == 0).all()
 
 
 def test_a_large_catalogue_gets_an_approximate_index_whose_recall_is_measured():

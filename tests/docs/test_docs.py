@@ -19,9 +19,11 @@ import yaml
 
 import docs_pages as pages
 from docs_pages import EXTENDED, PAGES, ROOT, Block, name
-from genrec.cli.commands import COMMANDS, OfRun
+from genrec.cli.arguments import RunCommand
+from genrec.cli.commands import COMMANDS
+from genrec.cli.parsing import parse, settings_under
 from genrec.config import Config
-from genrec.config.parsing import file_arguments, load_config, over, parse
+from genrec.config.parsing import load_config
 from genrec.config.validation import check
 from genrec.errors import UserError
 from genrec.serving.app import Lists, Recommend
@@ -129,16 +131,16 @@ def check_command(words: list[str]) -> None:
 def check_genrec(words: list[str]) -> None:
     if words[0] in ("--help", "--version") or "--help" in words:
         return
-    kind = COMMANDS[words[0]]
-    given = parse(kind, words[1:], words[0])
-    if not isinstance(given, OfRun):
+    kind = COMMANDS[words[0]].arguments
+    given, named = parse(kind, words[1:], words[0])
+    if not isinstance(given, RunCommand):
         return
     target, config = given.target, given.config
     if target is not None and not target.exists():
         assert THEIRS.fullmatch(str(target)), f"there is no {target}"
         return
     if target is not None:
-        config = parse(kind, over(file_arguments(target), target, words[1:])).config
+        config = settings_under(target, config, named)
     check(config)
 
 
@@ -230,12 +232,12 @@ def check_span(span: str) -> None:
     elif span.startswith("genrec ") and not span.startswith("genrec --"):
         words = span.split()[1:]
         for word in words[1:]:
-            known = not word.startswith("--") or knows(COMMANDS[words[0]], word)
+            known = not word.startswith("--") or knows(COMMANDS[words[0]].arguments, word)
             assert known, f"it has no flag {word}"
             check_path(word)
     elif span.startswith("--"):
         flag = span.split()[0].split("=")[0]
-        of_command = any(knows(kind, flag) for kind in COMMANDS.values())
+        of_command = any(knows(known.arguments, flag) for known in COMMANDS.values())
         assert of_command or flag in flags_of_tools(), f"no command and no tool has {flag}"
     elif re.match(rf"({'|'.join(SECTIONS)})\.[a-z_.]+", span):
         check_setting(span)

@@ -232,7 +232,7 @@ def test_other_folders_are_left_alone(tiny_run, tmp_path):
             "goes without --decoding.dense-share, --update",
         ),
         (["huggingface"], "this run would need model.tokens codes, model.encoder bidirectional"),
-        (["pickle"], "invalid choice 'pickle'"),
+        (["pickle"], "format should be bundle, safetensors or huggingface, but is 'pickle'"),
     ],
 )
 def test_mistakes_are_told_in_one_line(command, tiny_run, tmp_path, arguments, complaint):

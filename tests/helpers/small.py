@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from genrec.config import ModelConfig
 from genrec.model import EncoderDecoder
 
 
@@ -17,29 +18,25 @@ def small_model(
     rngs: nnx.Rngs | None = None,
     *,
     layers: int = 1,
-    d_model: int = 8,
-    dropout: float = 0.0,
-    item_embedding: bool = True,
+    content_dim: int = 0,
     **options: Any,
 ) -> EncoderDecoder:
     """An encoder-decoder of a few hundred parameters.
 
     With `rngs` as it is before training; else with every parameter drawn at random, those too that
     start at zero or one. NumPy draws them, for to compile initialisers takes ten seconds.
+    `options` are settings of the model.
     """
+    small = {"d_model": 8, "heads": 2, "d_ff": 16, "dropout": 0.0}
+    small |= {"encoder_layers": layers, "decoder_layers": layers}
+    settings = ModelConfig(**(small | options))
 
     def build(rngs: nnx.Rngs) -> EncoderDecoder:
         return EncoderDecoder(
+            settings,
             num_items=num_items,
             codebook_sizes=codebook_sizes,
-            d_model=d_model,
-            encoder_layers=layers,
-            decoder_layers=layers,
-            heads=2,
-            d_ff=16,
-            dropout=dropout,
-            item_embedding=item_embedding,
-            **options,
+            content_dim=content_dim,
             rngs=rngs,
         )
 

@@ -1,10 +1,15 @@
-"""Codes as a tokenizer might give them, for property tests."""
+"""Codes as a tokenizer might give them, for property tests, and their tries."""
 
+import jax
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from genrec.semantic_ids.trie import Trie, build_trie
+
 SIZES = (3, 2, 4)
+LARGEST = 25
+"""The most items that a drawn catalogue has."""
 
 
 def tuples(fewest=1):
@@ -22,5 +27,10 @@ def catalogues(draw):
     """Distinct code tuples, in no order, of 1 to 4 levels."""
     levels = draw(st.integers(1, 4))
     code = st.integers(0, draw(st.integers(1, 6)))
-    rows = draw(st.sets(st.tuples(*[code] * levels), min_size=1, max_size=25))
+    rows = draw(st.sets(st.tuples(*[code] * levels), min_size=1, max_size=LARGEST))
     return np.array(draw(st.permutations(sorted(rows))), np.int32)
+
+
+def device_trie(*args, **options) -> Trie:
+    """The trie of `build_trie` with JAX's arrays."""
+    return jax.device_put(build_trie(*args, **options))

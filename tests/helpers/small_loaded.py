@@ -7,9 +7,9 @@ from flax import nnx
 
 import genrec
 from genrec.model.weights import flat, nested
-from genrec.runs.items import catalogue_of, items_of
+from genrec.runs.items import catalogue_of, load_items
 from genrec.runs.loaded import LoadedRun
-from genrec.runs.model import builder, options, recommender
+from genrec.runs.model import decoding_options, make_recommender, model_builder
 
 TIGER = (
     *("model.tokens=codes", "model.encoder=bidirectional", "model.user_tokens=7"),
@@ -19,9 +19,9 @@ TIGER = (
 
 def random_run(folder: Path, *settings: str, removed: tuple[int, ...] = ()) -> LoadedRun:
     """Every parameter is drawn at random, those too that start at zero or one."""
-    config, items = genrec.load_config(folder / "config.yaml", *settings), items_of(folder)
+    config, items = genrec.load_config(folder / "config.yaml", *settings), load_items(folder)
     catalogue = catalogue_of(config, items)
-    build = builder(config.model, catalogue, items.ids.codebook_sizes)
+    build = model_builder(config.model, catalogue, items.ids.codebook_sizes)
     rng = np.random.default_rng(0)
 
     def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -37,6 +37,6 @@ def random_run(folder: Path, *settings: str, removed: tuple[int, ...] = ()) -> L
 
     start = flat(nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
     params = nested({name: drawn(name, value.shape) for name, value in start.items()})
-    made = recommender(config, catalogue, build, params, options(config))
+    made = make_recommender(config, catalogue, build, params, decoding_options(config))
     run = LoadedRun(folder, config, items, made, np.array(removed, np.int64))
     return LoadedRun(folder, config, items, made.only(run.open_items), run.gone)

@@ -305,7 +305,7 @@ def test_logits_are_not_rounded_to_bfloat16(batch):
         _, codes = forward(model, *batch)
         items = model.score_items(encoded.start, every, CATALOGUE)
         one = model.score_targets(encoded.start, inputs.items, CATALOGUE)
-        return [*codes, items, one, model.with_repeats(items, encoded)]
+        return [*codes, items, one, model.with_repeat_bias(items, encoded)]
 
     params = nnx.state(rough, nnx.Param)
     for found in scores(params):

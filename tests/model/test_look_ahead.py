@@ -1,4 +1,4 @@
-"""A decoder that sees the items that a code leads to, against one that is told by its weights."""
+"""A decoder that sees the items that a code leads to, against one that has them in its weights."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from genrec.decoding import Options, Recommender
-from genrec.model.look_ahead import ahead_on_the_way
-from genrec.semantic_ids.device_trie import means_below
+from genrec.model.look_ahead import candidates_on_path
+from genrec.semantic_ids.trie import means_below
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue, Inputs
 from genrec.sequences.packing import Batch
@@ -64,26 +64,26 @@ def by_dense_head(model):
     return np.asarray(jax.nn.log_softmax(scores), float)
 
 
-def brute_force(model, catalogue=CATALOGUE, spelt=None, counted=None):
+def brute_force(model, catalogue=CATALOGUE, existing=None, counted=None):
     """float (N,): each item's log-probability after HISTORY, code by code.
 
-    Only codes of the items `spelt` exist; means are of the items `counted`. None: all.
+    Only codes of the items `existing` exist; means are of the items `counted`. None: all.
     """
     every = np.arange(NUM_ITEMS)
-    spelt, counted = (every if x is None else x for x in (spelt, counted))
+    existing, counted = (every if x is None else x for x in (existing, counted))
     vectors = np.asarray(model.item_vectors(jnp.asarray(every), catalogue))
     scores = np.full(NUM_ITEMS, -np.inf)
-    for item in spelt:
+    for item in existing:
         scores[item] = 0.0
         for level, size in enumerate(SIZES):
             seen, exists = np.zeros((size, WIDTH), np.float32), np.zeros(size, bool)
             repeated = np.zeros(size, np.float32)
             for code in range(size):
                 below = (CODES[:, : level + 1] == [*CODES[item, :level], code]).all(axis=1)
-                exists[code] = below[spelt].any() or level == 0
+                exists[code] = below[existing].any() or level == 0
                 within = below & np.isin(every, counted)
-                if level and below[spelt].any():
-                    repeated[code] = np.isin(spelt, HISTORY)[below[spelt]].mean()
+                if level and below[existing].any():
+                    repeated[code] = np.isin(existing, HISTORY)[below[existing]].mean()
                 if level and below.any():
                     seen[code] = vectors[within if within.any() else below].mean(axis=0)
             told = blind(model, level, seen, repeated) if level else nnx.clone(model)
@@ -128,7 +128,7 @@ def test_candidates_of_the_dense_head_get_the_score_that_the_search_would_give(m
 def test_a_part_of_the_catalogue_is_seen_as_in_the_whole(model):
     some = np.array([1, 4, 5, 9, 16])
     items, points = one_list(recommender(model).only(some))
-    expected = brute_force(nnx.clone(model), spelt=some)
+    expected = brute_force(nnx.clone(model), existing=some)
     assert items.tolist() == np.argsort(-expected)[: len(some)].tolist()
     assert np.allclose(points, expected[items], atol=1e-4)
 
@@ -155,14 +155,15 @@ def test_the_loss_is_the_searchs_score(model, scores):
 def test_distillation_asks_for_the_dense_heads_distribution(model, scores):
     """With nothing but soft targets, the loss is the cross-entropy of all items, level by level."""
     inputs = Inputs(HISTORY[None].astype(np.int32), np.zeros((1, 3), np.int32))
-    target, trie = 5, trie_of_targets(CATALOGUE)
+    target, trie = 5, jax.device_put(trie_of_targets(CATALOGUE))
     batch = Batch(inputs, np.full((1, 3), target, np.int32), np.array([[False, False, True]]))
     options = {"every_prefix": True, "trie": trie, "item_loss": 1e-9, "distillation": 1.0}
     found = loss_of(model, CATALOGUE, batch, None, **options)
     head, read = np.exp(by_dense_head(model)), encoded(model)
     means = means_below(trie, model.item_vectors(jnp.arange(NUM_ITEMS), CATALOGUE))
-    ahead, _ = ahead_on_the_way(trie, means, trie.leaf[np.array([[target]])], 3, read.had)
-    logits = model.decode(jnp.asarray(CODES[target])[None, None], read, ahead=ahead)
+    leaf = trie.leaf[np.array([[target]])]
+    candidates, _ = candidates_on_path(trie, means, leaf, 3, read.history_items)
+    logits = model.decode(jnp.asarray(CODES[target])[None, None], read, candidates=candidates)
     expected = 0.0
     for level, size in enumerate(SIZES):
         prefix = (CODES[:, :level] == CODES[target, :level]).all(axis=1)
@@ -173,6 +174,6 @@ def test_distillation_asks_for_the_dense_heads_distribution(model, scores):
     assert np.isclose(found.total, expected, rtol=1e-4)
 
 
-def test_it_does_not_write_without_being_told_what_lies_ahead(model):
+def test_it_does_not_write_without_candidate_codes(model):
     with pytest.raises(ValueError, match="looks ahead"):
         model.decode(jnp.asarray(CODES[:1])[None], encoded(model))

@@ -1,4 +1,4 @@
-"""What is told of the items of a history, against loops over them."""
+"""The bias on the items of a history, against loops over them."""
 
 from typing import Any
 
@@ -8,11 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from genrec.model import build_trie
-from genrec.model.repeat_bias import Had, first_visits, repeated_share, with_repeats
-from genrec.semantic_ids.device_trie import children_of
+from genrec.model.repeat_bias import (
+    HistoryItems,
+    add_repeat_bias,
+    first_occurrences,
+    share_in_history,
+)
+from genrec.semantic_ids.trie import children_of
 from genrec.sequences.inputs import Catalogue, Inputs
 from small import small_model
+from small_codes import device_trie
 
 B, T, Q, N = 2, 6, 3, 5
 
@@ -32,7 +37,7 @@ def each_once(items):
 
 @given(numbers(0, 3, B, T), numbers(-1, 1, B, T))
 def test_an_item_counts_where_its_history_has_it_first(items, segments):
-    found = np.asarray(first_visits(jnp.asarray(items), jnp.asarray(segments)))
+    found = np.asarray(first_occurrences(jnp.asarray(items), jnp.asarray(segments)))
     for row in range(B):
         met = set()
         for slot in range(T):
@@ -43,15 +48,17 @@ def test_an_item_counts_where_its_history_has_it_first(items, segments):
 
 
 @given(numbers(-1, N - 1, B, T), masks(B, Q, T), st.permutations(range(N)))
-def test_the_weight_goes_to_the_items_that_a_query_had(items, mask, order):
+def test_the_bias_goes_to_the_items_of_a_querys_history(items, mask, order):
     items = each_once(items)
-    scores, weight = np.random.default_rng(0).normal(size=(B, Q, N)), np.array([[1.0, 2, 3]] * B)
-    had = Had(jnp.asarray(items), jnp.asarray(mask))
+    scores, bias = np.random.default_rng(0).normal(size=(B, Q, N)), np.array([[1.0, 2, 3]] * B)
+    history_items = HistoryItems(jnp.asarray(items), jnp.asarray(mask))
     column = jnp.asarray(np.array(order)[items])
-    found = np.asarray(with_repeats(jnp.asarray(scores), jnp.asarray(weight), had, column))
+    found = np.asarray(
+        add_repeat_bias(jnp.asarray(scores), jnp.asarray(bias), history_items, column)
+    )
     for row, query, item in np.ndindex(B, Q, N):
         there = item in items[row][mask[row, query]]
-        expected = scores[row, query, order[item]] + there * weight[row, query]
+        expected = scores[row, query, order[item]] + there * bias[row, query]
         assert np.isclose(found[row, query, order[item]], expected, atol=1e-6)
 
 
@@ -59,18 +66,18 @@ CODES = np.array([[0, 0, 1], [0, 0, 2], [0, 1, 0], [1, 0, 0], [1, 2, 0], [1, 2, 
 
 
 @given(numbers(-1, 6, B, T), masks(B, Q, T), st.sets(st.integers(0, 6), min_size=1))
-def test_shares_are_those_of_the_items_below_a_child(items, mask, spelt):
+def test_shares_are_those_of_the_items_below_a_child(items, mask, kept):
     items = each_once(items)
-    some = np.array(sorted(spelt))
-    trie = build_trie(CODES, some)
-    had = Had(jnp.asarray(items), jnp.asarray(mask))
+    some = np.array(sorted(kept))
+    trie = device_trie(CODES, some)
+    history_items = HistoryItems(jnp.asarray(items), jnp.asarray(mask))
     for level in (1, 2):
         prefixes = sorted({tuple(row[:level]) for row in CODES[some].tolist()})
         parent = jnp.asarray(np.resize(np.arange(len(prefixes)), (B, Q)), jnp.int32)
         children = children_of(trie, level, parent)
-        found = np.asarray(repeated_share(trie, level, children, had))
+        found = np.asarray(share_in_history(trie, level, children, history_items))
         for row, query, place in np.ndindex(*found.shape):
-            if not children.there[row, query, place]:
+            if not children.valid[row, query, place]:
                 assert found[row, query, place] == 0
                 continue
             prefix = (*prefixes[parent[row, query]], int(children.code[row, query, place]))
@@ -89,7 +96,7 @@ def test_every_query_of_a_row_knows_its_own_history_alone():
     again: Any = model.item_again
     packed = model.encode(Inputs(rows, segments), catalogue, every_position=True)
     zeros = jnp.zeros((1, 6, 12))
-    found = np.asarray(model.with_repeats(zeros, packed))[0]
+    found = np.asarray(model.with_repeat_bias(zeros, packed))[0]
     for slot, history in enumerate([[3], [3, 7], [3, 7], [5], [5, 7]]):
         weight = float(again(packed.start)[0, slot, 0])
         expected = np.zeros(12)

@@ -249,7 +249,10 @@ def test_recommend_from_python_and_the_command_line_agree(finished):
     ("arguments", "complaint"),
     [
         (["run", "tiny.yaml", "--model.d-modle", "9"], "unknown setting model.d_modle"),
-        (["run", "tiny.yaml", "--model.d-model", "x"], "model.d-model: invalid literal"),
+        (
+            ["run", "tiny.yaml", "--model.d-model", "x"],
+            "model.d_model should be a whole number, but is 'x'",
+        ),
         (["run", "none.yaml"], "none.yaml does not exist"),
         (["rnu", "tiny.yaml"], "unknown command rnu; the nearest is run"),
         (["train", "tiny.yaml", "--out", "new"], "prepare is not done"),

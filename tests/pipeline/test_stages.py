@@ -15,8 +15,8 @@ from genrec.evaluation.examples import draw_examples
 from genrec.pipeline import stages
 from genrec.runs.catalog_updates import append_items
 from genrec.runs.folder import config_of
-from genrec.runs.items import items_of
-from genrec.runs.model import best_recommender
+from genrec.runs.items import load_items
+from genrec.runs.model import load_recommender
 from genrec.storage.files import read_json, sha256
 from genrec.tokenizer import fit_tokenizer, load_tokenizer, rqvae_training
 from small_run import ITEMS, write_log
@@ -68,11 +68,11 @@ def sharing(tiny_run, tmp_path_factory):
 
 
 def test_without_a_code_that_tells_them_apart_items_keep_the_tokenizers_codes(tiny_run, sharing):
-    ids = items_of(sharing).ids
+    ids = load_items(sharing).ids
     assert (ids.unique, ids.codebook_sizes) == (False, (4, 3))
     codes = load_tokenizer(sharing / "tokenizer").encode(np.load(sharing / "embeddings.npy"))
     assert np.array_equal(ids.codes, codes)
-    usual = items_of(tiny_run).ids
+    usual = load_items(tiny_run).ids
     assert (usual.unique, usual.codes.shape) == (True, (ITEMS, 3))
 
 
@@ -80,7 +80,7 @@ def test_every_item_of_shared_codes_is_recommended_the_nearest_to_them_first(sha
     run = genrec.load_run(sharing, DecodingConfig(beam=ITEMS, batch_size=1))
     (ids,), (scores,) = run.recommend([["i001"]], ITEMS, exclude_history=False)
     assert sorted(ids) == sorted(run.item_ids)
-    codes, vectors = items_of(sharing).ids.codes, np.load(sharing / "embeddings.npy")
+    codes, vectors = load_items(sharing).ids.codes, np.load(sharing / "embeddings.npy")
     rebuilt = load_tokenizer(sharing / "tokenizer").decode(codes)
     distance = np.square(vectors - rebuilt).sum(axis=1)
     items = [run.item_ids.index(item_id) for item_id in ids]
@@ -173,7 +173,7 @@ def test_other_splits_run_through_all_stages(tiny_run, tmp_path, split):
         "training.epochs=4",
     )
     genrec.run(config, folder)
-    dataset = items_of(folder).dataset
+    dataset = load_items(folder).dataset
     test, figures = dataset.held_out("test"), read_json(folder / "metrics.json")["test"]
     assert figures["users"] == len(test.users)
     lists = pq.read_table(folder / "recommendations.parquet")
@@ -232,8 +232,8 @@ def test_a_run_that_looks_ahead(tiny_run, tmp_path):
     figures = read_json(run / "metrics.json")
     ours = figures["test"]["filtered"]["ndcg@10"]
     assert ours > 2 * figures["baselines"]["most_popular"]["test"]["filtered"]["ndcg@10"]
-    held_out = items_of(run).dataset.held_out("test")
-    head = best_recommender(config_of(run), run, items_of(run)).ranked_by(1.0)
+    held_out = load_items(run).dataset.held_out("test")
+    head = load_recommender(config_of(run), run, load_items(run)).ranked_by(1.0)
     lists, _ = head(held_out.histories, 10, exclude_history=True)
     hits = (lists == held_out.targets[:, None]).any(axis=1).mean()
     assert list(figures["alone"]) == ["dense_head"]  # the codes' are the run's own

@@ -9,6 +9,7 @@ import pytest
 import genrec
 from genrec.bundle import load_bundle
 from genrec.bundle.storage import write_bundle
+from genrec.config import ModelConfig
 from genrec.decoding.search import item_vectors
 from genrec.errors import UserError
 from genrec.export import export_bundle
@@ -19,7 +20,7 @@ from genrec.runs.folder import config_of
 from genrec.runs.items import catalogue_of
 from genrec.runs.loaded import load_run
 from genrec.runs.manifest import read_manifest
-from genrec.runs.model import builder
+from genrec.runs.model import model_builder
 from genrec.sequences.inputs import Catalogue
 from genrec.storage.safetensors import pack_tensors
 
@@ -37,7 +38,7 @@ def source(request, tiny_run, tmp_path_factory):
 def begun(source, folder, **options):
     run = load_run(folder)
     catalogue = catalogue_of(run.config, run.items)
-    build = builder(run.config.model, catalogue, run.items.ids.codebook_sizes, **options)
+    build = model_builder(run.config.model, catalogue, run.items.ids.codebook_sizes, **options)
     return run, catalogue, begin_from(source, build, catalogue, run.item_ids, seed=5)
 
 
@@ -73,9 +74,9 @@ def test_another_size_is_refused(source, tiny_run):
     catalogue = catalogue_of(run.config, run.items)
 
     def build(rngs):
+        settings = ModelConfig(d_model=16, encoder_layers=1, heads=2, d_ff=64)
         sizes = run.items.ids.codebook_sizes
-        how = {"encoder_layers": 1, "decoder_layers": 1, "heads": 2, "d_ff": 64, "rngs": rngs}
-        return EncoderDecoder(num_items=40, codebook_sizes=sizes, d_model=16, **how)
+        return EncoderDecoder(settings, num_items=40, codebook_sizes=sizes, rngs=rngs)
 
     with pytest.raises(UserError, match=r"begin from a model of the same size"):
         begin_from(source, build, catalogue, run.item_ids, seed=0)
@@ -95,7 +96,7 @@ def test_what_the_other_has_not_begins_at_random_and_is_named(source, tiny_run, 
     run = load_run(tiny_run)
     catalogue = catalogue_of(run.config, run.items)
     model = genrec.load_config(tiny_run / "config.yaml", "model.time_gaps=true").model
-    build = builder(model, catalogue, run.items.ids.codebook_sizes)
+    build = model_builder(model, catalogue, run.items.ids.codebook_sizes)
     begin_from(source, build, catalogue, run.item_ids, seed=0)
     assert [each for each in caplog.messages if "has no gap.embedding; they begin" in each]
 

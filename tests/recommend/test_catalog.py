@@ -1,7 +1,27 @@
+import numpy as np
 import pytest
 
 from genrec.errors import UserError, instead_of
-from genrec.recommend.catalog import ItemNames
+from genrec.recommend.catalog import Change, IdMap, ItemNames, change_of, plan_additions
+
+
+def test_ids_become_indices():
+    ids = IdMap(["a", "b", "c"])
+    assert ids.indices_of(["c", "x", "a", "c"]).tolist() == [2, -1, 0, 2]
+    assert ids.indices_of([]).dtype == np.int64
+    assert (ids.index_of("b"), ids.index_of("B")) == (1, -1)
+
+
+def test_additions_are_new_or_there_or_come_back():
+    """Hand-worked: b is open, c had been removed, x and y are new."""
+    new, after, change = plan_additions(["a", "b", "c", "d"], np.array([0, 1]), [*"xcby"])
+    assert new.tolist() == [0, 3]
+    assert after.tolist() == [0, 1, 2, 4, 5]
+    assert change == Change(items=5, added=2, known=2, returned=1)
+
+
+def test_a_change_counts_what_came_back_and_what_went():
+    assert change_of(np.array([0, 1, 2]), np.array([2, 3])) == Change(2, returned=1, removed=2)
 
 
 def names(*titles):

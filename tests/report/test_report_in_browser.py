@@ -7,6 +7,8 @@ from genrec.report import write_report
 from genrec.runs.folder import config_of
 from hostile_run import TITLES, hostile_run
 
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture(scope="module")
 def page(tiny_run, tmp_path_factory):

@@ -19,7 +19,7 @@ from genrec.runs.catalog_updates import (
     show_branches,
 )
 from genrec.runs.folder import config_of, require
-from genrec.runs.items import items_of, tokenized_vectors
+from genrec.runs.items import load_items, tokenized_vectors
 from genrec.storage.files import sha256
 from genrec.tokenizer import load_tokenizer
 from small_run import ITEMS, SETTINGS, write_log
@@ -54,7 +54,7 @@ def test_items_that_come_get_codes_and_nothing_else_changes(run):
     assert (change.items, change.added, change.known, change.removed) == (ITEMS + 3, 3, 1, 0)
     assert "relative error" in (change.drift or "")
     assert digests(run) == before
-    old, (now, gone) = items_of(run), current(run)
+    old, (now, gone) = load_items(run), current(run)
     assert now.dataset.item_ids == [*old.dataset.item_ids, "n1", "n2", "n3"]
     assert now.dataset.titles[ITEMS:] == ["New film 1", "New film 2", "New film 3"]
     assert np.array_equal(now.dataset.items["item"].to_numpy(), np.arange(ITEMS + 3))
@@ -228,7 +228,7 @@ def test_every_kind_with_every_way_out_of_collisions(log, tmp_path, kind, collis
     )
     (tmp_path / "many.csv").write_text("item_id,title,genre\n" + MANY[: MANY.index("n20,")])
     assert append_items(config, run, tmp_path / "many.csv").added == 20
-    old, (now, _) = items_of(run), current(run)
+    old, (now, _) = load_items(run), current(run)
     tokenizer = load_tokenizer(run / "tokenizer")
     assert np.array_equal(now.ids.codes[:ITEMS], old.ids.codes)
     unique = len(np.unique(now.ids.codes, axis=0)) == ITEMS + 20

@@ -12,6 +12,8 @@ from genrec.serving.options import Options
 from genrec.serving.service import Service
 from small_serving import UNSAFE, wait
 
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture(scope="module")
 def address(other_bundle):

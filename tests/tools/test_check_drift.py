@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOL = Path(__file__).parents[2] / "tools" / "check_drift.py"
 
 
+@pytest.mark.soak
 def test_rows_and_devices_change_the_last_digits_alone_and_the_least_drift_is_noticed(tmp_path):
     out = tmp_path / "drift.json"
     flags = ["--steps", "60", "--nudged", "1", "--factor", "0", "--json", str(out)]

@@ -42,17 +42,18 @@ def python(*arguments):
     return done.stdout
 
 
+@pytest.mark.parametrize("inputs", [3, pytest.param(15, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("part", ["file_readers", "run_readers"])
-def test_every_reader_reads_or_refuses_what_is_damaged(part, tiny_run, tmp_path):
+def test_every_reader_reads_or_refuses_what_is_damaged(part, inputs, tiny_run, tmp_path):
     list_names = (
         f"from fuzz import {part}; print(*(each.name for each in {part}.READERS), sep='\\n')"
     )
     names = python("-c", list_names).splitlines()
     found = tmp_path / "found.json"
-    flags = ["--inputs", "15", "--run", str(tiny_run), "--json", str(found)]
+    flags = ["--inputs", str(inputs), "--run", str(tiny_run), "--json", str(found)]
     python(TOOLS / "fuzz_readers.py", "--readers", *names, *flags)
     for name, told in json.loads(found.read_text()).items():
-        assert told["inputs"] == told["read"] + told["refused"] == 15, name
+        assert told["inputs"] == told["read"] + told["refused"] == inputs, name
 
 
 MISBEHAVING = """
@@ -119,6 +120,7 @@ for name, how in WAYS.items():
 """
 
 
+@pytest.mark.soak
 def test_what_a_reader_does_wrong_is_noticed():
     python("-c", MISBEHAVING)
 
@@ -199,23 +201,40 @@ ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
     for old, new in zip("abcdefghijklm", "bcdefghijklmn", strict=True)
 )
+NESTED = ", ".join(
+    [
+        "&a [x, x, x]",
+        *(
+            f"&{new} [{', '.join([f'*{old}'] * 9)}]"
+            for old, new in zip("abcdefghi", "bcdefghij", strict=True)
+        ),
+    ]
+)
 SETTINGS = {
     "a tag": (
         "seed: !!python/object/apply:os.system ['touch ran']",
         "not determine a constructor",
     ),
     "a name": ("seed: !!python/name:os.system", "could not determine a constructor"),
-    "aliases": (ALIASES, "b should be a plain list"),
-    "aliases in place": ("tokenizer: {hidden: [&a [1], *a]}", "hidden should be a plain list"),
+    "aliases": (ALIASES, "unknown setting a; the nearest is"),
+    "aliases of aliases": (f"seed: [{NESTED}]", "seed should be a whole number, but is a list"),
+    "aliases in place": (
+        f"tokenizer: {{hidden: [{NESTED}]}}",
+        "tokenizer.hidden[0] should be a whole number, but is a list",
+    ),
     "nested": ("data: " + "[" * 3000, "it is nested too deeply"),
     "nested maps": ("data: " + "{a: " * 3000, "it is nested too deeply"),
     "its own part": ("data: &d {columns: *d}", "unknown setting data.columns.columns"),
     "a large number": ("seed: " + "9" * 6000, "can't be read: Exceeds the limit"),
     "no number": ("seed: !!int ''", "can't be read: string index out of range"),
     "no name": ("{? [a, b] : 1}", "can't be read"),
-    "a number for a name": ("3: 1", "'3' is no name of a setting"),
+    "a number for a name": ("3: 1", "3 is no name of a setting"),
     "a long name": ("a" * 300 + ": 1", "is no name of a setting"),
-    "bytes": ("seed: !!binary gIGCgw==", "seed is a bytes, which no setting is"),
+    "bytes": ("seed: !!binary gIGCgw==", "seed should be a whole number, but is a bytes"),
+    "a set": ("seed: !!set {1}", "seed should be a whole number, but is a set"),
+    "a long number": ("seed: 0x" + "f" * 9000, "seed should be a whole number, but is a number"),
+    "a long number in a text": ("data: {text: 0x" + "f" * 9000 + "}", "of very many digits"),
+    "a long number for a name": ("0x" + "f" * 9000 + ": 1", "is no name of a setting"),
     "large": ("# " + "x" * 2**18, "is larger than 256 KiB"),
 }
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOL = Path(__file__).parents[2] / "tools" / "fuzz_readers.py"
 INPUTS = 30
 READERS = [
@@ -13,6 +15,7 @@ READERS = [
 ]
 
 
+@pytest.mark.soak
 def test_damaged_files_are_read_or_refused_in_a_line(tmp_path):
     command = [sys.executable, str(TOOL), "--readers", *READERS, "--inputs", str(INPUTS)]
     command += ["--seed", "1", "--json", str(tmp_path / "found.json")]

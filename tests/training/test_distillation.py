@@ -3,8 +3,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.model import build_trie
 from genrec.training.distillation import next_code_shares
+from small_codes import device_trie
 
 SIZES = [4, 3, 5]
 
@@ -15,7 +15,7 @@ def test_shares_are_sums_over_the_items_with_each_code_after_the_prefix(seed, co
     rng = np.random.default_rng(seed)
     every = np.stack(np.meshgrid(*map(np.arange, SIZES), indexing="ij"), -1).reshape(-1, 3)
     codes = rng.permutation(every)[:count].astype(np.int32)
-    trie = build_trie(codes)
+    trie = device_trie(codes)
     scores = rng.normal(0, 3, (2, 3, count)).astype(np.float32)
     targets = rng.integers(0, count, (2, 3)).astype(np.int32)
     of_leaves = np.where(trie.item >= 0, scores[..., np.maximum(trie.item, 0)], -np.inf)
@@ -27,7 +27,7 @@ def test_shares_are_sums_over_the_items_with_each_code_after_the_prefix(seed, co
             within = (codes[:, :level] == prefix).all(axis=1)
             mass = [p[row, query, within & (codes[:, level] == code)].sum() for code in range(size)]
             children, share = got[level]
-            there, spread = np.asarray(children.there[row, query]), np.zeros(size)
-            spread[children.code[row, query][there]] = share[row, query][there]
+            valid, spread = np.asarray(children.valid[row, query]), np.zeros(size)
+            spread[children.code[row, query][valid]] = share[row, query][valid]
             assert np.allclose(spread, mass / np.sum(mass), atol=1e-3)
-            assert not share[row, query][~there].any()
+            assert not share[row, query][~valid].any()

@@ -66,7 +66,8 @@ def start(folder, *, devices, fsdp=1, until=99, process=None, port=0):
     environment = {
         **os.environ,
         "PYTHONPATH": str(TESTS),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} "
+        f"--xla_force_host_platform_device_count={devices}",
     }
     if process is not None:
         environment |= {
@@ -117,6 +118,7 @@ def test_a_checkpoint_of_eight_devices_is_taken_up_on_one(alone, tmp_path):
     assert np.allclose(losses(tmp_path), alone, rtol=1e-4)
 
 
+@pytest.mark.soak
 def test_two_processes_train_together_and_resume_together(alone, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

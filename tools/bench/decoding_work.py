@@ -14,7 +14,7 @@ from bench.training_work import StepWork, decoder_flops, encoder_flops
 from genrec.config import Config, ModelConfig
 from genrec.export.t5 import t5_layers, t5_tables
 from genrec.model import EncoderDecoder
-from genrec.runs.model import builder
+from genrec.runs.model import model_builder
 from genrec.sequences.inputs import Catalogue
 
 CONTENT_WIDTH = 384
@@ -92,7 +92,7 @@ def outline(config: Config, task: DecodingTask) -> Model:
         shape = (len(task.codes), CONTENT_WIDTH)
         content = np.random.default_rng(0).standard_normal(shape, np.float32)
     catalogue = Catalogue(task.codes, content)
-    build = builder(config.model, catalogue, task.sizes)
+    build = model_builder(config.model, catalogue, task.sizes)
     abstract = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
     shapes = nnx.as_pure(nnx.state(abstract, nnx.Param))
     return Model(config, nnx.graphdef(abstract), shapes, catalogue)

@@ -23,7 +23,7 @@ from bench.training_work import (
 from bench.turns import Answer, Measure, serve
 from genrec.config import Config
 from genrec.config.parsing import load_config
-from genrec.runs.model import builder
+from genrec.runs.model import model_builder
 from genrec.sequences.histories import Histories
 from genrec.sequences.inputs import Catalogue
 from genrec.sequences.packing import Batch, Plan, epoch_batches
@@ -48,9 +48,8 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     catalogue = Catalogue(log.codes, content)
     mesh = make_mesh(config.training.fsdp, config.training.rows // config.training.accumulate)
     sizes = [int(size) for size in log.codebook_sizes]
-    init, step = compile_training(
-        builder(config.model, catalogue, tuple(sizes)), config.training, mesh, total=100_000, seed=0
-    )
+    build = model_builder(config.model, catalogue, tuple(sizes))
+    init, step = compile_training(build, config.training, mesh, total=100_000, seed=0)
     needed = config.training.distillation or config.model.look_ahead
     trie = trie_of_targets(catalogue) if needed else None
     fixed, rows = put((catalogue, trie), replicated(mesh)), by_rows(mesh)

@@ -20,7 +20,8 @@ from bench.static_paper import build_matrix, static_search
 from bench.turns import Answer, Measure, serve
 from genrec.config.parsing import load_config
 from genrec.decoding import Filters, beam_search, unconstrained_beam_search
-from genrec.model import Encoded, EncoderDecoder, Trie, build_trie
+from genrec.model import Encoded, EncoderDecoder
+from genrec.semantic_ids.trie import Trie, build_trie
 from genrec.sequences.inputs import Inputs
 
 LEVELS, SIZE = 4, 256
@@ -40,7 +41,7 @@ class FixedLogits:
     def remember(self, states: jax.Array) -> list:
         return []
 
-    def decode_level(self, level: int, previous, start, past, memory, mask, ahead) -> tuple:
+    def decode_level(self, level: int, previous, start, past, memory, mask, candidates) -> tuple:
         return self._logits[level][:, : mask.shape[1]], []
 
 
@@ -108,7 +109,7 @@ def random_codes(count: int) -> np.ndarray:
 
 def timed_trie(codes: np.ndarray) -> tuple[Trie, Answer]:
     start = time.perf_counter()
-    trie = jax.block_until_ready(build_trie(codes))
+    trie = jax.block_until_ready(jax.device_put(build_trie(codes)))
     facts = {"build_seconds": time.perf_counter() - start, "trie_bytes": bytes_of(trie)}
     return trie, facts | {"items": len(codes)}
 
@@ -204,7 +205,9 @@ def check_small_catalogues() -> None:
     logits = random_logits(3, beam, (size,) * LEVELS)
     for count in (5, 150, len(shuffled)):
         codes = shuffled[:count]
-        items, scores = trie_search(build_trie(codes), logits, no_filters(3), beam=beam)
+        items, scores = trie_search(
+            jax.device_put(build_trie(codes)), logits, no_filters(3), beam=beam
+        )
         width = min(beam, count)
         items, scores = np.asarray(items)[:, :width], np.asarray(scores)[:, :width]
         results = {}

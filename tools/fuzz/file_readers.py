@@ -18,7 +18,7 @@ from fuzz.finished_run import finished_run
 from fuzz.mutations import blindly, mutated
 from fuzz.workers import Reader
 from genrec.config import Columns
-from genrec.config.parsing import file_arguments
+from genrec.config.parsing import read_settings
 from genrec.data import Source, load_dataset, prepare, read_new_items
 from genrec.embedding import embed_file
 from genrec.recommend.requests import count_requests, read_names, read_requests
@@ -187,7 +187,7 @@ READERS = [
     Reader(
         "settings",
         _copied("config.yaml"),
-        lambda folder: file_arguments(folder / "config.yaml"),
+        lambda folder: read_settings(folder / "config.yaml"),
         ("config.yaml",),
     ),
     Reader("dataset", _copied(*_DATASET), _dataset, _DATASET),

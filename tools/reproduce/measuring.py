@@ -11,9 +11,9 @@ import genrec
 from genrec.config import Config
 from genrec.errors import UserError
 from genrec.evaluation import evaluate_parts
-from genrec.runs.items import items_of
+from genrec.runs.items import load_items
 from genrec.runs.manifest import read_manifest
-from genrec.runs.model import best_recommender
+from genrec.runs.model import load_recommender
 from genrec.storage.files import read_json, write_json
 
 K = 10
@@ -39,10 +39,10 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     path = folder.with_name(folder.name + ".json")
     if path.exists() and all(done):
         return read_json(path)
-    items = items_of(folder)
+    items = load_items(folder)
     health = read_json(folder / "tokenizer" / "health.json")
     held_out = items.dataset.held_out("validation")
-    recommend = best_recommender(config, folder, items, progress_name="validation")
+    recommend = load_recommender(config, folder, items, progress_name="validation")
     measured = evaluate_parts(
         recommend.in_parts,
         held_out.histories,
