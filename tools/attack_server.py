@@ -15,8 +15,8 @@ Clients that are cut off begin again. Heads of requests that come slowly are not
 a reverse proxy is to bound those, see docs/deploy.md.
 
 Printed for each: how many requests of the well-behaved clients were answered, how many failed,
-p50 and p99 of the answers in ms; how often /health was asked and answered; what became of the
-attackers' connections; the server's memory and open files when the attack is over. Exit status 1
+p50 and p99 of the answers in ms; how often /health was asked and answered; how the attackers'
+connections ended; the server's memory and open files when the attack is over. Exit status 1
 says that a well-behaved request failed (in a flood: was answered anything but 200 or 503), that
 /health did not answer, that files stayed open, that memory grew by more than a tenth over what it
 was after the first row, or that the server logged a traceback.
@@ -41,8 +41,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.serving import K, asked, from_run, loaded, resident, server, wait_until_compiled
 from bench.serving_client import ask, request_bytes
-from bench_serving import K, asked, from_run, loaded, resident, server, wait_until_compiled
 from genrec.storage.files import write_json
 
 HEAD = b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -60,26 +60,26 @@ def main() -> None:
     parser.add_argument("--attackers", type=int, default=400, help="connections at a time")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each attack")
     parser.add_argument("--json", type=Path, help="file for the figures")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genrec-attack-") as folder:
         requests, log = Path(folder) / "requests.jsonl", Path(folder) / "log"
-        bodies = [json.dumps({"history": each, "k": K}) for each in from_run(given.run)]
+        bodies = [json.dumps({"history": each, "k": K}) for each in from_run(arguments.run)]
         requests.write_text("\n".join(bodies))
         flags = ("--read-timeout", str(READ_TIMEOUT))
-        with server(given.bundle, *flags, log=log) as (process, port):
+        with server(arguments.bundle, *flags, log=log) as (process, port):
             wait_until_compiled(port)
             loaded(port, requests, CLIENTS, 5)
             attacks = attacks_of(port, [request_bytes(body) for body in bodies])
             rows = {
-                name: row(name, attack, process.pid, port, requests, given)
+                name: row(name, attack, process.pid, port, requests, arguments)
                 for name, attack in attacks.items()
             }
         tracebacks = log.read_text().count("Traceback")
     show(rows)
     wrong = faults(rows, tracebacks)
-    if given.json:
-        figures = {"attackers": given.attackers, "cores": os.cpu_count(), "rows": rows}
-        write_json(given.json, figures | {"faults": wrong})
+    if arguments.json:
+        figures = {"attackers": arguments.attackers, "cores": os.cpu_count(), "rows": rows}
+        write_json(arguments.json, figures | {"faults": wrong})
     for line in wrong:
         print(line, file=sys.stderr)
     if wrong:
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 Attack = Callable[[], Awaitable[str]]
-"""One connection of an attacker, to its end, and what became of it."""
+"""One connection of an attacker, to its end; returns how it ended."""
 
 
 def attacks_of(port: int, requests: list[bytes]) -> dict[str, Attack | None]:
@@ -140,12 +140,12 @@ async def dripped(
     """Sends a byte a second, until the server has enough of it."""
     answer = asyncio.ensure_future(reader.read(100))
     try:
-        for place in itertools.count():
+        for start in itertools.count():
             done, _ = await asyncio.wait([answer], timeout=1.0)
             if done:
                 said = answer.result()
                 return f"answered {said[9:12].decode()}" if said else "cut off"
-            writer.write(contents[place : place + 1])
+            writer.write(contents[start : start + 1])
     finally:
         answer.cancel()
         writer.close()
@@ -155,11 +155,11 @@ async def dripped(
 async def sent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, contents: bytes) -> str:
     """Sends as much as the server takes, and reads the beginning of its answer."""
     try:
-        for place in range(0, len(contents), 1 << 16):
-            writer.write(contents[place : place + (1 << 16)])
+        for start in range(0, len(contents), 1 << 16):
+            writer.write(contents[start : start + (1 << 16)])
             await writer.drain()
-        said = await asyncio.wait_for(reader.read(100), 2 * READ_TIMEOUT)
-        return f"answered {said[9:12].decode(errors='replace')}" if said else "cut off"
+        answer = await asyncio.wait_for(reader.read(100), 2 * READ_TIMEOUT)
+        return f"answered {answer[9:12].decode(errors='replace')}" if answer else "cut off"
     finally:
         writer.close()
 
@@ -192,25 +192,36 @@ def nonsense(rng: random.Random, request: bytes) -> bytes:
 
 
 def row(
-    name: str, attack: Attack | None, pid: int, port: int, requests: Path, given: argparse.Namespace
+    name: str,
+    attack: Attack | None,
+    pid: int,
+    port: int,
+    requests: Path,
+    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """How others fare during one attack, and the server after it."""
     before = open_files(pid)
     # A storm leaves each address in use for a minute, of which there are not without end.
-    at_once = 20 if name == "storm" else 2 * given.attackers if name == "flood" else given.attackers
-    with attacked(attack, at_once, given.seconds) as endings, watched(port) as health:
+    at_once = (
+        20
+        if name == "storm"
+        else 2 * arguments.attackers
+        if name == "flood"
+        else arguments.attackers
+    )
+    with attacked(attack, at_once, arguments.seconds) as endings, watched(port) as health:
         if attack is not None:
             time.sleep(1)  # all of them are there
-        found = loaded(port, requests, CLIENTS, given.seconds - 2)
+        load = loaded(port, requests, CLIENTS, arguments.seconds - 2)
     until = time.monotonic() + 2 * READ_TIMEOUT + 5
     while open_files(pid) > before + FILES and time.monotonic() < until:
         time.sleep(0.2)
     return {
-        "answered": found["requests"],
-        "failed": found["failed"],
-        "statuses": found["statuses"],
-        "p50": found["p50"],
-        "p99": found["p99"],
+        "answered": load["requests"],
+        "failed": load["failed"],
+        "statuses": load["statuses"],
+        "p50": load["p50"],
+        "p99": load["p99"],
         "health": dict(health),
         "attackers": dict(endings),
         "mib": resident(pid),
@@ -277,20 +288,20 @@ def faults(rows: dict[str, dict[str, Any]], tracebacks: int) -> list[str]:
     """What does not hold, in a line each."""
     wrong = [f"{tracebacks} tracebacks in the server's log"] if tracebacks else []
     allowed = next(iter(rows.values()))["mib"] * MEMORY
-    for name, found in rows.items():
-        others = found["statuses"].keys() - ({"503"} if name == "flood" else set())
+    for name, row in rows.items():
+        others = row["statuses"].keys() - ({"503"} if name == "flood" else set())
         if others:
-            wrong.append(f"{name}: well-behaved clients had {found['statuses']}")
-        if not found["answered"]:
+            wrong.append(f"{name}: well-behaved clients had {row['statuses']}")
+        if not row["answered"]:
             wrong.append(f"{name}: nobody was answered")
-        if set(found["health"]) != {"200"}:
-            wrong.append(f"{name}: /health answered {found['health']}")
-        if name == "flood" and not found["attackers"].keys() <= {"200", "503", "there to the end"}:
-            wrong.append(f"{name}: requests ended as {found['attackers']}")
-        if found["files"] > found["files_before"] + FILES:
-            wrong.append(f"{name}: {found['files']} files are open, {found['files_before']} before")
-        if found["mib"] > allowed:
-            wrong.append(f"{name}: memory grew to {found['mib']:,.0f} MiB")
+        if set(row["health"]) != {"200"}:
+            wrong.append(f"{name}: /health answered {row['health']}")
+        if name == "flood" and not row["attackers"].keys() <= {"200", "503", "there to the end"}:
+            wrong.append(f"{name}: requests ended as {row['attackers']}")
+        if row["files"] > row["files_before"] + FILES:
+            wrong.append(f"{name}: {row['files']} files are open, {row['files_before']} before")
+        if row["mib"] > allowed:
+            wrong.append(f"{name}: memory grew to {row['mib']:,.0f} MiB")
     return wrong
 
 
@@ -299,18 +310,18 @@ def show(rows: dict[str, dict[str, Any]]) -> None:
     for column in ("attack", "answered", "failed", "p50", "p99", "/health", "MiB", "files"):
         table.add_column(column, justify="left" if column == "attack" else "right")
     table.add_column("attackers")
-    for name, found in rows.items():
-        told = sorted(found["attackers"].items(), key=lambda each: -each[1])
+    for name, row in rows.items():
+        endings = sorted(row["attackers"].items(), key=lambda each: -each[1])
         table.add_row(
             name,
-            f"{found['answered']:,}",
-            f"{found['failed']:,}",
-            f"{found['p50']:.1f}",
-            f"{found['p99']:.1f}",
-            f"{found['health'].get('200', 0)} of {sum(found['health'].values())}",
-            f"{found['mib']:,.0f}",
-            f"{found['files_before']} → {found['files']}",
-            ", ".join(f"{count:,} {how}" for how, count in told),
+            f"{row['answered']:,}",
+            f"{row['failed']:,}",
+            f"{row['p50']:.1f}",
+            f"{row['p99']:.1f}",
+            f"{row['health'].get('200', 0)} of {sum(row['health'].values())}",
+            f"{row['mib']:,.0f}",
+            f"{row['files_before']} → {row['files']}",
+            ", ".join(f"{count:,} {how}" for how, count in endings),
         )
     Console(highlight=False, width=160).print(table)
 

@@ -3,10 +3,10 @@
     pip install pip-audit
     python tools/audit.py
 
-pip-audit asks PyPI. It takes a package that the index does not know for one to be skipped, and an
-index that has no advisories for one where all is well; so a release that is known to be vulnerable
-is asked about first. Unless that one is found, nothing could be asked, which is said, and is no
-failure (exit status 0; 3 with --strict). Exit status 1 says that there are vulnerabilities.
+pip-audit asks PyPI. It skips packages that the index does not know, and reports no vulnerability
+where the index has no advisories at all. So a release that is known to be vulnerable is asked about
+first. If the index does not report that one, nothing could be asked: a line says so, and the exit
+status is 0 (3 with --strict). Exit status 1 says that there are vulnerabilities.
 """
 
 import argparse
@@ -29,26 +29,28 @@ def main() -> None:
     try:
         if not any(each.get("vulns") for each in known_release()):
             raise ConnectionError(f"the index does not know that {KNOWN} is vulnerable")
-        found = audited("--skip-editable")
+        installed = audited("--skip-editable")
     except ConnectionError as error:
         print(f"audit: NOT DONE, vulnerabilities could not be asked for: {error}")
         sys.exit(3 if strict else 0)
-    lines, vulnerable, skipped = told(found)
+    lines, vulnerable, skipped = findings(installed)
     print("\n".join(lines))
     sys.exit(1 if vulnerable else 3 if skipped and strict else 0)
 
 
-def told(found: list[dict[str, Any]]) -> tuple[list[str], int, int]:
+def findings(installed: list[dict[str, Any]]) -> tuple[list[str], int, int]:
     """What to say of packages as pip-audit tells them; how many are vulnerable, and not asked."""
     lines = []
-    for each in found:
+    for each in installed:
         for one in each.get("vulns", ()):
             mended = ", ".join(one["fix_versions"]) or "none"
             lines.append(f"{each['name']} {each['version']}: {one['id']}, mended in {mended}")
-    vulnerable = sum(bool(each.get("vulns")) for each in found)
-    skipped = [f"{each['name']} ({each['skip_reason']})" for each in found if "skip_reason" in each]
+    vulnerable = sum(bool(each.get("vulns")) for each in installed)
+    skipped = [
+        f"{each['name']} ({each['skip_reason']})" for each in installed if "skip_reason" in each
+    ]
     lines += [f"not asked: {each}" for each in skipped]
-    asked = len(found) - len(skipped)
+    asked = len(installed) - len(skipped)
     lines.append(
         f"audit: {asked} packages asked, {vulnerable} vulnerable, {len(skipped)} not asked"
     )

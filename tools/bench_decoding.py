@@ -45,9 +45,9 @@ from bench.decoding_report import (
     recommend_figures,
     search_figures,
 )
-from bench.decoding_work import Task, flops_of_user, outline, random_weights, t5_weights
-from bench.turns import Side
-from bench_training import machine, open_side, undisturbed
+from bench.decoding_work import DecodingTask, flops_of_user, outline, random_weights, t5_weights
+from bench.machine import machine
+from bench.turns import Side, add_turn_flags, undisturbed
 from genrec.config import Config
 from genrec.config.parsing import dump_config, load_config
 from genrec.data import load_dataset
@@ -64,6 +64,8 @@ SCRIPTS = {
     "tiger": "genrec_decoding",
     "genrec": "genrec_decoding",
     "search": "search",
+    "torch-matmul": "torch_training",
+    "jax-matmul": "genrec_training",
 }
 PARTS = ("recommend", "constraint", "search")
 ITEMS, USERS = 12_101, 1_000
@@ -87,9 +89,9 @@ def main() -> None:
         console.print(facts.format(**figures["task"]), soft_wrap=True)
         agree = True
         if "recommend" in arguments.parts:
-            found = recommend(arguments, task, configs, folder, console)
-            figures |= found
-            agree = all(row["agree"] for row in found["check"])
+            part = recommend(arguments, task, configs, folder, console)
+            figures |= part
+            agree = all(row["agree"] for row in part["check"])
         if agree and {"constraint", "search"} & set(arguments.parts):
             figures |= search(arguments, task, folder, console)
     if arguments.json:
@@ -114,12 +116,10 @@ def parse_arguments() -> argparse.Namespace:
         help="folder with Beauty; without it, codes and histories are random",
     )
     source.add_argument("--run", type=Path, help="a run, for its histories and semantic IDs")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    add_turn_flags(parser, seconds=2.0, of="of a turn, or one call")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--beams", type=int, nargs="+", default=[10, 20, 50])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, or one call")
     parser.add_argument(
         "--slow-rounds",
         type=int,
@@ -127,12 +127,6 @@ def parse_arguments() -> argparse.Namespace:
         help="rounds in which Hugging Face has its turn with batches above 64",
     )
     parser.add_argument("--check-users", type=int, default=64)
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=0.0,
-        help="seconds to wait at each turn for other programs to end, and to repeat disturbed ones",
-    )
     parser.add_argument("--search-batch", type=int, default=32, help="of the two other parts")
     parser.add_argument("--search-beam", type=int, default=50)
     parser.add_argument(
@@ -141,7 +135,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_task(arguments: argparse.Namespace, folder: Path) -> tuple[Task, dict[str, Any]]:
+def read_task(arguments: argparse.Namespace, folder: Path) -> tuple[DecodingTask, dict[str, Any]]:
     """Real codes and histories where there are any, and where they come from."""
     history, source = load_config(arguments.tiger).model.max_history, str(arguments.run)
     run = arguments.run
@@ -164,7 +158,7 @@ def read_task(arguments: argparse.Namespace, folder: Path) -> tuple[Task, dict[s
         "history": history,
         "source": source,
     }
-    return Task(ids.codes, np.array(ids.codebook_sizes, np.int64), latest), facts
+    return DecodingTask(ids.codes, np.array(ids.codebook_sizes, np.int64), latest), facts
 
 
 def tokenize(arguments: argparse.Namespace, folder: Path) -> None:
@@ -198,7 +192,7 @@ def write_configs(arguments: argparse.Namespace, folder: Path) -> dict[str, Conf
 
 def recommend(
     arguments: argparse.Namespace,
-    task: Task,
+    task: DecodingTask,
     configs: dict[str, Config],
     folder: Path,
     console: Console,
@@ -228,20 +222,20 @@ def recommend(
             return {"check": check}
         for name in peaks:
             how = {"work": "matmul", "device": "cpu", "threads": machine("cpu")["cores"]}
-            opened[name] = stack.enter_context(open_side(name, how))
+            opened[name] = stack.enter_context(open_process(name, how))
             opened[name].prepared()
         rounds = []
         for number in range(arguments.rounds):
             rounds.append(one_round(number, arguments, names, peaks, opened, flops))
             console.print(f"round {number + 1} of {arguments.rounds}")
-    found = recommend_figures(names, arguments.beams, arguments.batches, rounds)
-    print_recommend(found, console)
-    return {"prepared": ready, "check": check, "rounds": rounds, "recommend": found}
+    rows = recommend_figures(names, arguments.beams, arguments.batches, rounds)
+    print_recommend(rows, console)
+    return {"prepared": ready, "check": check, "rounds": rounds, "recommend": rows}
 
 
 def sides(
     arguments: argparse.Namespace,
-    task: Task,
+    task: DecodingTask,
     configs: dict[str, Config],
     folder: Path,
     console: Console,
@@ -250,8 +244,8 @@ def sides(
     names = ["tiger", "genrec"]
     missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
     if missing:
-        what = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
-        console.print(f"Hugging Face is not measured: {what}", markup=False, soft_wrap=True)
+        reason = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
+        console.print(f"Hugging Face is not measured: {reason}", markup=False, soft_wrap=True)
     else:
         names = ["transformers", *names]
     shared = {
@@ -285,12 +279,12 @@ def open_process(name: str, settings: dict[str, Any]) -> Side:
 
 def check_lists(arguments: argparse.Namespace, opened: dict[str, Side]) -> list[dict[str, Any]]:
     """Whether both TIGERs give the same users the same lists, at every beam."""
-    batch, found = min(arguments.batches, key=lambda batch: abs(batch - 32)), []
+    batch, rows = min(arguments.batches, key=lambda batch: abs(batch - 32)), []
     for beam in arguments.beams:
         request = {"beam": beam, "batch": batch, "users": arguments.check_users}
         mine, theirs = (opened[name].measure(request) for name in ("tiger", "transformers"))
-        found.append({"beam": beam} | compare_lists(mine, theirs))
-    return found
+        rows.append({"beam": beam} | compare_lists(mine, theirs))
+    return rows
 
 
 def one_round(
@@ -303,7 +297,7 @@ def one_round(
 ) -> dict[str, dict[str, Any]]:
     """Every side's turn at every beam and batch, by "side/beam/batch"; and matrix products."""
     order = names[number % len(names) :] + names[: number % len(names)]
-    found = {name: undisturbed(opened[name], 1.0, arguments.patience) for name in peaks}
+    answers = {name: undisturbed(opened[name], 1.0, arguments.patience) for name in peaks}
     for beam in arguments.beams:
         for batch in arguments.batches:
             request = {"beam": beam, "batch": batch, "seconds": arguments.seconds}
@@ -312,12 +306,12 @@ def one_round(
                     continue
                 answer = undisturbed(opened[name], request, arguments.patience)
                 answer["flops"] = answer["targets"] * flops[name, beam]
-                found[f"{name}/{beam}/{batch}"] = answer
-    return found
+                answers[f"{name}/{beam}/{batch}"] = answer
+    return answers
 
 
 def search(
-    arguments: argparse.Namespace, task: Task, folder: Path, console: Console
+    arguments: argparse.Namespace, task: DecodingTask, folder: Path, console: Console
 ) -> dict[str, Any]:
     """The two parts that compare searches within one process."""
     own, large = len(task.codes), max(arguments.items)
@@ -342,9 +336,9 @@ def search(
                     for name, request in requests.items()
                 }
             )
-    found = search_figures(ready["cases"], rounds)
-    print_search(found, ready["tries"], settings, console)
-    return {"search_prepared": ready, "search_rounds": rounds, "search": found}
+    rows = search_figures(ready["cases"], rounds)
+    print_search(rows, ready["tries"], settings, console)
+    return {"search_prepared": ready, "search_rounds": rounds, "search": rows}
 
 
 def vars_of(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -58,19 +58,19 @@ def main() -> None:
 
 def compare(rows: int, sides: list[str], rounds: int) -> dict[str, Any]:
     """Every side in turn, for some rounds, each in a process of its own."""
-    found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    answers: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory(prefix="genrec-bench-") as work:
         write_log(Path(work) / "log.parquet", rows)
         for _ in range(rounds):
             for side in sides:
                 command = [sys.executable, __file__, "--side", side, "--work", work]
                 answer = subprocess.run(command, check=True, capture_output=True, text=True)
-                found[side].append(json.loads(answer.stdout.splitlines()[-1]))
-                print(f"{rows:,} rows, {side}: {found[side][-1]}", flush=True)
-    sizes = {json.dumps(run["left"]) for runs in found.values() for run in runs}
+                answers[side].append(json.loads(answer.stdout.splitlines()[-1]))
+                print(f"{rows:,} rows, {side}: {answers[side][-1]}", flush=True)
+    sizes = {json.dumps(run["left"]) for runs in answers.values() for run in runs}
     if len(sizes) != 1:
         raise SystemExit(f"the sides do not agree on what is left: {sizes}")
-    return {"rows": rows, "left": json.loads(sizes.pop()), "sides": found}
+    return {"rows": rows, "left": json.loads(sizes.pop()), "sides": answers}
 
 
 def write_log(path: Path, rows: int, seed: int = 0) -> None:
@@ -82,11 +82,11 @@ def write_log(path: Path, rows: int, seed: int = 0) -> None:
         for first in range(0, rows, _AT_ONCE):
             count = min(_AT_ONCE, rows - first)
             # Powers of a uniform number: the first of them are met most, by a power law.
-            who = users * rng.random(count) ** 2.5
-            what = items * rng.random(count) ** 3
+            user = users * rng.random(count) ** 2.5
+            item = items * rng.random(count) ** 3
             names = (
                 pa.array(np.char.add(prefix, numbers.astype(np.int64).astype(str)), pa.string())
-                for prefix, numbers in (("u", who), ("i", what))
+                for prefix, numbers in (("u", user), ("i", item))
             )
             times = pa.array(1_300_000_000 + rng.integers(0, 300_000_000, count))
             file.write_table(pa.table([*names, times], schema=schema))
@@ -181,17 +181,17 @@ def show(figures: list[dict[str, Any]]) -> None:
     table = Table(title="prepare: 5-core and leave-one-out (medians)", title_justify="left")
     for name in ("rows", "left", "by", "seconds", "GiB at most", "times the quicker by hand"):
         table.add_column(name, justify="left" if name == "by" else "right")
-    for found in figures:
+    for entry in figures:
         seconds = {
             side: float(np.median([run["seconds"] for run in runs]))
-            for side, runs in found["sides"].items()
+            for side, runs in entry["sides"].items()
         }
         others = [took for side, took in seconds.items() if side != "genrec"]
-        for side, runs in found["sides"].items():
+        for side, runs in entry["sides"].items():
             peak = np.median([run["peak_gib"] for run in runs])
             ratio = f"{seconds[side] / min(others):.2f}" if others else ""
-            left = f"{found['left'][0]:,}"
-            cells = (f"{found['rows']:,}", left, side, f"{seconds[side]:.1f}", f"{peak:.2f}", ratio)
+            left = f"{entry['left'][0]:,}"
+            cells = (f"{entry['rows']:,}", left, side, f"{seconds[side]:.1f}", f"{peak:.2f}", ratio)
             table.add_row(*cells)
     Console(highlight=False).print(table)
 

@@ -15,31 +15,34 @@ server for so long, while its memory is looked at every few seconds.
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from bench.serving import (
+    CLIENT,
+    DRAWN,
+    K,
+    asked,
+    from_run,
+    loaded,
+    resident,
+    server,
+    wait_until_compiled,
+)
 from genrec.storage.files import write_json
 
-CLIENT = Path(__file__).parent / "bench" / "serving_client.py"
 SIDES = {"batching": [], "one at a time": ["--max-batch", "1"]}
-K = 10
 MEASURED = ("p50", "p99", "per_second", "requests", "client_cpu", "load")
-_DRAWN = 2000
 _SOAK = 8
 _LOOK = 5.0
 
@@ -56,8 +59,8 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=3, help="fresh processes to start")
     parser.add_argument("--minutes", type=float, default=0.0, help="of load, to see the memory")
     parser.add_argument("--json", type=Path, help="file for the figures")
-    given = parser.parse_args()
-    histories = from_run(given.run) if given.run else from_file(given.histories)
+    arguments = parser.parse_args()
+    histories = from_run(arguments.run) if arguments.run else from_file(arguments.histories)
     figures: dict[str, Any] = {
         "cores": os.cpu_count(),
         "load_before": os.getloadavg(),
@@ -68,76 +71,32 @@ def main() -> None:
         requests = Path(folder) / "requests.jsonl"
         lines = [json.dumps({"history": history, "k": K}) for history in histories]
         requests.write_text("\n".join(lines))
-        figures["start"] = starts(given.bundle, requests, Path(folder) / "cache", given.starts)
+        figures["start"] = starts(
+            arguments.bundle, requests, Path(folder) / "cache", arguments.starts
+        )
         show_starts(console, figures["start"])
-        figures["cells"] = cells(given, requests)
+        figures["cells"] = cells(arguments, requests)
         show_cells(console, figures["cells"])
-        if given.minutes:
-            figures["memory"] = soak(given.bundle, requests, given.minutes)
+        if arguments.minutes:
+            figures["memory"] = soak(arguments.bundle, requests, arguments.minutes)
             show_memory(console, figures["memory"])
     figures["load_after"] = os.getloadavg()
     console.print(
         f"load {figures['load_before'][0]:.1f} before, {figures['load_after'][0]:.1f} after"
     )
-    if given.json:
-        write_json(given.json, figures)
-
-
-def from_run(run: Path) -> list[list[str]]:
-    """The histories of some users of a run, drawn at random."""
-    table = pq.read_table(run / "dataset" / "items.parquet", columns=["item", "item_id"])
-    ids = dict(zip(table["item"].to_pylist(), table["item_id"].to_pylist(), strict=True))
-    column = pq.read_table(run / "dataset" / "sequences.parquet", columns=["items"])["items"]
-    rows = np.random.default_rng(0).permutation(len(column))[:_DRAWN]
-    return [[ids[item] for item in column[int(row)].as_py()] for row in rows]
+    if arguments.json:
+        write_json(arguments.json, figures)
 
 
 def from_file(path: Path) -> list[list[str]]:
     lines = [json.loads(line)["items"] for line in path.read_text().splitlines() if line.strip()]
-    return [list(map(str, items)) for items in lines[:_DRAWN]]
-
-
-@contextlib.contextmanager
-def server(
-    bundle: Path, *flags: str, log: Path | None = None
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A server process and its port; it must stop without a mistake.
-
-    What it says goes to a file, for a pipe that nobody reads would stop it.
-    """
-    command = [sys.executable, "-m", "genrec", "serve", str(bundle), "--port", "0"]
-    environment = {**os.environ, "COLUMNS": "500", "JAX_COMPILATION_CACHE_DIR": ""}
-    with tempfile.TemporaryDirectory(prefix="genrec-log-") as folder:
-        log = log or Path(folder) / "log"
-        with log.open("wb") as stderr:
-            process = subprocess.Popen(
-                [*command, "--no-access-log", *flags], stderr=stderr, env=environment
-            )
-        try:
-            while "http://" not in log.read_text():
-                if process.poll() is not None:
-                    raise SystemExit(f"the server does not start: {log.read_text()}")
-                time.sleep(0.01)
-            yield process, int(log.read_text().partition("http://")[2].split(":")[1].split()[0])
-        finally:
-            process.send_signal(signal.SIGTERM)
-            if process.wait():
-                print(log.read_text(), file=sys.stderr)
-                raise SystemExit(f"the server ended with status {process.returncode}")
-
-
-def asked(port: int, method: str, path: str, body: str | None = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    with contextlib.closing(connection):
-        connection.request(method, path, body, {"content-type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
+    return [list(map(str, items)) for items in lines[:DRAWN]]
 
 
 def starts(bundle: Path, requests: Path, cache: Path, count: int) -> dict[str, list[float]]:
     """Seconds from the start of a process to its first answer, each process in turn."""
     body = requests.read_text().splitlines()[0]
-    found: dict[str, list[float]] = {"fresh": [], "cached": []}
+    seconds: dict[str, list[float]] = {"fresh": [], "cached": []}
     for number in range(count + 1):
         for name, flags in (("fresh", []), ("cached", ["--cache", str(cache)])):
             if name == "fresh" and number == count:
@@ -150,60 +109,33 @@ def starts(bundle: Path, requests: Path, cache: Path, count: int) -> dict[str, l
                 if name == "cached":
                     wait_until_compiled(port)
             if name == "fresh" or number:  # the first one fills the cache
-                found[name].append(took)
-    return found
+                seconds[name].append(took)
+    return seconds
 
 
-def wait_until_compiled(port: int) -> None:
-    while True:
-        status, said = asked(port, "GET", "/ready")
-        if status == 200 and not said["compiling"]:
-            return
-        time.sleep(0.2)
-
-
-def cells(given: argparse.Namespace, requests: Path) -> list[dict[str, Any]]:
+def cells(arguments: argparse.Namespace, requests: Path) -> list[dict[str, Any]]:
     """Every side at every concurrency: p50 and p99 in ms, requests/s; each round and the median."""
     rounds: dict[tuple[str, int], list[dict[str, float]]] = {}
     with contextlib.ExitStack() as stack:
         ports = {}
         for side, flags in SIDES.items():
-            _, ports[side] = stack.enter_context(server(given.bundle, *flags))
+            _, ports[side] = stack.enter_context(server(arguments.bundle, *flags))
             wait_until_compiled(ports[side])
-        for _ in range(given.rounds):
-            for clients in given.concurrency:
+        for _ in range(arguments.rounds):
+            for clients in arguments.concurrency:
                 for side, port in ports.items():
-                    found = loaded(port, requests, clients, given.seconds)
-                    rounds.setdefault((side, clients), []).append(found)
+                    load = loaded(port, requests, clients, arguments.seconds)
+                    rounds.setdefault((side, clients), []).append(load)
     return [
         {"side": side, "clients": clients, "rounds": each}
         | {
-            name: statistics.median(found[name] for found in each)
+            name: statistics.median(load[name] for load in each)
             for name in each[0]
             if name != "statuses"
         }
-        | {"failed": sum(found["failed"] for found in each)}
+        | {"failed": sum(load["failed"] for load in each)}
         for (side, clients), each in rounds.items()
     ]
-
-
-def loaded(port: int, requests: Path, clients: int, seconds: float) -> dict[str, float]:
-    command = [sys.executable, str(CLIENT), str(port), str(requests), str(clients), str(seconds)]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    told = json.loads(answer.stdout)
-    latencies = 1000 * np.array(told["latencies"])
-    if told["failed"]:
-        print(f"{clients} clients: {told['failed']}", file=sys.stderr)
-    return {
-        "p50": float(np.percentile(latencies, 50)),
-        "p99": float(np.percentile(latencies, 99)),
-        "per_second": len(latencies) / told["seconds"],
-        "requests": len(latencies),
-        "failed": sum(told["failed"].values()),
-        "statuses": told["failed"],
-        "client_cpu": told["client_cpu"],
-        "load": os.getloadavg()[0],
-    }
 
 
 def soak(bundle: Path, requests: Path, minutes: float) -> dict[str, Any]:
@@ -218,7 +150,7 @@ def soak(bundle: Path, requests: Path, minutes: float) -> dict[str, Any]:
         while time.perf_counter() < until:
             time.sleep(_LOOK)
             looks.append(resident(process.pid))
-        told = json.loads(client.communicate()[0])
+        report = json.loads(client.communicate()[0])
     part = max(1, len(looks) // 10)
     return {
         "minutes": minutes,
@@ -226,29 +158,23 @@ def soak(bundle: Path, requests: Path, minutes: float) -> dict[str, Any]:
         "first": statistics.median(looks[:part]),
         "last": statistics.median(looks[-part:]),
         "most": max(looks),
-        "requests": len(told["latencies"]),
-        "failed": sum(told["failed"].values()),
+        "requests": len(report["latencies"]),
+        "failed": sum(report["failed"].values()),
     }
 
 
-def resident(process: int) -> float:
-    """What a process holds in memory, in MiB."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
-
-
-def show_starts(console: Console, found: dict[str, list[float]]) -> None:
-    for name, seconds in found.items():
+def show_starts(console: Console, starts_by_name: dict[str, list[float]]) -> None:
+    for name, seconds in starts_by_name.items():
         if seconds:
             each = ", ".join(f"{second:.1f}" for second in seconds)
             console.print(f"first answer, {name}: {statistics.median(seconds):.1f} s ({each})")
 
 
-def show_cells(console: Console, found: list[dict[str, Any]]) -> None:
+def show_cells(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table(title=f"k {K}", title_justify="left")
     for name in ("server", "clients", "p50", "p99", "requests/s", "requests", "failed", "client"):
         table.add_column(name, justify="left" if name == "server" else "right")
-    for cell in found:
+    for cell in rows:
         table.add_row(
             cell["side"],
             str(cell["clients"]),
@@ -262,11 +188,11 @@ def show_cells(console: Console, found: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def show_memory(console: Console, found: dict[str, Any]) -> None:
+def show_memory(console: Console, figures: dict[str, Any]) -> None:
     console.print(
-        f"memory over {found['minutes']:g} minutes, {found['requests']:,} requests, "
-        f"{found['failed']} failed: {found['first']:,.0f} MiB in the first tenth, "
-        f"{found['last']:,.0f} in the last, {found['most']:,.0f} at most"
+        f"memory over {figures['minutes']:g} minutes, {figures['requests']:,} requests, "
+        f"{figures['failed']} failed: {figures['first']:,.0f} MiB in the first tenth, "
+        f"{figures['last']:,.0f} in the last, {figures['most']:,.0f} at most"
     )
 
 

@@ -89,14 +89,16 @@ def main() -> None:
     figures: dict[str, Any] = {"vectors": str(arguments.vectors)}
     if "fit" in arguments.parts:
         there = importlib.util.find_spec("vector_quantize_pytorch") is not None
-        names, given = [*KINDS, FAISS, *[TORCH] * there], []
+        names, flags = [*KINDS, FAISS, *[TORCH] * there], []
         if arguments.set:
-            names, given = [f"genrec, {arguments.set}"], ["--set", arguments.set]
+            names, flags = [f"genrec, {arguments.set}"], ["--set", arguments.set]
         rounds = [
-            {name: _child(arguments.vectors, "--one", name, *given) for name in names}
+            {name: _child(arguments.vectors, "--one", name, *flags) for name in names}
             for _ in range(arguments.rounds)
         ]
-        figures["fit"] = [_over_rounds(name, [found[name] for found in rounds]) for name in names]
+        figures["fit"] = [
+            _over_rounds(name, [answers[name] for answers in rounds]) for name in names
+        ]
         show(figures["fit"], arguments.vectors)
     if "encoding" in arguments.parts:
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
@@ -118,7 +120,7 @@ def main() -> None:
 
 
 def measure_fit(name: str, settings: dict[str, Any], vectors: np.ndarray) -> dict[str, Any]:
-    """Fits one tokenizer; what it took and what came of it."""
+    """Fits one tokenizer; its seconds and memory, and the health of its codes."""
     rivals = {FAISS: fit_faiss, TORCH: fit_torch}
     fit = rivals[name] if name in rivals else fit_genrec(settings)
     started = time.perf_counter()
@@ -209,16 +211,22 @@ def measure_drift(vectors: np.ndarray, others: np.ndarray) -> list[dict[str, Any
 
     rows = []
     for count in (50, 200, 1000):
-        found: dict[str, list[float]] = {"its own": [], "the other's": [], "half of each": []}
+        gains_by_kind: dict[str, list[float]] = {
+            "its own": [],
+            "the other's": [],
+            "half of each": [],
+        }
         for seed in range(3):
             rng = np.random.default_rng(seed)
             order = rng.permutation(len(vectors))
             foreign = others[rng.permutation(len(others))[:count]]
             seen, own = vectors[order[count:]], vectors[order[:count]]
             half = np.concatenate([own[: count // 2], foreign[count // 2 :]])
-            for kind, new in zip(found, (own, foreign, half), strict=True):
-                found[kind].append(gain_of_refitting(seen, new, SIZES, seed=seed))
-        rows += [{"new": count, "of": kind, "gains": gains} for kind, gains in found.items()]
+            for kind, new in zip(gains_by_kind, (own, foreign, half), strict=True):
+                gains_by_kind[kind].append(gain_of_refitting(seen, new, SIZES, seed=seed))
+        rows += [
+            {"new": count, "of": kind, "gains": gains} for kind, gains in gains_by_kind.items()
+        ]
     return rows
 
 
@@ -235,15 +243,15 @@ def show_drift(rows: list[dict[str, Any]]) -> None:
 
 def write_items(vectors: Path, file: Path, count: int) -> None:
     """Writes `count` items: the vectors again and again, each time with other noise."""
-    known = np.load(vectors)
-    rng, spread = np.random.default_rng(0), 0.5 * known.std(axis=0)
-    header = {"descr": "<f4", "fortran_order": False, "shape": (count, known.shape[1])}
+    sample = np.load(vectors)
+    rng, spread = np.random.default_rng(0), 0.5 * sample.std(axis=0)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (count, sample.shape[1])}
     with file.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
-        for start in range(0, count, len(known)):
-            size = min(len(known), count - start)
-            noise = rng.standard_normal((size, known.shape[1]), np.float32)
-            (known[:size] + spread * noise).astype("<f4").tofile(stream)
+        for start in range(0, count, len(sample)):
+            size = min(len(sample), count - start)
+            noise = rng.standard_normal((size, sample.shape[1]), np.float32)
+            (sample[:size] + spread * noise).astype("<f4").tofile(stream)
 
 
 def measure_encoding(vectors: Path, file: Path) -> dict[str, Any]:
@@ -290,10 +298,10 @@ def _child(vectors: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def _over_rounds(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+def _over_rounds(name: str, fits: list[dict[str, Any]]) -> dict[str, Any]:
     """The same each time but for the seconds, of which the median counts."""
-    seconds = [each["seconds"] for each in found]
-    return {**found[-1], "name": name, "seconds": statistics.median(seconds), "rounds": seconds}
+    seconds = [each["seconds"] for each in fits]
+    return {**fits[-1], "name": name, "seconds": statistics.median(seconds), "rounds": seconds}
 
 
 def _error(vectors: np.ndarray, rebuilt: np.ndarray, mean: np.ndarray) -> float:

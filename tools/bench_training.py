@@ -31,20 +31,18 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
-import platform
 import sys
 import tempfile
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from bench.training_report import DISTURBED, print_report, ratios, speed, summary
-from bench.training_work import Log, other_seconds
-from bench.turns import Side
+from bench.machine import machine
+from bench.training_report import print_report, ratios, speed, summary
+from bench.training_work import TrainingLog
+from bench.turns import Side, add_turn_flags, undisturbed
 from genrec.config import Config
 from genrec.config.parsing import dump_config, load_config
 from genrec.data import load_dataset
@@ -79,8 +77,8 @@ def main() -> None:
     names = list(arguments.sides)
     missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
     if missing and any(name.startswith("torch") for name in names):
-        what = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
-        console.print(f"PyTorch is not measured: {what}", markup=False, soft_wrap=True)
+        reason = f"{' and '.join(missing)} not installed (pip install -e '.[bench]')"
+        console.print(f"PyTorch is not measured: {reason}", markup=False, soft_wrap=True)
         names = [name for name in names if not name.startswith("torch")]
     if not names:
         sys.exit(1)
@@ -131,15 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tiger", type=Path, default=Path("configs/beauty-tiger.yaml"), help="TIGER's sizes"
     )
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a side's turn")
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=0.0,
-        help="seconds to wait at each turn for other programs to end, and to repeat disturbed ones",
-    )
+    add_turn_flags(parser, seconds=20.0, of="of a side's turn")
     parser.add_argument("--dropout", type=float, default=0.1, help="of TIGER's sides")
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[64, 128, 256], help="for PyTorch"
@@ -150,7 +140,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_log(config: Config, run: Path | None, folder: Path) -> Log:
+def read_log(config: Config, run: Path | None, folder: Path) -> TrainingLog:
     """The training sequences of a run, or of a config's data; random codes where there are none."""
     if run is None:
         run_stage("prepare", config, folder / "run")
@@ -167,7 +157,7 @@ def read_log(config: Config, run: Path | None, folder: Path) -> Log:
     runs = list(zip(histories.starts, histories.stops, strict=True))
     times = histories.timestamps
     assert times is not None
-    return Log(
+    return TrainingLog(
         items=np.concatenate([histories.items[start:stop] for start, stop in runs]),
         timestamps=np.concatenate([times[start:stop] for start, stop in runs]),
         lengths=histories.lengths,
@@ -223,9 +213,10 @@ def tune(
     with open_side("torch-tune", settings) as side:
         side.prepared()
         turns = (undisturbed(side, arguments.seconds / 4, arguments.patience) for _ in range(3))
-        found = [turn["speeds"] for turn in turns]
+        speeds_of_turns = [turn["speeds"] for turn in turns]
     best = [
-        max(turns, key=lambda row: row["targets_per_second"]) for turns in zip(*found, strict=True)
+        max(turns, key=lambda row: row["targets_per_second"])
+        for turns in zip(*speeds_of_turns, strict=True)
     ]
     for row in best:
         console.print(
@@ -252,34 +243,16 @@ def take_turns(
         rounds = []
         for number in range(arguments.rounds):
             order = names[number % len(names) :] + names[: number % len(names)]
-            found = {name: undisturbed(sides[name], 2.0, arguments.patience) for name in peaks}
+            answers = {name: undisturbed(sides[name], 2.0, arguments.patience) for name in peaks}
             for name in order:
-                found[name] = undisturbed(sides[name], arguments.seconds, arguments.patience)
-            rounds.append(found)
-            speeds = (f"{name} {speed(found[name]):,.0f}/s" for name in names)
+                answers[name] = undisturbed(sides[name], arguments.seconds, arguments.patience)
+            rounds.append(answers)
+            speeds = (f"{name} {speed(answers[name]):,.0f}/s" for name in names)
             console.print(f"round {number + 1}: {', '.join(speeds)}", soft_wrap=True)
     return ready, rounds
 
 
-def undisturbed(side: Side, request: Any, patience: float) -> dict[str, Any]:
-    """A side's turn while no other program works, or whatever it comes to when patience ends."""
-    deadline, limit = time.monotonic() + patience, DISTURBED * (os.cpu_count() or 1)
-    while True:
-        while time.monotonic() < deadline and busy() > limit:
-            pass
-        answer = side.measure(request)
-        if answer["others"] <= limit or time.monotonic() >= deadline:
-            return answer
-
-
-def busy() -> float:
-    """Processors that other programs keep busy, watched for two seconds."""
-    before = other_seconds()
-    time.sleep(2.0)
-    return (other_seconds() - before) / 2.0
-
-
-def targets(log: Log) -> int:
+def targets(log: TrainingLog) -> int:
     return int((log.lengths - 1).sum())
 
 
@@ -287,18 +260,6 @@ def vars_of(config: Config) -> dict[str, Any]:
     return {
         "model": dataclasses.asdict(config.model),
         "training": dataclasses.asdict(config.training),
-    }
-
-
-def machine(device: str) -> dict[str, Any]:
-    packages = ("jax", "flax", "numpy", "torch", "transformers")
-    there = [name for name in packages if importlib.util.find_spec(name)]
-    return {
-        "device": device,
-        "cores": os.cpu_count(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in there},
     }
 
 

@@ -1,4 +1,4 @@
-"""Whether long trainings stay together that should differ in the order of summation alone.
+"""Whether trainings that differ only in the order of summation stay together for long.
 
     python tools/check_drift.py --json drift.json
 
@@ -8,9 +8,9 @@ histories in the same order, without dropout:
     eight devices: the same batches, shared by 8 devices (virtual ones of the CPU);
     unpacked: the same batches with every history in a row of its own;
     nudged: as on one device, but its first weights are off by about one unit in the last place.
-The last are the yardstick, for rounding alone moves a training that far: gradients are added up in
-another order on 8 devices and in other rows, which is no other arithmetic, and Adam lets rounding
-grow. Several are made, each nudged its own way.
+The last are the yardstick: they show how far rounding alone moves a training. On 8 devices and in
+other rows the same gradients are added up in another order, and Adam lets the rounding grow.
+Several are made, each nudged its own way.
 
 Printed is how far each is from the first: the mean relative difference of the loss in the first 100
 steps and in the last tenth, that of the weights in the end, and that of the loss on the items that
@@ -52,22 +52,24 @@ def main() -> None:
     parser.add_argument("--nudged", type=int, default=4, help="trainings that are the yardstick")
     parser.add_argument("--factor", type=float, default=3.0)
     parser.add_argument("--json", type=Path, help="file for the figures")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
-    batches = batches_of(given.steps)
+    batches = batches_of(arguments.steps)
     whole = trained(batches, devices=1)
     others = {
         "eight devices": trained(batches, devices=8),
         "unpacked": trained([unpacked(batch) for batch in batches], devices=1),
     }
-    others |= {f"nudged {n}": trained(batches, devices=1, nudge=n + 1) for n in range(given.nudged)}
+    others |= {
+        f"nudged {n}": trained(batches, devices=1, nudge=n + 1) for n in range(arguments.nudged)
+    }
     rows = {name: apart(other, whole) for name, other in others.items()}
-    wrong = faults(rows, given.factor)
+    wrong = faults(rows, arguments.factor)
     show(rows, whole["held_out"])
-    if given.json:
-        figures = {"steps": given.steps, "held_out": whole["held_out"], "rows": rows}
-        write_json(given.json, figures | {"faults": wrong})
+    if arguments.json:
+        figures = {"steps": arguments.steps, "held_out": whole["held_out"], "rows": rows}
+        write_json(arguments.json, figures | {"faults": wrong})
     for line in wrong:
         print(line, file=sys.stderr)
     if wrong:
@@ -78,23 +80,23 @@ def histories() -> Histories:
     """Users who go round the items, and jump now and then."""
     rng = np.random.default_rng(0)
     after = rng.permutation(ITEMS)
-    found = []
+    histories_of_users = []
     for _ in range(USERS):
         items = [int(rng.integers(ITEMS))]
         for _ in range(int(rng.integers(4, 20))):
             jumps = rng.random() < 0.2
             items.append(int(rng.integers(ITEMS)) if jumps else int(after[items[-1]]))
-        found.append(items)
-    return Histories.of(found)
+        histories_of_users.append(items)
+    return Histories.of(histories_of_users)
 
 
 def batches_of(steps: int) -> list[Batch]:
     """Of as many epochs as it takes; the last item of every history is held out."""
-    training, found, epoch = histories().without_last(1), [], 0
-    while len(found) < steps:
-        found += epoch_batches(training, plan(), seed=0, epoch=epoch)
+    training, batches, epoch = histories().without_last(1), [], 0
+    while len(batches) < steps:
+        batches += epoch_batches(training, plan(), seed=0, epoch=epoch)
         epoch += 1
-    return found[:steps]
+    return batches[:steps]
 
 
 def plan() -> Plan:
@@ -108,11 +110,11 @@ def unpacked(batch: Batch) -> Batch:
     items, own, targets = (np.zeros((rows, LENGTH), np.int32) for _ in range(3))
     own -= 1
     row = 0
-    for place in range(len(segments)):
-        for segment in range(segments[place].max() + 1):
-            at = np.flatnonzero(segments[place] == segment)
-            items[row, : len(at)] = np.asarray(batch.inputs.items)[place, at]
-            targets[row, : len(at)] = batch.targets[place, at]
+    for number in range(len(segments)):
+        for segment in range(segments[number].max() + 1):
+            at = np.flatnonzero(segments[number] == segment)
+            items[row, : len(at)] = np.asarray(batch.inputs.items)[number, at]
+            targets[row, : len(at)] = batch.targets[number, at]
             own[row, : len(at)] = 0
             row += 1
     return Batch(Inputs(items, own), targets, own == 0)
@@ -169,8 +171,8 @@ def held_out(params: Any, catalogue: Catalogue) -> float:
     targets = every.items[every.stops - 1].astype(np.int32)[:, None]
     batch = Batch(Inputs(items, segments), targets, np.ones((USERS, 1), bool))
     model = nnx.merge(nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0)))), params)
-    found = next_item_loss(model, catalogue, batch, None, every_prefix=False, item_loss=1.0)
-    return float(found.total / found.targets)
+    loss = next_item_loss(model, catalogue, batch, None, every_prefix=False, item_loss=1.0)
+    return float(loss.total / loss.targets)
 
 
 def apart(other: dict[str, Any], whole: dict[str, Any]) -> dict[str, float]:

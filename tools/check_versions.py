@@ -1,6 +1,6 @@
 """The tests with the oldest, or the newest, versions that genrec allows, in a fresh environment.
 
-    python tools/check_versions.py --python python3.11 --resolution lowest-direct -- -n 2 tests/core
+    python tools/check_versions.py --python python3.11 --resolution lowest-direct -- tests/sequences
     python tools/check_versions.py --python python3.13 --resolution highest --json newest.json
 
 `lowest-direct` takes the oldest allowed version of what pyproject.toml names, and the newest of
@@ -57,18 +57,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="genrec-versions-") as work:
         folder = arguments.keep or Path(work) / "venv"
         python = environment(uv, folder, arguments.python, arguments.resolution)
-        found = {
+        results = {
             "python": version_of(python),
             "resolution": arguments.resolution,
             "versions": versions(uv, python),
             "tests": arguments.tests or QUICK,
         }
-        show(found)
-        found |= tested(python, found["tests"], Path(work))
-    print(f"{found['outcome']} in {found['seconds']:.0f} s")
+        show(results)
+        results |= tested(python, results["tests"], Path(work))
+    print(f"{results['outcome']} in {results['seconds']:.0f} s")
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
-    raise SystemExit(found["status"])
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    raise SystemExit(results["status"])
 
 
 def environment(uv: str, folder: Path, interpreter: str, resolution: str) -> Path:
@@ -81,22 +81,22 @@ def environment(uv: str, folder: Path, interpreter: str, resolution: str) -> Pat
 
 
 def version_of(python: Path) -> str:
-    said = subprocess.run([python, "--version"], check=True, capture_output=True, text=True)
-    return said.stdout.split()[1]
+    answer = subprocess.run([python, "--version"], check=True, capture_output=True, text=True)
+    return answer.stdout.split()[1]
 
 
 def versions(uv: str, python: Path) -> dict[str, str]:
     """Of what pyproject.toml names, with the extras that the tests take: what was installed."""
     command = [uv, "pip", "list", "--quiet", "--python", str(python), "--format", "json"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    installed = {name_of(entry["name"]): entry["version"] for entry in json.loads(said)}
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    installed = {name_of(entry["name"]): entry["version"] for entry in json.loads(listed)}
     named = requirements(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"], EXTRA)
     return {name: installed[name] for name in named} | {"jaxlib": installed["jaxlib"]}
 
 
 def requirements(project: dict[str, Any], extra: str) -> list[str]:
     """Names of the dependencies, and of an extra's with those of the extras that it names."""
-    found = list(map(name_of, project["dependencies"]))
+    names = list(map(name_of, project["dependencies"]))
     left, seen = [extra], set()
     while left:
         seen.add(current := left.pop())
@@ -104,8 +104,8 @@ def requirements(project: dict[str, Any], extra: str) -> list[str]:
             if others := re.fullmatch(rf"{project['name']}\[(.*)\]", wanted):
                 left += [other for other in others[1].split(",") if other not in seen]
             else:
-                found.append(name_of(wanted))
-    return found
+                names.append(name_of(wanted))
+    return names
 
 
 def name_of(requirement: str) -> str:
@@ -132,9 +132,9 @@ def tested(python: Path, tests: list[str], work: Path) -> dict[str, Any]:
     return {"outcome": last, "status": status, "seconds": time.monotonic() - began}
 
 
-def show(found: dict[str, Any]) -> None:
-    print(f"Python {found['python']}, {found['resolution']}")
-    for name, version in found["versions"].items():
+def show(outcome: dict[str, Any]) -> None:
+    print(f"Python {outcome['python']}, {outcome['resolution']}")
+    for name, version in outcome["versions"].items():
         print(f"  {name:22}{version}")
     sys.stdout.flush()
 

@@ -142,21 +142,21 @@ def steps(example: Example) -> str:
 _COLUMN, _LINE, _TOP = 128, 27, 44
 
 
-def _places(example: Example) -> list[list[tuple[float, float]]]:
+def _points(example: Example) -> list[list[tuple[float, float]]]:
     """Where each node of each level stands: the leaves under each other, the others between."""
     trie, levels = example.trie, example.trie.levels
     count = len(example.titles)
     rows = np.arange(count, dtype=float).tolist()
-    found = [[(70.0 + _COLUMN * levels, _TOP + _LINE * row) for row in rows]]
+    points = [[(70.0 + _COLUMN * levels, _TOP + _LINE * row) for row in rows]]
     for level in range(levels - 1, -1, -1):
         begins = np.asarray(trie.children[level])
         above = 1 if level == 0 else len({tuple(c[:level]) for c in example.ids.codes})
-        heights = [y for _, y in found[0]]
+        heights = [y for _, y in points[0]]
         middles = [
             (heights[begins[node]] + heights[begins[node + 1] - 1]) / 2 for node in range(above)
         ]
-        found.insert(0, [(70.0 + _COLUMN * level, y) for y in middles])
-    return found
+        points.insert(0, [(70.0 + _COLUMN * level, y) for y in middles])
+    return points
 
 
 def _tree(
@@ -174,22 +174,22 @@ def _tree(
         right: what stands behind a leaf's title.
     """
     page, trie = Drawing(720, title), example.trie
-    places = _places(example)
+    points = _points(example)
     for level in range(trie.levels):
         page.text(70 + _COLUMN * (level + 1), 18, f"code {level + 1}", "small", "middle")
         begins = np.asarray(trie.children[level])
-        for parent, (x, y) in enumerate(places[level]):
+        for parent, (x, y) in enumerate(points[level]):
             for node in range(begins[parent], begins[parent + 1]):
-                to = places[level + 1][node]
+                to = points[level + 1][node]
                 kind = "on" if node in kept[level] else "line"
                 page.line([(x + 14, y), (x + 52, to[1]), (to[0] - 14, to[1])], kind)
                 page.text(x + 58, to[1] - 4, words(level, node), "small")
-    page.labelled(30, places[0][0][1] - 16, 80, ["all items"])
+    page.labelled(30, points[0][0][1] - 16, 80, ["all items"])
     for level in range(trie.levels):
-        for node, (x, y) in enumerate(places[level + 1]):
+        for node, (x, y) in enumerate(points[level + 1]):
             page.box(x - 14, y - 10, 28, 20, "chosen" if node in kept[level] else "box")
             page.text(x, y + 4.5, str(np.asarray(trie.codes[level])[node]), "code", "middle")
-    for leaf, (x, y) in enumerate(places[-1]):
+    for leaf, (x, y) in enumerate(points[-1]):
         item = int(np.asarray(trie.item)[leaf])
         strong = "strong" if leaf in kept[-1] else ""
         page.text(x + 24, y + 4.5, example.titles[item], strong)
@@ -218,12 +218,12 @@ def _shares(example: Example) -> list[dict[int, float]]:
     scores = np.where(item >= 0, head[np.maximum(item, 0)], -np.inf).astype(np.float32)
     leaves = jnp.arange(count, dtype=jnp.int32)[None]
     scores = jnp.broadcast_to(jnp.asarray(scores), (1, count, len(scores)))
-    found = []
+    shares = []
     for children, share in next_code_shares(scores, leaves, trie, trie.levels):
         valid = np.asarray(children.valid)
         nodes, values = np.asarray(children.node)[valid], np.asarray(share)[valid]
-        found.append(dict(zip(nodes.tolist(), values.tolist(), strict=True)))
-    return found
+        shares.append(dict(zip(nodes.tolist(), values.tolist(), strict=True)))
+    return shares
 
 
 def search(example: Example) -> str:
@@ -236,7 +236,7 @@ def search(example: Example) -> str:
             children = children_of(trie, level, jnp.int32(parent))
             for node in np.asarray(children.node)[np.asarray(children.valid)].tolist():
                 reached[node] = probability * shares[level][node]
-        beams = dict(sorted(reached.items(), key=lambda found: -found[1])[:BEAM])
+        beams = dict(sorted(reached.items(), key=lambda entry: -entry[1])[:BEAM])
         kept.append(set(beams))
     seen = [set(range(len(share))) if not level else set() for level, share in enumerate(shares)]
     for level in range(1, trie.levels):

@@ -1,4 +1,4 @@
-"""Takes from every stage of a small run what it needs, and looks at what it says and leaves.
+"""Takes from every stage of a small run what it needs, and checks its message and its files.
 
     python tools/fail_stages.py --json faults.json
 
@@ -8,9 +8,9 @@ Each stage is begun where an undisturbed run stood before it, with one thing wro
     read-only: the folder may be read only (as root, by giving up its rights);
     lost input: a file that it reads is gone;
     memory: its address space is limited (RLIMIT_AS), to several sizes above what its imports take.
-It should say so in one line and exit with status 2, or end all the same; one that takes minutes of
-the processor is stopped, for it hangs. Then that is mended, the same command is called again, and
-must leave what an undisturbed one leaves.
+A stage should say in one line what it lacks and exit with status 2, or end as usual; one that takes
+minutes of the processor hangs, and is stopped. Then what was taken is given back, and the same
+command must leave the files of an undisturbed one.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--json", type=Path, help="file for what was found")
     arguments = parser.parse_args()
-    found = []
+    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         folder.chmod(0o755)
@@ -71,33 +71,33 @@ def main() -> None:
             expected = contents(folder / "after" / stage)
             for fault in arguments.faults:
                 for size, disturbed in WAYS[fault](folder, stage):
-                    status, said, mended = disturbed
-                    lines = said.strip().splitlines()
+                    status, output, mended = disturbed
+                    lines = output.strip().splitlines()
                     row = {"stage": stage, "fault": fault, "size": size, "status": status}
                     mended()  # or the input that was taken would be missed
                     row |= {"torn": torn(folder / "life"), "lines": len(lines)}
                     row |= {"says": lines[-1] if lines else "", "verdict": ""}
                     again, more, _ = spawn(COMMANDS[stage], folder / "life").wait()
                     same = again == 0 and contents(folder / "life") == expected
-                    row["verdict"] = verdict(status, said, same, row["torn"])
+                    row["verdict"] = verdict(status, output, same, row["torn"])
                     if again != 0:
                         row["again"] = more
                     if row["verdict"] == "traceback":
-                        row["said"] = said
-                    found.append(row)
+                        row["said"] = output
+                    rows.append(row)
                     print(row["verdict"], stage, fault, size, row["says"][:300], flush=True)
     table = Table("stage", "fault", "size", "verdict", "it says", box=None)
-    for row in found:
+    for row in rows:
         cells = (row["stage"], row["fault"], str(row["size"] or ""), row["verdict"], row["says"])
         table.add_row(*(cell.replace("[", "\\[") for cell in cells))
     Console(highlight=False, width=200).print(table)
     if arguments.json:
-        write_json(arguments.json, found)
-    if any(row["verdict"] in ("torn", "differs") for row in found):
+        write_json(arguments.json, rows)
+    if any(row["verdict"] in ("torn", "differs") for row in rows):
         sys.exit(1)
 
 
-def verdict(status: int, said: str, same: bool, bad: str | None) -> str:
+def verdict(status: int, output: str, same: bool, bad: str | None) -> str:
     """In one word, or two."""
     if bad is not None:
         return "torn"
@@ -107,9 +107,9 @@ def verdict(status: int, said: str, same: bool, bad: str | None) -> str:
         return "hangs"
     if status < 0:
         return f"signal {-status}"
-    if "thread-local data: ABORT" in said:  # the C library's, which exits with 127
+    if "thread-local data: ABORT" in output:  # the C library's, which exits with 127
         return "aborts"
-    if "Traceback" in said or status not in (0, 2):
+    if "Traceback" in output or status not in (0, 2):
         return "traceback"
     return "ends" if status == 0 else "one line"
 
@@ -130,13 +130,15 @@ def memory(folder: Path, stage: str) -> Disturbed:
         yield size, _with_limit(begin_life(folder, stage), stage, resource.RLIMIT_AS, limit)
 
 
-def _with_limit(life: Path, stage: str, what: int, limit: int) -> tuple[int, str, Callable]:
+def _with_limit(
+    life: Path, stage: str, resource_kind: int, limit: int
+) -> tuple[int, str, Callable]:
     def begin() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
-        resource.setrlimit(what, (limit, limit))
+        resource.setrlimit(resource_kind, (limit, limit))
 
-    status, said, _ = spawn(COMMANDS[stage], life, begin=begin).wait()
-    return status, said, lambda: None
+    status, output, _ = spawn(COMMANDS[stage], life, begin=begin).wait()
+    return status, output, lambda: None
 
 
 def full_disk(folder: Path, stage: str) -> Disturbed:
@@ -152,7 +154,7 @@ def full_disk(folder: Path, stage: str) -> Disturbed:
             return
         shutil.copytree(aside, life, dirs_exist_ok=True)
         shutil.rmtree(aside)
-        status, said, _ = spawn(COMMANDS[stage], life).wait()
+        status, output, _ = spawn(COMMANDS[stage], life).wait()
 
         def mend(life: Path = life, aside: Path = aside) -> None:
             shutil.copytree(life, aside)
@@ -160,23 +162,23 @@ def full_disk(folder: Path, stage: str) -> Disturbed:
             life.rmdir()
             aside.rename(life)
 
-        yield room, (status, said, mend)
+        yield room, (status, output, mend)
 
 
 def read_only(folder: Path, stage: str) -> Disturbed:
     life, root = begin_life(folder, stage), os.geteuid() == 0
-    places = [life, *(path for path in life.rglob("*") if path.is_dir())]
-    for path in places:
+    folders = [life, *(path for path in life.rglob("*") if path.is_dir())]
+    for path in folders:
         path.chmod(0o555)
 
     def mend() -> None:
-        for path in places:
+        for path in folders:
             path.chmod(0o755)
 
-    status, said, _ = spawn(
+    status, output, _ = spawn(
         COMMANDS[stage], life, begin=lambda: os.setuid(NOBODY) if root else None
     ).wait()
-    yield None, (status, said, mend)
+    yield None, (status, output, mend)
 
 
 def lost_input(folder: Path, stage: str) -> Disturbed:
@@ -184,8 +186,8 @@ def lost_input(folder: Path, stage: str) -> Disturbed:
     file = life / READS[stage]
     kept = file.read_bytes()
     file.unlink()
-    status, said, _ = spawn(COMMANDS[stage], life).wait()
-    yield None, (status, said, lambda: file.write_bytes(kept))
+    status, output, _ = spawn(COMMANDS[stage], life).wait()
+    yield None, (status, output, lambda: file.write_bytes(kept))
 
 
 WAYS: dict[str, Callable[[Path, str], Disturbed]] = {

@@ -31,7 +31,7 @@ from fuzz.file_readers import READERS as FILES
 from fuzz.finished_run import use
 from fuzz.http_readers import READERS as HTTP
 from fuzz.run_readers import READERS as RUNS
-from fuzz.workers import Found, Reader, fuzz, replay
+from fuzz.workers import Reader, Tally, fuzz, replay
 from genrec.storage.files import write_json
 
 READERS: dict[str, Reader] = {reader.name: reader for reader in (*FILES, *RUNS, *HTTP, *ARTIFACTS)}
@@ -62,22 +62,22 @@ def main() -> None:
         for reader in readers:
             replay(reader, arguments.replay, arguments.seed, arguments.keep)
         return
-    found: dict[str, Found] = {}
+    tallies: dict[str, Tally] = {}
     for reader in readers:
         started = time.monotonic()
-        found[reader.name] = fuzz(reader, arguments.inputs, arguments.seed, first=arguments.first)
-        _show(reader.name, found[reader.name])
+        tallies[reader.name] = fuzz(reader, arguments.inputs, arguments.seed, first=arguments.first)
+        _show(reader.name, tallies[reader.name])
         print(f"{reader.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
         if arguments.json is not None:
-            write_json(arguments.json, {name: asdict(each) for name, each in found.items()})
-    Console(width=100).print(_table(found))
-    sys.exit(any(each.faults for each in found.values()))
+            write_json(arguments.json, {name: asdict(each) for name, each in tallies.items()})
+    Console(width=100).print(_table(tallies))
+    sys.exit(any(each.faults for each in tallies.values()))
 
 
-def _show(name: str, found: Found) -> None:
+def _show(name: str, tally: Tally) -> None:
     """The faults, each sort once: those that say the same but for figures."""
     sorts: dict[str, list[tuple[int, str]]] = {}
-    for number, kind, seen in found.faults:
+    for number, kind, seen in tally.faults:
         sort = re.sub(r"[0-9]+", "0", f"{kind} {seen[-60:] if kind == 'exception' else seen[:40]}")
         sorts.setdefault(sort, []).append((number, f"{kind}: {seen}"))
     for faults in sorts.values():
@@ -85,11 +85,11 @@ def _show(name: str, found: Found) -> None:
         print(f"{name} {number} ({len(faults)} such): {seen}", flush=True)
 
 
-def _table(found: dict[str, Found]) -> Table:
+def _table(tallies: dict[str, Tally]) -> Table:
     table = Table("reader")
     for column in ("inputs", "read", "refused", "faults", "slowest, s", "most memory, MiB"):
         table.add_column(column, justify="right")
-    for name, each in found.items():
+    for name, each in tallies.items():
         counts = (each.inputs, each.read, each.refused, len(each.faults))
         cells = (f"{count:,}" for count in counts)
         table.add_row(name, *cells, f"{each.seconds:.1f}", f"{each.memory:.0f}")

@@ -1,4 +1,4 @@
-"""Kills every stage of a small run again and again, and compares what comes of it in the end.
+"""Kills every stage of a small run again and again, and compares its files in the end.
 
     python tools/kill_stages.py --kills 240 --json kills.json
 
@@ -10,10 +10,10 @@ does not see what libraries in C++ write; the other kills meet that.)
 
 After every kill, all files that are in place must be whole: they are parsed, checkpoints and
 bundles compared with their checksums, and the manifest's stages with the files that it lists. In
-the end everything must equal the undisturbed run's, see `_disturbed.contents`, and nothing else may
-be left. Of what a kill left, `resumed` says that the next start went on from a checkpoint, `redone`
-that it began the stage anew, `done` that there was nothing left to do. `missed` ones had ended
-before their moment came.
+the end everything must equal the undisturbed run's (see `faults.commands.contents`), and nothing
+else may be left. Of what a kill left, `resumed` says that the next start went on from a checkpoint,
+`redone` that it began the stage anew, `done` that there was nothing left to do. `missed` ones had
+ended before their moment came.
 
 A start would cost seconds of imports; so this process has imported all that genrec needs, and each
 command is a fork of it that runs genrec's command line.
@@ -50,17 +50,17 @@ def main() -> None:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        found = torment(folder, arguments.stages, arguments.kills, random.Random(arguments.seed))
+        rows = torment(folder, arguments.stages, arguments.kills, random.Random(arguments.seed))
     figures = {
-        "stages": found,
-        "kills": sum(row["kills"] for row in found.values()),
+        "stages": rows,
+        "kills": sum(row["kills"] for row in rows.values()),
         "seed": arguments.seed,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    print_table(found)
+    print_table(rows)
     if arguments.json:
         write_json(arguments.json, figures)
-    if any(row["differing"] or row["errors"] for row in found.values()):
+    if any(row["differing"] or row["errors"] for row in rows.values()):
         sys.exit(1)
 
 
@@ -69,13 +69,13 @@ def torment(
 ) -> dict[str, dict[str, Any]]:
     """Figures of every stage."""
     whole = undisturbed(folder, stages)
-    found = {}
+    rows = {}
     for number, stage in enumerate(stages):
         wanted = kills * (number + 1) // len(stages) - kills * number // len(stages)
-        found[stage] = {"seconds": round(whole[stage][0], 2), "file_operations": whole[stage][1]}
-        found[stage] |= kill_stage(folder, stage, wanted, whole[stage], moments)
-        print(f"{stage}: {json.dumps(found[stage])}", flush=True)
-    return found
+        rows[stage] = {"seconds": round(whole[stage][0], 2), "file_operations": whole[stage][1]}
+        rows[stage] |= kill_stage(folder, stage, wanted, whole[stage], moments)
+        print(f"{stage}: {json.dumps(rows[stage])}", flush=True)
+    return rows
 
 
 def kill_stage(
@@ -97,10 +97,10 @@ def kill_stage(
                 counts["done"] += 1
             else:
                 counts["resumed" if checkpointed(life, stage) else "redone"] += 1
-        status, said, _ = spawn(COMMANDS[stage], life).wait()
+        status, output, _ = spawn(COMMANDS[stage], life).wait()
         if status != 0:
             counts["errors"] += 1
-            print(f"{stage}: {said}", flush=True)
+            print(f"{stage}: {output}", flush=True)
         elif (now := contents(life)) != expected:
             counts["differing"] += 1
             names = [name for name in now.keys() | expected if now.get(name) != expected.get(name)]
@@ -123,22 +123,22 @@ def kill_once(
         process = spawn(COMMANDS[stage], life)
         time.sleep(moments.uniform(0, seconds))
         process.kill()
-    status, said, _ = process.wait()
+    status, output, _ = process.wait()
     if status == -signal.SIGKILL:
         counts["kills"] += 1
         return True
     counts["missed"] += 1
     if status != 0:
         counts["errors"] += 1
-        print(f"{stage}: {said}", flush=True)
+        print(f"{stage}: {output}", flush=True)
     return False
 
 
-def print_table(found: dict[str, dict[str, Any]]) -> None:
+def print_table(rows: dict[str, dict[str, Any]]) -> None:
     table = Table("stage", *COLUMNS, box=None)
-    for name, row in found.items():
+    for name, row in rows.items():
         table.add_row(name, *(str(row[column]) for column in COLUMNS))
-    total = [str(sum(row[column] for row in found.values())) for column in COLUMNS]
+    total = [str(sum(row[column] for row in rows.values())) for column in COLUMNS]
     table.add_section()
     table.add_row("all", *total)
     Console(highlight=False).print(table)

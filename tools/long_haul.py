@@ -9,9 +9,9 @@ for valid histories and, now and then, for what it must refuse; some hang up bef
 its bundle is replaced every few minutes.
 
 Every few seconds the resident memory, the open files and the threads of each process are looked at.
-Printed is, of each tenth of the time but the first, in which caches fill, the most memory, for a
-training has phases that take more and less, and the median of files and threads, for there are
-more in the moments in which a checkpoint is written. Exit status 1 says that one grew: the last
+Printed are, for each tenth of the time but the first (in which caches fill), the most memory and
+the median of files and threads: a training has phases that take more memory, and moments with more
+files, while it writes a checkpoint. Exit status 1 says that one grew: the last
 tenth's by more than 5 % over the second's, or by more than 2 files or threads. The training's
 malloc gives back what is free, so that what is resident is in use.
 """
@@ -37,7 +37,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench_serving import asked, from_run, resident, server, wait_until_compiled
+from bench.serving import asked, from_run, resident, server, wait_until_compiled
 from genrec.storage.files import replacing, write_json
 
 LOOK = 5.0
@@ -61,15 +61,17 @@ def main() -> None:
     parser.add_argument("--swap", type=float, default=5.0, help="minutes between bundles")
     parser.add_argument("--nice", type=int, default=0, help="added to the training's niceness")
     parser.add_argument("--json", type=Path, help="file for the figures")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genrec-long-") as folder:
         run, bundle = Path(folder) / "run", Path(folder) / "bundle"
-        genrec("run", given.config, "--out", run, "--training.epochs", 2, "--tokenizer.steps", 300)
+        genrec(
+            "run", options.config, "--out", run, "--training.epochs", 2, "--tokenizer.steps", 300
+        )
         genrec("export", run, "--out", bundle)
-        figures = haul(given, run, bundle)
+        figures = haul(options, run, bundle)
     grown = show(figures)
-    if given.json:
-        write_json(given.json, figures)
+    if options.json:
+        write_json(options.json, figures)
     for line in grown:
         print(line, file=sys.stderr)
     if grown:
@@ -80,16 +82,16 @@ def genrec(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "genrec", *map(str, arguments), "--quiet"], check=True)
 
 
-def haul(given: argparse.Namespace, run: Path, bundle: Path) -> dict[str, Any]:
+def haul(options: argparse.Namespace, run: Path, bundle: Path) -> dict[str, Any]:
     """What was seen of both processes, and how much each did."""
     looks: dict[str, list[dict[str, float]]] = {"training": [], "serving": []}
     requests = asking(run)
     asked_for, swaps = Counter[str](), 0
-    with training(run, given.nice) as trainer, server(bundle) as (process, port):
+    with training(run, options.nice) as trainer, server(bundle) as (process, port):
         wait_until_compiled(port)
         began = now = time.monotonic()
-        next_look, next_swap = began, began + 60 * given.swap
-        while now < began + 60 * given.minutes:
+        next_look, next_swap = began, began + 60 * options.swap
+        while now < began + 60 * options.minutes:
             if trainer.poll() is not None:
                 sys.exit(f"the training ended by itself, with status {trainer.returncode}")
             asked_for[ask(port, *next(requests))] += 1
@@ -99,12 +101,12 @@ def haul(given: argparse.Namespace, run: Path, bundle: Path) -> dict[str, Any]:
                 next_look += LOOK
             if now >= next_swap:
                 swap(bundle)
-                swaps, next_swap = swaps + 1, next_swap + 60 * given.swap
-            time.sleep(1 / given.rate)
+                swaps, next_swap = swaps + 1, next_swap + 60 * options.swap
+            time.sleep(1 / options.rate)
             now = time.monotonic()
     steps = read_json_lines(run / "metrics.jsonl")
     return {
-        "minutes": given.minutes,
+        "minutes": options.minutes,
         "requests": dict(asked_for),
         "bundles": swaps + 1,
         "steps": max(line["step"] for line in steps),
@@ -152,9 +154,9 @@ def ask(port: int, ending: str, body: str) -> str:
             head = f"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n"
             connection.sendall(f"{head}content-type: application/json\r\n\r\n{body}".encode())
         return ending
-    status, said = asked(port, "POST", "/recommend", body)
+    status, answer = asked(port, "POST", "/recommend", body)
     if status != {"answered": 200, "refused": 400}[ending]:
-        sys.exit(f"answered {status}, {said}, to {body}")
+        sys.exit(f"answered {status}, {answer}, to {body}")
     return ending
 
 
@@ -191,17 +193,17 @@ def show(figures: dict[str, Any]) -> list[str]:
     grown = []
     for name, looks in figures["looks"].items():
         for measure, allowed in GROWTH.items():
-            found = tenths(looks, measure)
-            table.add_row(name, measure, *(f"{value:,.0f}" for value in found[1:]))
-            most = found[1] * (1 + allowed) if measure == "mib" else found[1] + allowed
-            if found[-1] > most:
-                grown.append(f"{name}: {measure} grew from {found[1]:,.0f} to {found[-1]:,.0f}")
+            values = tenths(looks, measure)
+            table.add_row(name, measure, *(f"{value:,.0f}" for value in values[1:]))
+            most = values[1] * (1 + allowed) if measure == "mib" else values[1] + allowed
+            if values[-1] > most:
+                grown.append(f"{name}: {measure} grew from {values[1]:,.0f} to {values[-1]:,.0f}")
     console = Console(highlight=False, width=120)
     console.print(table)
-    told = ", ".join(f"{count:,} {name}" for name, count in figures["requests"].items())
+    kinds = ", ".join(f"{count:,} {name}" for name, count in figures["requests"].items())
     console.print(
         f"{figures['minutes']:g} minutes: {figures['steps']:,} steps of training with "
-        f"{figures['validations']:,} validations; requests: {told}; {figures['bundles']} bundles"
+        f"{figures['validations']:,} validations; requests: {kinds}; {figures['bundles']} bundles"
     )
     return grown
 

@@ -24,7 +24,7 @@ from genrec.evaluation import evaluate
 from genrec.evaluation.compare import difference, load_recommenders, verdict
 from genrec.runs.items import load_items
 from genrec.runs.model import load_recommender
-from reproduce.measuring import K, measure_seeds
+from reproduce.measuring import K, measure_seeds, run_command
 from reproduce.tables import baselines, table, write
 
 RIVALS = ("", "-sasrec", "-sasrec-sampled")
@@ -74,8 +74,8 @@ def verdicts(folders: list[Path]) -> list[str]:
         first, *others = load_recommenders(folders, protocol)
         for other in others:
             for metric in (f"recall@{K}", f"ndcg@{K}"):
-                found = difference(other, first, metric)
-                lines.append(f"{protocol}: {verdict(other, first, metric, found)}")
+                gap = difference(other, first, metric)
+                lines.append(f"{protocol}: {verdict(other, first, metric, gap)}")
     return lines
 
 
@@ -84,7 +84,7 @@ def by_beam(config: Config, folder: Path) -> list[dict[str, Any]]:
     items = load_items(folder)
     held_out = items.dataset.held_out("validation")
     users = np.arange(0, len(held_out.targets), max(1, len(held_out.targets) // 5000))
-    found = []
+    rows = []
     for beam in BEAMS:
         decoding = dataclasses.replace(config.decoding, beam=beam)
         wider = dataclasses.replace(config, decoding=decoding)
@@ -97,8 +97,8 @@ def by_beam(config: Config, folder: Path) -> list[dict[str, Any]]:
             top_k=(K,),
             num_items=items.dataset.num_items,
         )
-        found.append({"beam": beam, **measured.to_json()})
-    return found
+        rows.append({"beam": beam, **measured.to_json()})
+    return rows
 
 
 def plot(
@@ -145,7 +145,4 @@ def plot(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_benchmarks: {error}") from error
+    run_command(main)

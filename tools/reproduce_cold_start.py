@@ -1,4 +1,4 @@
-"""What new items get: the cold-start experiment of TIGER's paper.
+"""How often new items are recommended: the cold-start experiment of TIGER's paper.
 
     python tools/reproduce_cold_start.py --json cold_start.json
 
@@ -14,7 +14,6 @@ alone; by codes and head as configured, or in equal parts; and that with the ten
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,11 @@ import genrec
 from genrec.config import Config
 from genrec.data import Dataset, load_dataset
 from genrec.data.known import data_source
-from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.runs.items import load_items
 from genrec.runs.model import load_recommender
-from genrec.storage.files import replacing
+from genrec.storage.files import replacing, write_json
+from reproduce.measuring import run_command
 
 K = 10
 
@@ -58,7 +57,7 @@ def main() -> None:
     figures |= {"config": str(arguments.config), "seed": arguments.seed, "new_items": len(new)}
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
 
 
 def choose(dataset: Dataset, share: float, seed: int) -> set[int]:
@@ -115,7 +114,7 @@ def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
             f"codes and head ({share:g})": (share, 0.0),
             f"codes and head ({share:g}), part for new items": (share, unseen),
         }
-    found = {}
+    figures = {}
     for way, (dense_share, unseen_share) in ways.items():
         decoding = dataclasses.replace(
             config.decoding, dense_share=dense_share, unseen_share=unseen_share
@@ -124,12 +123,12 @@ def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
         recommend = load_recommender(settings, folder, catalogue, progress_name=way[:10])
         items, _ = recommend(test.histories, K, exclude_history=True)
         ranks = target_ranks(items, test.targets)
-        found[way] = {
+        figures[way] = {
             group: summarise(ranks[rows], (K,), K)
             for group, rows in {"new": is_new, "other": ~is_new, "all": is_new | True}.items()
         }
-        found[way]["share_of_lists"] = float((counts[items[items >= 0]] == 0).mean())
-    return {"users": {"new": int(is_new.sum()), "other": int((~is_new).sum())}, "ways": found}
+        figures[way]["share_of_lists"] = float((counts[items[items >= 0]] == 0).mean())
+    return {"users": {"new": int(is_new.sum()), "other": int((~is_new).sum())}, "ways": figures}
 
 
 def show(figures: dict[str, Any]) -> None:
@@ -144,18 +143,15 @@ def show(figures: dict[str, Any]) -> None:
         table.add_column(f"Recall, {group}", justify="right")
         table.add_column(f"NDCG, {group}", justify="right")
     table.add_column("new in lists", justify="right")
-    for way, found in figures["ways"].items():
+    for way, entry in figures["ways"].items():
         cells = [
-            f"{found[group][f'{metric}@{K}']:.4f}"
+            f"{entry[group][f'{metric}@{K}']:.4f}"
             for group in ("new", "other", "all")
             for metric in ("recall", "ndcg")
         ]
-        table.add_row(way, *cells, f"{found['share_of_lists']:.1%}")
+        table.add_row(way, *cells, f"{entry['share_of_lists']:.1%}")
     Console(highlight=False).print(table)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_cold_start: {error}") from error
+    run_command(main)

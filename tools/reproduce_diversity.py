@@ -11,7 +11,6 @@ Recall@10 on the test items, filtered, says what the diversity costs.
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from genrec.evaluation import summarise, target_ranks
 from genrec.runs.folder import config_of, require
 from genrec.runs.items import load_items
 from genrec.runs.model import load_recommender
+from genrec.storage.files import write_json
+from reproduce.measuring import run_command
 
 TOP_K = (10, 20, 50)
 
@@ -41,7 +42,7 @@ def main() -> None:
     figures = measure(arguments)
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     rows = []
     for temperature in (None, *arguments.temperatures):
-        given = None if temperature is None else (temperature,)
-        recommend.options = dataclasses.replace(usual, temperature=given)
+        temperatures = None if temperature is None else (temperature,)
+        recommend.options = dataclasses.replace(usual, temperature=temperatures)
         items, _ = recommend(histories, max(TOP_K), exclude_history=True)
         recall = summarise(target_ranks(items, targets), (10,), max(TOP_K))["recall@10"]
         entropies = {f"entropy@{k}": entropy(category[items[:, :k]], len(names)) for k in TOP_K}
@@ -83,11 +84,11 @@ def categories(dataset: Dataset, column: str, depth: int) -> tuple[np.ndarray, l
     if column not in dataset.items.column_names:
         there = ", ".join(dataset.items.column_names)
         raise UserError(f"the items have no column {column}; they have {there}")
-    found = []
+    names_of_items = []
     for paths in dataset.items[column].to_pylist():
         path = paths if isinstance(paths, str) else next(iter(paths or []), "")
-        found.append(" > ".join(path.split(" > ")[:depth]))
-    names, category = np.unique(found, return_inverse=True)
+        names_of_items.append(" > ".join(path.split(" > ")[:depth]))
+    names, category = np.unique(names_of_items, return_inverse=True)
     return category.reshape(-1), names.tolist()
 
 
@@ -118,7 +119,4 @@ def show(figures: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_diversity: {error}") from error
+    run_command(main)

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from genrec.errors import UserError
-from reproduce.measuring import measure_seeds
+from reproduce.measuring import measure_seeds, run_command
 from reproduce.tables import baselines, table, write
 
 
@@ -32,8 +32,8 @@ def main() -> None:
     config = arguments.config or Path("configs") / f"{arguments.data}-tiger{size}.yaml"
     if not config.exists():
         raise UserError(f"{config} does not exist: name --config")
-    found = measure_seeds(config, arguments.seeds, arguments.out, arguments.set)
-    runs = {config.stem: found}
+    figures = measure_seeds(config, arguments.seeds, arguments.out, arguments.set)
+    runs = {config.stem: figures}
     others = baselines(arguments.out, runs, arguments.seeds)
     text = table(arguments.data, runs, others, ["TIGER", "TIGER, GRID's"])
     if arguments.small:
@@ -43,7 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_tiger: {error}") from error
+    run_command(main)

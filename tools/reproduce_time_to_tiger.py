@@ -18,7 +18,6 @@ their time is given too.
 
 import argparse
 import dataclasses
-import json
 import os
 import tempfile
 import time
@@ -31,12 +30,13 @@ from rich.table import Table
 
 import genrec
 from genrec.config import Config
-from genrec.errors import UserError
 from genrec.evaluation import summarise, target_ranks
 from genrec.pipeline.validation import validation
 from genrec.runs.items import catalogue_of, load_items
 from genrec.runs.model import decoding_options, make_recommender, model_builder
+from genrec.storage.files import write_json
 from genrec.training import train
+from reproduce.measuring import run_command
 
 RECALL, NDCG = 0.0648, 0.0384
 """TIGER on Beauty: Rajput et al. 2023, Recommender Systems with Generative Retrieval, table 1."""
@@ -54,7 +54,7 @@ def main() -> None:
     figures |= {"config": str(arguments.config), "seed": arguments.seed, "device": device()}
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(arguments.json, figures)
 
 
 def measure(config: Config, folder: Path) -> dict[str, Any]:
@@ -83,12 +83,12 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         nonlocal validating
         now = time.perf_counter()
         metrics = {way: measured(params) for way, measured in validations.items()}
-        for way, found in metrics.items():
-            if not better[way] or found["ndcg@10"] > better[way][-1]["validation_ndcg@10"]:
+        for way, entry in metrics.items():
+            if not better[way] or entry["ndcg@10"] > better[way][-1]["validation_ndcg@10"]:
                 better[way].append(
                     {
                         "training_seconds": now - started - validating,
-                        "validation_ndcg@10": found["ndcg@10"],
+                        "validation_ndcg@10": entry["ndcg@10"],
                         "params": params,
                     }
                 )
@@ -113,13 +113,13 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
         for checkpoint in better[way]:
             recommend.params = jax.device_put(checkpoint.pop("params"))
             items, _ = recommend(test.histories, k, exclude_history=False)
-            found = summarise(target_ranks(items, test.targets), (10,), k)
-            checkpoint |= {f"test_{name}": value for name, value in found.items()}
-            checkpoint["reached"] = found["recall@10"] >= RECALL and found["ndcg@10"] >= NDCG
+            figures = summarise(target_ranks(items, test.targets), (10,), k)
+            checkpoint |= {f"test_{name}": value for name, value in figures.items()}
+            checkpoint["reached"] = figures["recall@10"] >= RECALL and figures["ndcg@10"] >= NDCG
     return {
         "seconds_until_reached": {
-            way: next((c["training_seconds"] for c in found if c["reached"]), None)
-            for way, found in better.items()
+            way: next((c["training_seconds"] for c in checkpoints if c["reached"]), None)
+            for way, checkpoints in better.items()
         },
         "training_seconds": whole,
         "validation_seconds": validating,
@@ -137,13 +137,13 @@ def show(figures: dict[str, Any]) -> None:
         table = Table(title=title, title_justify="left")
         for name in ("training", "validation NDCG@10", "test Recall@10", "test NDCG@10", "reached"):
             table.add_column(name, justify="right")
-        for found in checkpoints:
+        for checkpoint in checkpoints:
             table.add_row(
-                minutes(found["training_seconds"]),
-                f"{found['validation_ndcg@10']:.4f}",
-                f"{found['test_recall@10']:.4f}",
-                f"{found['test_ndcg@10']:.4f}",
-                "yes" if found["reached"] else "",
+                minutes(checkpoint["training_seconds"]),
+                f"{checkpoint['validation_ndcg@10']:.4f}",
+                f"{checkpoint['test_recall@10']:.4f}",
+                f"{checkpoint['test_ndcg@10']:.4f}",
+                "yes" if checkpoint["reached"] else "",
             )
         table.add_row("TIGER's paper", "", f"{RECALL:.4f}", f"{NDCG:.4f}", "")
         console.print(table)
@@ -159,12 +159,9 @@ def minutes(seconds: float) -> str:
 
 
 def device() -> str:
-    found = jax.devices()[0]
-    return f"{os.cpu_count()} cores" if found.platform == "cpu" else found.device_kind
+    device = jax.devices()[0]
+    return f"{os.cpu_count()} cores" if device.platform == "cpu" else device.device_kind
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_time_to_tiger: {error}") from error
+    run_command(main)

@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 import genrec
-from genrec.errors import UserError
 from genrec.storage.files import write_json
-from reproduce.measuring import K, measure, spread
+from reproduce.measuring import K, measure, run_command, spread
 
 KINDS = ("rqvae", "rqkmeans", "rvq", "opq")
 
@@ -32,19 +31,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/tokenizers"))
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
-    found: dict[str, list[dict[str, Any]]] = {}
+    figures_by_kind: dict[str, list[dict[str, Any]]] = {}
     for seed in arguments.seeds:
         for kind in arguments.kinds:
             settings = [f"tokenizer.kind={kind}", f"seed={seed}", *arguments.set]
             config = genrec.load_config(arguments.config, *settings)
             figures = measure(config, arguments.out / f"{kind}-{seed}")
-            found.setdefault(kind, []).append({"seed": seed, **figures})
-    show(arguments.config, found)
+            figures_by_kind.setdefault(kind, []).append({"seed": seed, **figures})
+    show(arguments.config, figures_by_kind)
     if arguments.json:
-        write_json(arguments.json, {"config": str(arguments.config), "kinds": found})
+        write_json(arguments.json, {"config": str(arguments.config), "kinds": figures_by_kind})
 
 
-def show(config: Path, found: dict[str, list[dict[str, Any]]]) -> None:
+def show(config: Path, figures_by_kind: dict[str, list[dict[str, Any]]]) -> None:
     table = Table(title=f"{config}: mean ± standard deviation over the seeds", title_justify="left")
     for name in ("users", "ranked by", "tokenizer"):
         table.add_column(name)
@@ -53,20 +52,17 @@ def show(config: Path, found: dict[str, list[dict[str, Any]]]) -> None:
     for protocol, metric in columns:
         table.add_column(f"{protocol} {metric}", justify="right")
     for split in ("validation", "test"):
-        for way in next(iter(found.values()))[0][split]:
-            for kind, runs in found.items():
+        for way in next(iter(figures_by_kind.values()))[0][split]:
+            for kind, runs in figures_by_kind.items():
                 values = [[run[split][way][p][m] for run in runs] for p, m in columns]
                 table.add_row(split, way, kind, str(len(runs)), *map(spread, values))
             table.add_section()
     Console(highlight=False, width=140).print(table)
-    for kind, runs in found.items():
+    for kind, runs in figures_by_kind.items():
         distinct = spread([run["distinct_share"] for run in runs])
         error = spread([run["relative_error"] for run in runs])
         print(f"{kind}: distinct tuples {distinct} of the items, relative error {error}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"reproduce_tokenizers: {error}") from error
+    run_command(main)

@@ -88,12 +88,12 @@ def _texts(section: Any) -> dict[str, str]:
     """The string that follows each field in the source, which Python itself does not keep."""
     body = ast.parse(inspect.getsource(section)).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
+    texts = {}
     for statement, after in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            found[statement.target.id] = _one_line(after.value.value) if said else ""  # pyright: ignore
-    return found
+            documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            texts[statement.target.id] = _one_line(after.value.value) if documented else ""  # pyright: ignore
+    return texts
 
 
 def _row(name: str, kind: Any, field: dataclasses.Field, help: str) -> str:

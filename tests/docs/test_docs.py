@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -11,7 +12,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import yaml
@@ -27,7 +28,7 @@ from genrec.config.validation import check
 from genrec.errors import UserError
 from genrec.serving.app import RecommendRequest, RecommendResponse
 
-PROGRAMS = {"genrec", "python", "pip", "pytest", "ruff", "pyright", "curl"}
+PROGRAMS = {"genrec", "python", "pip", "pytest", "ruff", "pyright", "lint-imports", "curl"}
 THEIRS = re.compile(r"runs/[\w-]+|configs/shop\.yaml|bundle")
 """What a reader has that the repository has not: runs, bundles, a config of their own."""
 SECTIONS = {field for field in Config.__dataclass_fields__ if field != "seed"}
@@ -90,11 +91,11 @@ def test_links_lead_somewhere(page):
 
 
 def test_complaints_are_ones_that_genrec_makes():
-    said = sources()
+    texts = sources()
     assert len(complaints()) > 20
     for span in complaints():
         for piece in (piece.strip(" ;:,()") for piece in span.split("…")):
-            assert any(piece in each for each in said), f"nothing in genrec says {piece!r}"
+            assert any(piece in text for text in texts), f"nothing in genrec says {piece!r}"
 
 
 @functools.cache
@@ -248,13 +249,24 @@ def check_span(span: str) -> None:
 
 def check_setting(span: str) -> None:
     """A setting's name, and the value behind it if there is one."""
-    found = re.fullmatch(r"([a-z_.]+)(?::? (.+))?", span)
-    assert found, "it is no setting"
-    assert knows(Config, f"--{found[1]}"), f"there is no setting {found[1]}"
-    if found[2] and not re.fullmatch(r"[A-Z]+", found[2]):
-        value = yaml.safe_load(found[2])
+    match = re.fullmatch(r"([a-z_.]+)(?::? (.+))?", span)
+    assert match, "it is no setting"
+    assert match[1] in settings_of(Config), f"there is no setting {match[1]}"
+    if match[2] and not re.fullmatch(r"[A-Z]+", match[2]):
+        value = yaml.safe_load(match[2])
         if not isinstance(value, bool):
-            parse(Config, [f"--{found[1]}={value}"])
+            parse(Config, [f"--{match[1]}={value}"])
+
+
+@functools.cache
+def settings_of(section: type, before: str = "") -> frozenset[str]:
+    """The dotted names of all settings, those of sections too."""
+    names: set[str] = set()
+    for field, kind in get_type_hints(section).items():
+        names.add(before + field)
+        if dataclasses.is_dataclass(kind):
+            names |= settings_of(kind, f"{before}{field}.")
+    return frozenset(names)
 
 
 def check_dotted(span: str) -> None:
@@ -289,10 +301,10 @@ def knows(command: type, flag: str) -> bool:
 
 @functools.cache
 def flags_of_tools() -> frozenset[str]:
-    found: set[str] = set()
-    for path in (ROOT / "tools").glob("*.py"):
-        found |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', path.read_text()))
-    return frozenset(found)
+    flags: set[str] = set()
+    for path in (ROOT / "tools").rglob("*.py"):
+        flags |= set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', path.read_text()))
+    return frozenset(flags)
 
 
 @functools.cache
@@ -300,12 +312,12 @@ def sources() -> list[str]:
     """Every text in genrec's code, and the fixed parts of those that are put together."""
     import genrec
 
-    found = []
+    texts = []
     for path in Path(inspect.getfile(genrec)).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return found
+                texts.append(node.value)
+    return texts
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,8 @@ def test_quick_commands_run(command, at_work):
         for file in pages.blocks(ROOT / page):
             if file.file and file.language == "yaml":
                 (at_work / file.file).write_text(file.text)
-        found = stand_ins(at_work / "runs/quickstart")
-        for words in pages.run(ROOT / page, command, is_quick, found):
+        names = stand_ins(at_work / "runs/quickstart")
+        for words in pages.run(ROOT / page, command, is_quick, names):
             done.add(tuple(words[1:3]))
     assert done == QUICK
     assert (at_work / "lists.parquet").exists() and (at_work / "everybody.parquet").exists()
@@ -130,7 +130,7 @@ def test_extensions_work_on_a_copy(at_work):
     for name in ("tokenizer", "checkpoints"):
         shutil.rmtree(drawn / name)
     work = f"import docs_pages as p; p.run_alone('docs/extend.md', {EXTENDED!r}, {{}})"
-    paths = os.pathsep.join([str(at_work), str(ROOT / "tests")])
+    paths = os.pathsep.join([str(at_work), str(ROOT / "tests/helpers")])
     done = subprocess.run(
         [sys.executable, "-c", work],
         cwd=at_work,

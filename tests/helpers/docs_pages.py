@@ -64,7 +64,7 @@ def name(page: Path) -> str:
 
 
 def blocks(page: Path) -> list[Block]:
-    found, lines, start = [], page.read_text(encoding="utf-8").splitlines(), None
+    fenced, lines, start = [], page.read_text(encoding="utf-8").splitlines(), None
     for number, line in enumerate(lines):
         if not (fence := _FENCE.match(line)):
             continue
@@ -72,10 +72,10 @@ def blocks(page: Path) -> list[Block]:
             start, language = number, fence[2].strip()
         else:
             text = textwrap.dedent("\n".join(lines[start + 1 : number])) + "\n"
-            found.append(Block(f"{name(page)}:{start + 1}", language, text))
+            fenced.append(Block(f"{name(page)}:{start + 1}", language, text))
             start = None
     assert start is None, f"{name(page)}: the fence of line {start} is never closed"
-    return found
+    return fenced
 
 
 def prose(page: Path) -> str:
@@ -91,7 +91,7 @@ def prose(page: Path) -> str:
 
 def spans(text: str) -> list[str]:
     """What stands between backticks; a line's end in it is a space."""
-    return [" ".join(found.split()) for found in _SPAN.findall(text)]
+    return [" ".join(span.split()) for span in _SPAN.findall(text)]
 
 
 def links(page: Path) -> list[str]:
@@ -100,8 +100,8 @@ def links(page: Path) -> list[str]:
 
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub gives to a page's headings."""
-    found = (re.sub(r"[^\w\- ]", "", words.lower()) for words in _HEADING.findall(prose(page)))
-    return {words.strip().replace(" ", "-") for words in found}
+    headings = (re.sub(r"[^\w\- ]", "", words.lower()) for words in _HEADING.findall(prose(page)))
+    return {heading.strip().replace(" ", "-") for heading in headings}
 
 
 def tables_of_sections(text: str) -> Iterator[tuple[str, list[str]]]:

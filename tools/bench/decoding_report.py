@@ -9,7 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.training_report import DISTURBED, Round, ratios, speed
+from bench.machine import DISTURBED
+from bench.training_report import Round, ratios, speed
 
 Figures = dict[str, Any]
 
@@ -94,17 +95,17 @@ def recommend_figures(
                 cell, other = f"{name}/{beam}/{batch}", f"transformers/{beam}/{batch}"
                 cells[cell] = {"beam": beam, "batch": batch} | _cell(cell, rounds)
                 floor = FLOORS.get((name, beam)) if batch == FLOOR_BATCH else None
-                both = [found for found in rounds if cell in found and other in found]
+                both = [answers for answers in rounds if cell in answers and other in answers]
                 if name != "transformers" and both:
                     faster += ratios([(cell, other, floor)], both)
     return {"cells": cells, "ratios": faster}
 
 
 def _cell(cell: str, rounds: list[Round]) -> Figures:
-    mine = [(found[cell], found) for found in rounds if cell in found]
+    mine = [(answers[cell], answers) for answers in rounds if cell in answers]
     speeds = [speed(answer) for answer, _ in mine]
     latencies = [1e3 * answer["seconds"] / answer["steps"] for answer, _ in mine]
-    shares = [answer["flops"] / answer["seconds"] / _peak(found) for answer, found in mine]
+    shares = [answer["flops"] / answer["seconds"] / _peak(answers) for answer, answers in mine]
     return {
         "users_per_second": statistics.median(speeds),
         "lowest": min(speeds),
@@ -115,14 +116,14 @@ def _cell(cell: str, rounds: list[Round]) -> Figures:
         "users": sum(answer["targets"] for answer, _ in mine),
         "rounds": len(mine),
         "share_of_peak": statistics.median(shares),
-        "matmul_peak": statistics.median(_peak(found) for _, found in mine),
+        "matmul_peak": statistics.median(_peak(answers) for _, answers in mine),
         "peak_memory": max(answer["peak_memory"] for answer, _ in mine),
         "others": statistics.mean(answer["others"] for answer, _ in mine),
     }
 
 
-def _peak(found: Round) -> float:
-    return max(a["flops_per_second"] for side, a in found.items() if side.endswith("matmul"))
+def _peak(answers: Round) -> float:
+    return max(a["flops_per_second"] for side, a in answers.items() if side.endswith("matmul"))
 
 
 def print_recommend(figures: Figures, console: Console) -> None:
@@ -171,11 +172,11 @@ def print_recommend(figures: Figures, console: Console) -> None:
     _print_disturbance(rows, console)
 
 
-def _print_ratios(found: list[Figures], console: Console) -> None:
+def _print_ratios(rows: list[Figures], console: Console) -> None:
     table = _table("times Hugging Face", "beam", "batch", "median", "lowest", "highest")
     for column in ("best/best", "floor", ""):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in found:
+    for row in rows:
         name, beam, batch = row["side"].split("/")
         values = (f"{row[key]:.1f}" for key in ("median", "lowest", "highest", "of_best"))
         floor, verdict = "", ""
@@ -187,16 +188,16 @@ def _print_ratios(found: list[Figures], console: Console) -> None:
 
 def search_figures(cases: dict[str, list[str]], rounds: list[dict[str, Figures]]) -> Figures:
     """For each case and way the milliseconds of a search, and its ratio to that for any codes."""
-    found = {}
+    figures = {}
     for case, ways in cases.items():
         answers = [each[case] for each in rounds]
-        found[case] = {"calls": sum(a["calls"] for a in answers)} | {
+        figures[case] = {"calls": sum(a["calls"] for a in answers)} | {
             way: _timing([a["seconds"][way] for a in answers], [a["ratios"][way] for a in answers])
             for way in ways
         }
-        found[case]["peak_memory"] = max(a["peak_memory"] for a in answers)
-        found[case]["others"] = statistics.mean(a["others"] for a in answers)
-    return found
+        figures[case]["peak_memory"] = max(a["peak_memory"] for a in answers)
+        figures[case]["others"] = statistics.mean(a["others"] for a in answers)
+    return figures
 
 
 def _timing(seconds: list[float], ratio: list[float]) -> Figures:

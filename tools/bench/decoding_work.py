@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from bench.training_work import Step, decoder_flops, encoder_flops
+from bench.training_work import StepWork, decoder_flops, encoder_flops
 from genrec.config import Config, ModelConfig
 from genrec.export.t5 import t5_layers, t5_tables
 from genrec.model import EncoderDecoder
@@ -24,7 +24,7 @@ SPREAD = 3.0
 
 
 @dataclass(frozen=True)
-class Task:
+class DecodingTask:
     """Whom to recommend what. Histories are equally long, so that nobody gains by padding less.
 
     Attributes:
@@ -45,7 +45,7 @@ class Task:
         np.savez(path, **vars(self))
 
     @classmethod
-    def load(cls, path: str | Path) -> "Task":
+    def load(cls, path: str | Path) -> "DecodingTask":
         with np.load(path) as arrays:
             return cls(**arrays)
 
@@ -85,7 +85,7 @@ def random_weights(model: Model, seed: int) -> dict[str, Any]:
     return {name: weight(name, x.shape) for name, x in _named(model.params)}
 
 
-def outline(config: Config, task: Task) -> Model:
+def outline(config: Config, task: DecodingTask) -> Model:
     """The model with the shapes of its parameters only."""
     content = None
     if config.model.content:
@@ -139,8 +139,10 @@ def flops_of_user(model: ModelConfig, history: int, beam: int, sizes: tuple[int,
     return reading + first + below + logits
 
 
-def calls(task: Task, batch: int, recommend: Callable[[np.ndarray], Any]) -> Iterator[Step]:
+def calls(
+    task: DecodingTask, batch: int, recommend: Callable[[np.ndarray], Any]
+) -> Iterator[StepWork]:
     """Recommends to one batch of users whenever it is asked for the next."""
     for histories in task.batches(batch):
         recommend(histories)
-        yield Step(targets=len(histories), filled=0, slots=0, flops=0)
+        yield StepWork(targets=len(histories), filled=0, slots=0, flops=0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.decoding_work import Model, Task, calls, outline, with_weights
+from bench.decoding_work import DecodingTask, Model, calls, outline, with_weights
 from bench.training_work import timed
 from bench.turns import Answer, Measure, serve
 from genrec.config import DecodingConfig
@@ -18,7 +18,7 @@ Recommend = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 def prepare(settings: Answer) -> tuple[Answer, Measure]:
     """Gets ready to recommend with every beam and batch."""
-    task = Task.load(settings["task"])
+    task = DecodingTask.load(settings["task"])
     with np.load(settings["weights"]) as weights:
         model = with_weights(outline(load_config(settings["config"]), task), weights)
     ready: dict[tuple[int, int], Recommend] = {}

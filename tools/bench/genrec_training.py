@@ -11,8 +11,8 @@ import numpy as np
 
 from bench.training_work import (
     TRAINING,
-    Log,
-    Step,
+    StepWork,
+    TrainingLog,
     decoder_flops,
     encoder_flops,
     evenly,
@@ -40,7 +40,7 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is timed
     if settings["work"] == "matmul":
         return prepare_matmul(settings)
-    config, log = load_config(settings["config"]), Log.load(Path(settings["log"]))
+    config, log = load_config(settings["config"]), TrainingLog.load(Path(settings["log"]))
     content = None
     if config.model.content:
         shape = (len(log.codes), CONTENT_WIDTH)
@@ -52,12 +52,12 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     init, step = compile_training(build, config.training, mesh, total=100_000, seed=0)
     needed = config.training.distillation or config.model.look_ahead
     trie = trie_of_targets(catalogue) if needed else None
-    known, rows = put((catalogue, trie), replicated(mesh)), by_rows(mesh)
+    fixed, rows = put((catalogue, trie), replicated(mesh)), by_rows(mesh)
     state, losses = init(), []
 
-    def take(batch: Batch) -> Step:
+    def take(batch: Batch) -> StepWork:
         nonlocal state
-        state, metrics = step(state, *known, put(batch, rows))
+        state, metrics = step(state, *fixed, put(batch, rows))
         # As in the training loop, the last step's loss is read while this one runs.
         losses.append(metrics["loss"])
         if len(losses) > 1:
@@ -68,9 +68,9 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
         jax.block_until_ready(state)
 
     def batches() -> Iterator[Batch]:
-        found = evenly(endless_batches(log, config), lambda batch: batch.inputs.items.shape[1])
+        in_order = evenly(endless_batches(log, config), lambda batch: batch.inputs.items.shape[1])
         width = config.model.max_history if settings["padded"] else 0
-        return (padded(batch, width) for batch in found)
+        return (padded(batch, width) for batch in in_order)
 
     compile_seconds = 0.0
     for batch in examples(batches()):
@@ -97,7 +97,7 @@ def prepare_matmul(settings: Answer) -> tuple[Answer, Measure]:
     return {}, lambda seconds: timed_matmul(multiply, size, seconds)
 
 
-def endless_batches(log: Log, config: Config) -> Iterator[Batch]:
+def endless_batches(log: TrainingLog, config: Config) -> Iterator[Batch]:
     """genrec's batches of the log, epoch after epoch."""
     ends = np.cumsum(log.lengths)
     histories = Histories(ends - log.lengths, ends, log.items, log.timestamps, log.users)
@@ -114,8 +114,8 @@ def endless_batches(log: Log, config: Config) -> Iterator[Batch]:
 
 def examples(batches: Iterator[Batch]) -> list[Batch]:
     """A batch of every width that there is among the first hundred."""
-    found = {batch.inputs.items.shape: batch for batch in itertools.islice(batches, 100)}
-    return list(found.values())
+    by_shape = {batch.inputs.items.shape: batch for batch in itertools.islice(batches, 100)}
+    return list(by_shape.values())
 
 
 def padded(batch: Batch, width: int) -> Batch:
@@ -134,7 +134,7 @@ def padded(batch: Batch, width: int) -> Batch:
     return batch._replace(inputs=wider)
 
 
-def count(batch: Batch, config: Config, catalogue: Catalogue, sizes: list[int]) -> Step:
+def count(batch: Batch, config: Config, catalogue: Catalogue, sizes: list[int]) -> StepWork:
     """What a step on the batch is worth, and what it computes."""
     model, training = config.model, config.training
     rows, width = batch.inputs.items.shape
@@ -157,13 +157,13 @@ def count(batch: Batch, config: Config, catalogue: Catalogue, sizes: list[int]) 
         flops += training.accumulate * scored * content
     held = np.asarray(batch.inputs.segments) >= 0
     filled = int(held.sum()) * tokens + user * int(held.any(axis=1).sum())
-    return Step(int(np.sum(batch.wanted)), filled, rows * length, TRAINING * flops)
+    return StepWork(int(np.sum(batch.wanted)), filled, rows * length, TRAINING * flops)
 
 
 def device_memory() -> Answer:
     """The most memory held on an accelerator; nothing on a CPU."""
-    found = jax.devices()[0].memory_stats()
-    return {"device_memory": found["peak_bytes_in_use"]} if found else {}
+    statistics = jax.devices()[0].memory_stats()
+    return {"device_memory": statistics["peak_bytes_in_use"]} if statistics else {}
 
 
 def elapsed(work) -> float:

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from bench.decoding_work import Task, outline, random_weights, with_weights
+from bench.decoding_work import DecodingTask, outline, random_weights, with_weights
+from bench.machine import other_seconds
 from bench.static_paper import build_matrix, static_search
-from bench.training_work import other_seconds
 from bench.turns import Answer, Measure, serve
 from genrec.config.parsing import load_config
 from genrec.decoding import Filters, beam_search, unconstrained_beam_search
@@ -49,14 +49,14 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
     """Gets ready to compare ways to search, each case being one of "constraint" or "search"."""
     check_small_catalogues()
     batch, beam = settings["batch"], settings["beam"]
-    task = Task.load(settings["task"])
+    task = DecodingTask.load(settings["task"])
     cases: dict[str, Ways] = {}
     tries: dict[str, Answer] = {}
     for count in sorted({*settings["constraint"], *settings["search"]}):
         codes = random_codes(count)
         trie, tries[f"{count:,} random items"] = timed_trie(codes)
         if count in settings["constraint"]:
-            own, its_trie = Task(codes, np.full(LEVELS, SIZE), task.histories), trie
+            own, its_trie = DecodingTask(codes, np.full(LEVELS, SIZE), task.histories), trie
             if count == len(task.codes):
                 own, (its_trie, tries[f"the {count:,} items"]) = task, timed_trie(task.codes)
             for name, config in settings["configs"].items():
@@ -122,7 +122,7 @@ def no_filters(batch: int) -> Filters:
     return Filters(np.full((batch, UNUSED), -1, np.int32), np.zeros(batch, bool))
 
 
-def with_and_without(config: str, task: Task, trie: Trie, batch: int, beam: int) -> Ways:
+def with_and_without(config: str, task: DecodingTask, trie: Trie, batch: int, beam: int) -> Ways:
     """A model's search for items and the one for any tuples, after the same encoded histories."""
     # What is encoded matters to no one, and an embedding of every item takes memory.
     few = dataclasses.replace(task, codes=task.codes[: 1 + task.histories.max()])
@@ -210,13 +210,13 @@ def check_small_catalogues() -> None:
         )
         width = min(beam, count)
         items, scores = np.asarray(items)[:, :width], np.asarray(scores)[:, :width]
-        found = {}
+        results = {}
         for how in (True, False):
             matrix = build_matrix(codes, size)
-            found[f"static, {how}"] = static_search(matrix, logits, beam=beam, scattered=how)
+            results[f"static, {how}"] = static_search(matrix, logits, beam=beam, scattered=how)
         if count == len(shuffled):
-            found["free"] = free_search(logits, beam=beam)
-        for name, (tuples, score) in found.items():
+            results["free"] = free_search(logits, beam=beam)
+        for name, (tuples, score) in results.items():
             same = np.array_equal(np.asarray(tuples)[:, :width], codes[items])
             close = np.allclose(np.asarray(score)[:, :width], scores, atol=1e-5)
             if not (same and close and (items >= 0).all()):

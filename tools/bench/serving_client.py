@@ -37,10 +37,10 @@ async def load(port: int, requests: list[bytes], concurrency: int, seconds: floa
 
     async def one(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        place = number * len(requests) // concurrency
+        next_request = number * len(requests) // concurrency
         while (began := time.perf_counter()) < until:
             try:
-                status = str(await ask(reader, writer, requests[place % len(requests)]))
+                status = str(await ask(reader, writer, requests[next_request % len(requests)]))
             except (OSError, EOFError) as error:
                 status = type(error).__name__
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -48,7 +48,7 @@ async def load(port: int, requests: list[bytes], concurrency: int, seconds: floa
                 latencies.append(time.perf_counter() - began)
             else:
                 failed[status] = failed.get(status, 0) + 1
-            place += 1
+            next_request += 1
         writer.close()
 
     began, worked = time.perf_counter(), time.process_time()

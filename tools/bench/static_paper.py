@@ -6,8 +6,8 @@ The first two levels do without it: whether a token may be first, and whether on
 and to what state that leads, are dense tables. Further down, each beam reads as many consecutive
 entries as any state of that level has, and those that are not its own are masked.
 
-What becomes of the entries differs. In the paper the log-probabilities of valid tokens are put into
-rows as wide as the vocabulary, with -inf elsewhere, and the best of all beams' rows are chosen
+Two ways to use the entries are measured. In the paper the log-probabilities of valid tokens are put
+into rows as wide as the vocabulary, with -inf elsewhere, and the best of all beams' rows are chosen
 ("scattered"). The code that was released chooses among the entries themselves ("entries"), and on
 the dense level among the best tokens of each beam.
 
@@ -77,18 +77,18 @@ def build_matrix(codes: np.ndarray, size: int) -> Matrix:
     state[prefixes[1]] = np.arange(len(prefixes[1]))
 
     entries, begins, bursts = [], [], []
-    states, known = 0, 0  # of the levels above; entries so far
+    states, total = 0, 0  # of the levels above; entries so far
     for above, here in itertools.pairwise(prefixes[1:]):
         begin = np.searchsorted(here, above * size)
         bursts.append(int(np.diff(begin, append=len(here)).max()))
-        begins.append(known + begin)
-        states, known = states + len(above), known + len(here)
+        begins.append(total + begin)
+        states, total = states + len(above), total + len(here)
         entries.append(np.stack([here % size, states + np.arange(len(here))], axis=1))
     return Matrix(
         jnp.asarray(first),
         jnp.asarray(second.reshape(size, size)),
         jnp.asarray(state.reshape(size, size)),
-        jnp.asarray(np.append(np.concatenate(begins), known).astype(np.int32)),
+        jnp.asarray(np.append(np.concatenate(begins), total).astype(np.int32)),
         jnp.asarray(np.concatenate(entries).astype(np.int32)),
         tuple(bursts),
     )

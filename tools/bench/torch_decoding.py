@@ -17,7 +17,7 @@ from transformers import (  # pyright: ignore[reportMissingImports]
     T5ForConditionalGeneration,
 )
 
-from bench.training_work import Step, timed
+from bench.training_work import StepWork, timed
 from bench.turns import Answer, Measure, serve
 
 START, FIRST_CODE = 0, 1
@@ -58,9 +58,9 @@ class Generator:
         items, scores = [], []
         size = max(1, BEAMS_AT_ONCE // beam)
         for first in range(0, len(histories), size):
-            found = self._generate(histories[first : first + size], beam, with_scores)
-            items += found[0]
-            scores += found[1]
+            lists = self._generate(histories[first : first + size], beam, with_scores)
+            items += lists[0]
+            scores += lists[1]
         return items, scores
 
     @torch.inference_mode()
@@ -69,7 +69,7 @@ class Generator:
     ) -> tuple[list[list[int]], list[list[float]]]:
         rows = len(histories)
         tokens = torch.from_numpy(self.tokens[histories].reshape(rows, -1))
-        found: Any = self.model.generate(
+        output: Any = self.model.generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),
             max_new_tokens=self.levels,
@@ -83,20 +83,20 @@ class Generator:
             return_dict_in_generate=True,
             output_scores=with_scores,
         )
-        written = found.sequences[:, 1:].tolist()
+        written = output.sequences[:, 1:].tolist()
         items = [self.items.get(tuple(each), -1) for each in written]
-        scores = found.sequences_scores.tolist() if with_scores else [0.0] * len(items)
+        scores = output.sequences_scores.tolist() if with_scores else [0.0] * len(items)
         starts = range(0, rows * beam, beam)
         return [items[i : i + beam] for i in starts], [scores[i : i + beam] for i in starts]
 
-    def calls(self, beam: int, batch: int) -> Iterator[Step]:
+    def calls(self, beam: int, batch: int) -> Iterator[StepWork]:
         """Recommends to one batch of users whenever it is asked for the next, first to a few."""
         users = len(self.histories)
         self(self.histories[: min(batch, FEW)], beam)
-        yield Step(min(batch, FEW), 0, 0, 0)
+        yield StepWork(min(batch, FEW), 0, 0, 0)
         for first in itertools.count(0, batch):
             self(self.histories[np.arange(first, first + batch) % users], beam)
-            yield Step(batch, 0, 0, 0)
+            yield StepWork(batch, 0, 0, 0)
 
 
 def t5(weights: Weights, sizes: dict[str, Any], attention: str) -> T5ForConditionalGeneration:

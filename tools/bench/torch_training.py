@@ -22,8 +22,8 @@ from transformers import (  # pyright: ignore[reportMissingImports]
 from bench.training_work import (
     AT_ONCE,
     TRAINING,
-    Log,
-    Step,
+    StepWork,
+    TrainingLog,
     decoder_flops,
     encoder_flops,
     evenly,
@@ -39,7 +39,7 @@ PADDING, FIRST_CODE = 0, 1
 class Windows:
     """Every prefix of every history, its last `max_history` items only, as tokens of T5."""
 
-    def __init__(self, log: Log, max_history: int, user_tokens: int):
+    def __init__(self, log: TrainingLog, max_history: int, user_tokens: int):
         begins = np.cumsum(log.lengths) - log.lengths
         user = np.repeat(np.arange(len(log.lengths)), log.lengths)
         position = np.arange(len(log.items))
@@ -112,7 +112,7 @@ class Training:
         )
         self.forward = torch.compile(self.model) if settings["compile"] else self.model
 
-    def step(self, batch: dict[str, torch.Tensor]) -> Step:
+    def step(self, batch: dict[str, torch.Tensor]) -> StepWork:
         on_device = {name: x.to(self.device, non_blocking=True) for name, x in batch.items()}
         self.optimizer.zero_grad(set_to_none=True)
         self.forward(**on_device).loss.backward()
@@ -126,7 +126,7 @@ class Training:
             + 2 * levels * size.d_model * size.vocab_size
         )
         filled = int(batch["attention_mask"].sum())
-        return Step(rows, filled, rows * length, TRAINING * rows * flops)
+        return StepWork(rows, filled, rows * length, TRAINING * rows * flops)
 
     def finish(self) -> None:
         if self.device.type == "cuda":
@@ -156,7 +156,7 @@ def prepare(settings: Answer) -> tuple[Answer, Measure]:
 
 
 def windows_of(settings: Answer) -> Windows:
-    log = Log.load(Path(settings["log"]))
+    log = TrainingLog.load(Path(settings["log"]))
     return Windows(log, settings["max_history"], settings["user_tokens"])
 
 
@@ -191,9 +191,9 @@ def prepare_choice(settings: Answer) -> tuple[Answer, Measure]:
     def measure(seconds: float) -> Answer:
         speeds, others = [], 0.0
         for (attention, batch), (steps, finish) in candidates.items():
-            found = timed(steps, finish, seconds)
-            others = max(others, found["others"])
-            speed = found["targets"] / found["seconds"]
+            answer = timed(steps, finish, seconds)
+            others = max(others, answer["others"])
+            speed = answer["targets"] / answer["seconds"]
             speeds.append({"attention": attention, "batch": batch, "targets_per_second": speed})
         return {"speeds": speeds, "others": others}
 

@@ -8,11 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import DISTURBED
+
 Round = dict[str, dict[str, Any]]
 """By side, what it answered; those that measured matrix products are called "…-matmul"."""
-
-DISTURBED = 0.05
-"""Share of the processors that other programs may take without being worth a word."""
 
 
 def speed(answer: dict[str, Any]) -> float:
@@ -22,11 +21,15 @@ def speed(answer: dict[str, Any]) -> float:
 
 def summary(name: str, ready: dict[str, Any], rounds: list[Round]) -> dict[str, Any]:
     """The figures of one side over all rounds; `ready` is what it said of its preparation."""
-    mine = [found[name] for found in rounds]
+    mine = [answers[name] for answers in rounds]
     flops = [answer["flops"] / answer["seconds"] for answer in mine]
     peaks = [
-        max(answer["flops_per_second"] for side, answer in found.items() if side.endswith("matmul"))
-        for found in rounds
+        max(
+            answer["flops_per_second"]
+            for side, answer in answers.items()
+            if side.endswith("matmul")
+        )
+        for answers in rounds
     ]
     speeds = [speed(answer) for answer in mine]
     return {
@@ -53,14 +56,14 @@ def ratios(
     Args:
         wanted: a side, the one it is compared with, and how many times faster it should be.
     """
-    found = []
+    rows = []
     for side, other, aim in wanted:
         if side not in rounds[0] or other not in rounds[0]:
             continue
         pairs = [(speed(each[side]), speed(each[other])) for each in rounds]
         values = [mine / theirs for mine, theirs in pairs]
         best, best_other = (max(speeds) for speeds in zip(*pairs, strict=True))
-        found.append(
+        rows.append(
             {
                 "side": side,
                 "other": other,
@@ -71,7 +74,7 @@ def ratios(
                 "of_best": best / best_other,
             }
         )
-    return found
+    return rows
 
 
 def print_report(figures: dict[str, Any], titles: Mapping[str, str], console: Console) -> None:

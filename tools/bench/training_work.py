@@ -1,7 +1,6 @@
 """What the sides of a training benchmark share: the data, the counting of FLOPs, the timing."""
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+
+from bench.machine import other_seconds
 
 T = TypeVar("T")
 GOLDEN = 0.6180339887498949
@@ -18,7 +19,7 @@ AT_ONCE = 50
 
 
 @dataclass(frozen=True)
-class Log:
+class TrainingLog:
     """The training sequences of a dataset and the semantic IDs of its items.
 
     Attributes:
@@ -41,12 +42,12 @@ class Log:
         np.savez(path, **vars(self))
 
     @classmethod
-    def load(cls, path: Path) -> "Log":
+    def load(cls, path: Path) -> "TrainingLog":
         with np.load(path) as arrays:
             return cls(**arrays)
 
 
-class Step(NamedTuple):
+class StepWork(NamedTuple):
     """What a training step did.
 
     Attributes:
@@ -62,7 +63,7 @@ class Step(NamedTuple):
     flops: int
 
 
-def timed(steps: Iterator[Step], finish: Callable[[], Any], seconds: float) -> dict[str, Any]:
+def timed(steps: Iterator[StepWork], finish: Callable[[], Any], seconds: float) -> dict[str, Any]:
     """Takes steps until so many seconds are over; their sums, and the time that they took.
 
     Steps of a few seconds go before and do not count: a process that has waited finds its caches
@@ -84,20 +85,8 @@ def timed(steps: Iterator[Step], finish: Callable[[], Any], seconds: float) -> d
     finish()
     elapsed = time.perf_counter() - start
     others = (other_seconds() - before) / elapsed
-    sums = zip(Step._fields, (sum(values) for values in zip(*done, strict=True)), strict=True)
+    sums = zip(StepWork._fields, (sum(values) for values in zip(*done, strict=True)), strict=True)
     return {"seconds": elapsed, "others": others, "steps": len(done), **dict(sums)}
-
-
-def other_seconds() -> float:
-    """Processor seconds that other programs have had so far; 0 where the system does not tell."""
-    path = Path("/proc/stat")
-    if not path.exists():
-        return 0.0
-    user, nice, system, _, _, interrupt, soft, steal = map(
-        int, path.read_text().splitlines()[0].split()[1:9]
-    )
-    busy = (user + nice + system + interrupt + soft + steal) / os.sysconf("SC_CLK_TCK")
-    return busy - time.process_time()
 
 
 def timed_matmul(multiply: Callable[[], Any], size: int, seconds: float) -> dict[str, Any]:

@@ -6,18 +6,22 @@ once and then waits; the parent asks them in turn, over and over, and compares t
 round with each other.
 """
 
+import argparse
 import json
 import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.machine import DISTURBED, busy
+
 Answer = dict[str, Any]
 Measure = Callable[[Any], Answer]
-"""Does what it is asked, such as to work for about so many seconds; what came of it."""
+"""Does what it is asked, such as to work for about so many seconds; returns what it measured."""
 
 ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # page faults are dear, to every framework
@@ -25,7 +29,6 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
-
 
 TOOLS = Path(__file__).parents[1]
 
@@ -42,12 +45,13 @@ class Side:
 
     def __init__(self, name: str, module: str, settings: Answer, environment: Mapping[str, str]):
         self.name = name
+        path = os.pathsep.join([str(TOOLS), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"bench.{module}", json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **ENVIRONMENT, **environment, "PYTHONPATH": str(TOOLS)},
+            env={**os.environ, **ENVIRONMENT, **environment, "PYTHONPATH": path},
         )
 
     def __enter__(self) -> "Side":
@@ -85,6 +89,30 @@ class Side:
         return json.loads(line)
 
 
+def add_turn_flags(parser: argparse.ArgumentParser, seconds: float, of: str) -> None:
+    """The flags of every command whose sides take turns."""
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=seconds, help=of)
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        help="seconds to wait at each turn for other programs to end, and to repeat disturbed ones",
+    )
+
+
+def undisturbed(side: Side, request: Any, patience: float) -> dict[str, Any]:
+    """A side's turn while no other program works, or whatever it comes to when patience ends."""
+    deadline, limit = time.monotonic() + patience, DISTURBED * (os.cpu_count() or 1)
+    while True:
+        while time.monotonic() < deadline and busy() > limit:
+            pass
+        answer = side.measure(request)
+        if answer["others"] <= limit or time.monotonic() >= deadline:
+            return answer
+
+
 def serve(prepare: Callable[[Answer], tuple[Answer, Measure]]) -> None:
     """The main program of a side: prepares itself, then measures whenever it is asked.
 
@@ -109,8 +137,8 @@ def peak_memory() -> int:
     status = Path("/proc/self/status")
     if status.exists():  # where getrusage counts what the parent held when it forked
         lines = status.read_text().splitlines()
-        found = [line.split() for line in lines if line.startswith("VmHWM:")]
-        if found:
-            return int(found[0][1]) * 1024
+        peaks = [line.split() for line in lines if line.startswith("VmHWM:")]
+        if peaks:
+            return int(peaks[0][1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -89,10 +89,10 @@ def undisturbed(folder: Path, stages: Sequence[str]) -> dict[str, tuple[float, i
         for name in list(COMMANDS)[: last + 1]:
             shutil.copytree(life, folder / "before" / name)
             began = time.perf_counter()
-            status, said, operations = spawn(COMMANDS[name], life).wait()
+            status, output, operations = spawn(COMMANDS[name], life).wait()
             took[name] = time.perf_counter() - began, operations
             if status != 0:
-                sys.exit(f"{name} failed undisturbed: {said}")
+                sys.exit(f"{name} failed undisturbed: {output}")
             if bad := torn(life):
                 sys.exit(f"{name} leaves what is not whole: {bad}")
             shutil.copytree(life, folder / "after" / name)
@@ -153,9 +153,9 @@ class Process:
         The last is 0 if a signal ended it.
         """
         with os.fdopen(self.pipe, "rb") as stream:
-            said, _, operations = stream.read().decode(errors="replace").partition("\0")
+            output, _, operations = stream.read().decode(errors="replace").partition("\0")
         _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status), said, int(operations or 0)
+        return os.waitstatus_to_exitcode(status), output, int(operations or 0)
 
 
 def spawn(
@@ -273,7 +273,7 @@ def contents(life: Path) -> dict[str, Any]:
     TensorBoard and how fast decoding was are left out, and the tokenizer's parameters, of which
     its semantic IDs and its health are made.
     """
-    found: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     for name in _in_place(life, hidden=True):
         if name.name == "decoding_cost.json" or "tensorboard" in name.parts:
             continue
@@ -283,17 +283,17 @@ def contents(life: Path) -> dict[str, Any]:
         if name == Path("run/manifest.json"):
             for stage, entry in read_manifest(life / "run").items():
                 names = sorted(entry["inputs"]), sorted(entry["outputs"])
-                found[f"{text} {stage}"] = entry["config"], entry["seed"], names
+                state[f"{text} {stage}"] = entry["config"], entry["seed"], names
         elif name == Path("run/metrics.jsonl"):
             lines = [json.loads(line) for line in file.read_text().splitlines()]
-            found[text] = [{**line, "targets_per_second": None} for line in lines]
+            state[text] = [{**line, "targets_per_second": None} for line in lines]
         else:
-            found[text] = sha256(file)
-    found["checkpoints"] = sorted(path.name for path in life.glob("run/checkpoints/*"))
+            state[text] = sha256(file)
+    state["checkpoints"] = sorted(path.name for path in life.glob("run/checkpoints/*"))
     for name in _checkpoints(life):
         about = read_about(life / name)
-        found[str(name)] = {key: about[key] for key in ("position", "metrics", "arrays")}
-    return found
+        state[str(name)] = {key: about[key] for key in ("position", "metrics", "arrays")}
+    return state
 
 
 def _in_place(life: Path, hidden: bool = False) -> list[Path]:
@@ -308,5 +308,5 @@ def _in_place(life: Path, hidden: bool = False) -> list[Path]:
 
 
 def _checkpoints(life: Path) -> list[Path]:
-    found = (path.relative_to(life) for path in life.glob("run/checkpoints/*"))
-    return sorted(name for name in found if name.name.isdigit())
+    paths = (path.relative_to(life) for path in life.glob("run/checkpoints/*"))
+    return sorted(name for name in paths if name.name.isdigit())

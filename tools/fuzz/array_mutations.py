@@ -198,9 +198,9 @@ def _without(rng: random.Random, table: pa.Table) -> pa.Table:
 
 
 def _twice(rng: random.Random, table: pa.Table) -> pa.Table:
-    place = rng.randrange(table.num_columns)
-    name = rng.choice((table.column_names[place], "", "\x00", "a" * 5000, "../x", "Item"))
-    return table.append_column(name, table.column(place))
+    index = rng.randrange(table.num_columns)
+    name = rng.choice((table.column_names[index], "", "\x00", "a" * 5000, "../x", "Item"))
+    return table.append_column(name, table.column(index))
 
 
 def _renamed(rng: random.Random, table: pa.Table) -> pa.Table:
@@ -211,29 +211,29 @@ def _renamed(rng: random.Random, table: pa.Table) -> pa.Table:
 
 def _of_kind(rng: random.Random, table: pa.Table) -> pa.Table:
     """A column of another type: its own values where these can be turned, else none or others."""
-    place, kind = rng.randrange(table.num_columns), rng.choice(_KINDS)
-    column = table.column(place)
+    index, kind = rng.randrange(table.num_columns), rng.choice(_KINDS)
+    column = table.column(index)
     try:
         changed = column.cast(kind)
     except pa.ArrowException:
         changed = pa.nulls(table.num_rows, kind)
-    return table.set_column(place, table.column_names[place], changed)
+    return table.set_column(index, table.column_names[index], changed)
 
 
 def _nulls(rng: random.Random, table: pa.Table) -> pa.Table:
-    place = rng.randrange(table.num_columns)
-    column = table.column(place)
+    index = rng.randrange(table.num_columns)
+    column = table.column(index)
     values = column.to_pylist()
     for _ in range(rng.choice((1, 3, len(values)))):
         if values:
             values[rng.randrange(len(values))] = None
-    return table.set_column(place, table.column_names[place], pa.array(values, column.type))
+    return table.set_column(index, table.column_names[index], pa.array(values, column.type))
 
 
 def _values(rng: random.Random, table: pa.Table) -> pa.Table:
     """Some cells, or elements of lists, are hostile, as far as the type holds them."""
-    place = rng.randrange(table.num_columns)
-    column = table.column(place)
+    index = rng.randrange(table.num_columns)
+    column = table.column(index)
     values, kind = column.to_pylist(), column.type
     inner = kind.value_type if pa.types.is_list(kind) else kind
     fitting = [value for value in (*HOSTILE, 2**31 - 1, -(2**31), 127) if _fits(value, inner)]
@@ -255,7 +255,7 @@ def _values(rng: random.Random, table: pa.Table) -> pa.Table:
             values[row] = some
         else:
             values[row] = rng.choice(fitting)
-    return table.set_column(place, table.column_names[place], pa.array(values, kind))
+    return table.set_column(index, table.column_names[index], pa.array(values, kind))
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:

@@ -1,10 +1,12 @@
-"""Damages the contents of files: headers of arrays, packed text, lines of JSON and literals."""
+"""Damages what stands inside of files: headers of arrays, compressed data, files of archives."""
 
 import ast
 import contextlib
 import gzip
+import io
 import json
 import random
+import zipfile
 
 from fuzz.mutations import blindly, mutated
 from fuzz.text_mutations import damaged_json, damaged_lines
@@ -28,6 +30,8 @@ def _damaged_within(rng: random.Random, name: str, contents: bytes) -> bytes:
     if name.endswith(".gz"):
         inner = damaged(rng, name.removesuffix(".gz"), gzip.decompress(contents))
         return gzip.compress(inner, 1, mtime=0)
+    if name.endswith((".zip", ".whl")):
+        return _damaged_archive(rng, contents)
     if name == "meta_Beauty.json":
         return _damaged_literals(rng, contents)
     if name == "reviews_Beauty_5.json":
@@ -35,18 +39,38 @@ def _damaged_within(rng: random.Random, name: str, contents: bytes) -> bytes:
     return mutated(rng, "x.json" if contents[:1] == b"{" else name, contents)
 
 
+def _damaged_archive(rng: random.Random, contents: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(contents)) as old, zipfile.ZipFile(buffer, "w") as new:
+        names = old.namelist()
+        chosen = rng.choice(names)
+        for name in names:
+            inner = old.read(name)
+            how = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
+            if name == chosen:
+                change = rng.randrange(4)
+                if change == 0:
+                    name = rng.choice(("../../outside.json", "/etc/passwd", f"{name}/", name[1:]))
+                elif change == 1:
+                    inner += bytes(200_000_000) if rng.random() < 0.05 else bytes(1_000_000)
+                else:
+                    inner = blindly(rng, inner)
+            new.writestr(name, inner, how)
+    return buffer.getvalue()
+
+
 def _damaged_literals(rng: random.Random, contents: bytes) -> bytes:
     """Lines of Python literals that hold what JSON could, or what Python alone can."""
     rows = [ast.literal_eval(line.decode()) for line in contents.splitlines()]
     lines = damaged_lines(rng, "\n".join(map(json.dumps, rows)).encode()).splitlines()
-    found = []
+    changed = []
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             line = repr(json.loads(line)).encode("utf-8", "surrogatepass")
         if rng.random() < 0.2:
             line = line.replace(b": ", b": " + rng.choice(_LITERALS), 1)
-        found.append(line)
-    return b"\n".join(found)
+        changed.append(line)
+    return b"\n".join(changed)
 
 
 _LITERALS = (

@@ -1,7 +1,7 @@
 """Readers of checkpoints, bundles, exports and the official files of known data sets.
 
 Checksums catch whatever is changed in a checkpoint or a bundle; so for most inputs they are made to
-fit what was changed, as somebody would who means ill. A bundle's programs are left alone: they are
+fit what was changed, as an attacker would do. A bundle's programs are left alone: they are
 programs, see docs/reliability.md.
 """
 
@@ -37,7 +37,7 @@ hush()  # as commands do
 STATE = {"params": {"kernel": np.ones((3, 2), np.float32)}}
 ITEMS, LEVELS, WIDTH = 12, 3, 4
 _BROKEN = (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
-"""What becomes of a manifest so damaged that no checksums can be put into it."""
+"""Raised where a manifest is so damaged that no checksums can be put into it."""
 
 
 def _apart(make: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -60,8 +60,8 @@ def _apart(make: Callable[[Path], None]) -> Callable[[Path], None]:
 
 def _alias(folder: Path) -> None:
     """Puts files that Orbax names at random under names that are always the same."""
-    found = sorted(folder.rglob("d/*"), key=lambda path: (path.parent, path.stat().st_size))
-    names = {f"block-{n}": path.relative_to(folder).as_posix() for n, path in enumerate(found)}
+    blocks = sorted(folder.rglob("d/*"), key=lambda path: (path.parent, path.stat().st_size))
+    names = {f"block-{n}": path.relative_to(folder).as_posix() for n, path in enumerate(blocks)}
     for alias, name in names.items():
         shutil.copy(folder / name, folder / alias)
     (folder / "names.json").write_text(json.dumps(names))
@@ -162,14 +162,14 @@ def make_bundle(folder: Path) -> None:
         "named": [8],
         "shapes": shapes,
     }
-    told = {
+    content_part = {
         "files": ["consumed.safetensors"],
         "width": WIDTH,
         "cooccurrence": 1.0,
         "collisions": "code",
         "codebook_sizes": [4, 4],
     }
-    manifest = {"items": ITEMS, "added": 0, "answers": answers, "newcomers": told}
+    manifest = {"items": ITEMS, "added": 0, "answers": answers, "newcomers": content_part}
     write_bundle(folder, manifest, contents)
 
 
@@ -188,11 +188,14 @@ def reseal_bundle(folder: Path) -> None:
     path = folder / "manifest.json"
     with contextlib.suppress(*_BROKEN):
         manifest: Any = json.loads(path.read_bytes())
-        for name, told in manifest["files"].items():
+        for name, entry in manifest["files"].items():
             file = folder / name
             if ".." not in name and file.is_file():
                 contents = file.read_bytes()
-                told["sha256"], told["bytes"] = hashlib.sha256(contents).hexdigest(), len(contents)
+                entry["sha256"], entry["bytes"] = (
+                    hashlib.sha256(contents).hexdigest(),
+                    len(contents),
+                )
         path.write_bytes(manifest_text(manifest).encode())
 
 

@@ -32,25 +32,25 @@ _RUNS = (
 )
 
 
-def plant(place: Path) -> None:
+def plant(root: Path) -> None:
     """Files that nobody should read, beside the input and where hostile paths point."""
     for name in PLANTED:
-        path = place / name
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("planted\n")
 
 
-def age(place: Path) -> None:
+def age(root: Path) -> None:
     """Has the planted files look as if nobody had read them since they were written."""
     for name in PLANTED:
-        os.utime(place / name, (0, time.time()))
+        os.utime(root / name, (0, time.time()))
 
 
-def watch(work: Path, place: Path) -> list[str]:
+def watch(work: Path, root: Path) -> list[str]:
     """A list to which is added whatever leaves the folder `work`."""
     seen: list[str] = []
     home = (work / "input", work / "tmp", Path(os.devnull))
-    strange = (place, Path("/etc/passwd"))
+    strange = (root, Path("/etc/passwd"))
 
     def outside(path: Any) -> bool:
         return _named(path) and not _within(path, home)
@@ -79,18 +79,18 @@ def _within(path: Any, folders: tuple[Path, ...]) -> bool:
     return any(whole.startswith(f"{folder}{os.sep}") for folder in folders)
 
 
-def touched(place: Path) -> Iterator[str]:
+def touched(root: Path) -> Iterator[str]:
     """What a library read or wrote that Python's hook cannot see, and whether a payload ran."""
     for name in PLANTED:
         # Most systems note that a file was read if that was not so since it was written.
-        if (place / name).exists() and (place / name).stat().st_atime > 0:
+        if (root / name).exists() and (root / name).stat().st_atime > 0:
             yield f"{name} was read"
-        path = place / name
+        path = root / name
         if not path.exists() or path.read_text() != "planted\n":
-            plant(place)
+            plant(root)
             yield f"{name} was changed"
-    marker = place / "work" / "input" / PAYLOAD
-    for path in (marker, place / "work" / PAYLOAD, place / PAYLOAD, Path("/tmp") / PAYLOAD):
+    marker = root / "work" / "input" / PAYLOAD
+    for path in (marker, root / "work" / PAYLOAD, root / PAYLOAD, Path("/tmp") / PAYLOAD):
         if path.exists():
             path.unlink()
             yield f"a payload ran and left {path.name}"

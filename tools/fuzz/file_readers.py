@@ -150,16 +150,16 @@ def _requests(folder: Path) -> None:
 def _read_requests(*names: str) -> Callable[[Path], object]:
     def read(folder: Path) -> object:
         histories, allowed = (folder / name for name in names)
-        found = list(read_requests(histories, 8192))  # as the command does
-        return count_requests(histories), found, read_names(allowed)
+        requests = list(read_requests(histories, 8192))  # as the command does
+        return count_requests(histories), requests, read_names(allowed)
 
     return read
 
 
 def _lock(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    told = {"command": "genrec train", "pid": 7, "host": "h", "since": "2026-01-01 12:00"}
-    (folder / ".lock").write_text(json.dumps(told))
+    holder = {"command": "genrec train", "pid": 7, "host": "h", "since": "2026-01-01 12:00"}
+    (folder / ".lock").write_text(json.dumps(holder))
 
 
 def _read_lock(folder: Path) -> object:

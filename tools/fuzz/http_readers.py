@@ -168,19 +168,19 @@ def check(answer: tuple[int, bytes] | None) -> None:
     if status not in (*MISTAKES, 503):
         raise RuntimeError(f"status {status}: {body[:200]!r}")
     # Uvicorn and Starlette say in plain text what is no HTTP or another address.
-    said = body.decode()
-    if said.startswith("{"):
-        (said,) = json.loads(said).values()
-    if len(said) > LONGEST or set("\r\n") & set(said):
-        raise RuntimeError(f"no short line, but {len(said)} characters: {said[:200]!r}")
-    raise UserError(said or f"status {status}")
+    message = body.decode()
+    if message.startswith("{"):
+        (message,) = json.loads(message).values()
+    if len(message) > LONGEST or set("\r\n") & set(message):
+        raise RuntimeError(f"no short line, but {len(message)} characters: {message[:200]!r}")
+    raise UserError(message or f"status {status}")
 
 
 def request(method: str, target: str, body: Any = None, **headers: str) -> bytes:
     """A request as a client writes it; the body is turned into JSON."""
     contents = b"" if body is None else json.dumps(body).encode()
-    told = {"host": "localhost", "content-type": "application/json", **headers}
-    return whole(f"{method} {target} HTTP/1.1", list(told.items()), contents)
+    fields = {"host": "localhost", "content-type": "application/json", **headers}
+    return whole(f"{method} {target} HTTP/1.1", list(fields.items()), contents)
 
 
 def whole(first: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
@@ -255,22 +255,22 @@ def _damaged_line(rng: random.Random, first: str) -> str:
 
 
 def _damaged_headers(rng: random.Random, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    found = list(headers)
+    changed = list(headers)
     for _ in range(rng.choice((1, 1, 2, 5))):
         name = rng.choice(_HEADERS)
         value = rng.choice(_VALUES) if rng.random() < 0.8 else rng.choice(_TEXTS)
         change = rng.random()
         if change < 0.6:
-            found.append((name, value))
+            changed.append((name, value))
         elif change < 0.75:
-            found = [(n, value if n == name else v) for n, v in found]
+            changed = [(n, value if n == name else v) for n, v in changed]
         elif change < 0.85:
-            found = found[1:]
+            changed = changed[1:]
         elif change < 0.95:
-            found += [(f"x-{number}", value[:100]) for number in range(rng.choice((10, 2000)))]
+            changed += [(f"x-{number}", value[:100]) for number in range(rng.choice((10, 2000)))]
         else:
-            found.append((value[:100], name))
-    return found
+            changed.append((value[:100], name))
+    return changed
 
 
 def _make(folder: Path) -> None:
@@ -308,9 +308,9 @@ def _answers(bundle: Path) -> Answers:
 def _read(folder: Path) -> None:
     """Asks what differs from the valid requests; all of them where nothing does."""
     answers = _answers(folder / "bundle")
-    found = [(folder / f"{number}.http").read_bytes() for number in range(len(VALID))]
-    asked = [each for each, valid in zip(found, VALID, strict=True) if each != valid]
-    for contents in asked or found:
+    requests = [(folder / f"{number}.http").read_bytes() for number in range(len(VALID))]
+    asked = [each for each, valid in zip(requests, VALID, strict=True) if each != valid]
+    for contents in asked or requests:
         check(answers.ask(contents))
 
 

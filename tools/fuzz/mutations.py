@@ -14,7 +14,7 @@ from fuzz.text_mutations import (
 )
 
 _LONGEST = 1 << 20
-"""Bytes that an input has at most, lest time be spent on size alone."""
+"""Bytes that an input has at most: larger ones would only take longer."""
 
 _FORMATS: dict[str, Callable[[random.Random, bytes], bytes]] = {
     ".json": damaged_json,
@@ -46,61 +46,61 @@ def mutated(rng: random.Random, name: str, contents: bytes) -> bytes:
 
 def blindly(rng: random.Random, contents: bytes) -> bytes:
     """One to four changes of the bytes, without regard to what they mean."""
-    found = bytearray(contents)
+    data = bytearray(contents)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        rng.choice(_CHANGES)(rng, found)
-    return bytes(found[:_LONGEST])
+        rng.choice(_CHANGES)(rng, data)
+    return bytes(data[:_LONGEST])
 
 
-def _place(rng: random.Random, found: bytearray) -> int:
+def _position(rng: random.Random, data: bytearray) -> int:
     """Anywhere, but most often near the beginning or the end, where headers are."""
-    span = len(found)
+    span = len(data)
     if span > 64 and rng.random() < 0.5:
         near = rng.randrange(64)
         return near if rng.random() < 0.5 else span - 1 - near
     return rng.randrange(span) if span else 0
 
 
-def _flip(rng: random.Random, found: bytearray) -> None:
+def _flip(rng: random.Random, data: bytearray) -> None:
     for _ in range(rng.choice((1, 1, 3, 16))):
-        if found:
-            found[_place(rng, found)] ^= 1 << rng.randrange(8)
+        if data:
+            data[_position(rng, data)] ^= 1 << rng.randrange(8)
 
 
-def _set(rng: random.Random, found: bytearray) -> None:
-    if found:
-        place, width = _place(rng, found), rng.choice((1, 1, 2, 4, 8))
-        found[place : place + width] = rng.choice(HOSTILE_BYTES)[:width]
+def _set(rng: random.Random, data: bytearray) -> None:
+    if data:
+        start, width = _position(rng, data), rng.choice((1, 1, 2, 4, 8))
+        data[start : start + width] = rng.choice(HOSTILE_BYTES)[:width]
 
 
-def _delete(rng: random.Random, found: bytearray) -> None:
-    place = _place(rng, found)
-    del found[place : place + rng.choice((1, 2, 8, 100, 4096))]
+def _delete(rng: random.Random, data: bytearray) -> None:
+    start = _position(rng, data)
+    del data[start : start + rng.choice((1, 2, 8, 100, 4096))]
 
 
-def _truncate(rng: random.Random, found: bytearray) -> None:
-    del found[_place(rng, found) :]
+def _truncate(rng: random.Random, data: bytearray) -> None:
+    del data[_position(rng, data) :]
 
 
-def _insert(rng: random.Random, found: bytearray) -> None:
-    place = _place(rng, found)
-    found[place:place] = rng.choice(HOSTILE_BYTES)
+def _insert(rng: random.Random, data: bytearray) -> None:
+    start = _position(rng, data)
+    data[start:start] = rng.choice(HOSTILE_BYTES)
 
 
-def _duplicate(rng: random.Random, found: bytearray) -> None:
-    place, span = _place(rng, found), rng.choice((1, 8, 64, 1024))
-    found[place:place] = found[place : place + span] * rng.choice((1, 2, 50))
+def _duplicate(rng: random.Random, data: bytearray) -> None:
+    start, span = _position(rng, data), rng.choice((1, 8, 64, 1024))
+    data[start:start] = data[start : start + span] * rng.choice((1, 2, 50))
 
 
-def _splice(rng: random.Random, found: bytearray) -> None:
+def _splice(rng: random.Random, data: bytearray) -> None:
     """A piece from elsewhere in the file takes the place of another."""
-    here, there, span = _place(rng, found), _place(rng, found), rng.choice((1, 8, 64, 1024))
-    found[here : here + span] = found[there : there + span]
+    here, there, span = _position(rng, data), _position(rng, data), rng.choice((1, 8, 64, 1024))
+    data[here : here + span] = data[there : there + span]
 
 
-def _empty(rng: random.Random, found: bytearray) -> None:
+def _empty(rng: random.Random, data: bytearray) -> None:
     if rng.random() < 0.1:
-        found.clear()
+        data.clear()
 
 
 _CHANGES = (_flip, _flip, _set, _set, _delete, _truncate, _insert, _duplicate, _splice, _empty)

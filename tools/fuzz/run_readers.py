@@ -1,7 +1,7 @@
 """Readers of a finished run: its manifest, and what report, compare and recommend read of it.
 
-Where a file is in the manifest with its SHA-256, that is made right for most inputs, so that more
-than the checksum is met.
+Where the manifest has the SHA-256 of a file, it is corrected for most inputs, so that more than the
+checksum is tested.
 """
 
 import json

@@ -136,12 +136,12 @@ def damaged_tree(rng: random.Random, tree: Any) -> Any:
     """A copy of what JSON or YAML holds, in which one to three places are hostile."""
     root = [tree]
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        places: list[tuple[Any, Any]] = []
-        _places(root, places)
-        where, key = rng.choice(places)
+        entries: list[tuple[Any, Any]] = []
+        _entries(root, entries)
+        where, key = rng.choice(entries)
         change = rng.random()
         if change < 0.65:
-            # A copy, lest later inputs change what is hostile, or put it into itself.
+            # A copy: later inputs would change the hostile value, or put it into itself.
             where[key] = copy.deepcopy(hostile(rng, where[key]))
         elif change < 0.8 and where is not root:
             del where[key]
@@ -153,14 +153,14 @@ def damaged_tree(rng: random.Random, tree: Any) -> Any:
     return root[0] if root else None
 
 
-def _places(node: Any, found: list[tuple[Any, Any]]) -> None:
+def _entries(node: Any, entries: list[tuple[Any, Any]]) -> None:
     """Every place of a tree: its container and its key there."""
     stack = [node]
     while stack:
         here = stack.pop()
         inner = here.items() if isinstance(here, dict) else enumerate(here)
         for key, value in inner:
-            found.append((here, key))
+            entries.append((here, key))
             if isinstance(value, dict | list) and value:
                 stack.append(value)
 
@@ -194,11 +194,11 @@ def _with_tricks(rng: random.Random, text: str) -> str:
         '"\\ud800"',
         '"\\u0000"',
     )
-    starts = [place + 1 for place, sign in enumerate(text) if sign in ":[,"]
+    starts = [at + 1 for at, sign in enumerate(text) if sign in ":[,"]
     if not starts or trick < 0.03:
         return rng.choice(values)
     start = rng.choice(starts)
-    stops = [place for place in (text.find(sign, start) for sign in ",]}") if place >= 0]
+    stops = [at for at in (text.find(sign, start) for sign in ",]}") if at >= 0]
     stop = min(stops, default=len(text))
     changed = f"{text[:start]}{rng.choice(values)}{text[stop:]}"
     if trick < 0.06 and text.startswith("{"):  # a key twice
@@ -210,8 +210,8 @@ def damaged_lines(rng: random.Random, contents: bytes) -> bytes:
     """JSON lines, one or some of which are hostile."""
     lines = contents.splitlines()
     for _ in range(rng.choice((1, 1, 2, 5))):
-        place = rng.randrange(len(lines))
-        lines[place] = damaged_json(rng, lines[place])
+        number = rng.randrange(len(lines))
+        lines[number] = damaged_json(rng, lines[number])
     if rng.random() < 0.1:
         lines *= 20
     return b"\n".join(lines) + b"\n"
@@ -285,10 +285,10 @@ def damaged_yaml(rng: random.Random, contents: bytes) -> bytes:
     if way < 0.6:
         return (text + rng.choice(("\n---\n", "\n...\nx", "\n%YAML 9.9\n")) + text).encode()
     lines = text.splitlines()
-    place = rng.randrange(len(lines))
-    key = lines[place].split(":")[0]
+    number = rng.randrange(len(lines))
+    key = lines[number].split(":")[0]
     value = rng.choice(_YAML_VALUES)
-    lines[place] = f"{key}: {value}" if rng.random() < 0.9 else value
+    lines[number] = f"{key}: {value}" if rng.random() < 0.9 else value
     return "\n".join(lines).encode()
 
 

@@ -1,4 +1,4 @@
-"""Reads damaged and hostile files in processes of their own, and says what came of each.
+"""Reads damaged and hostile files in processes of their own, and counts how each reading ended.
 
 An input is named by a reader, a seed and a number, and always comes out the same. Workers are forks
 of a process without threads. Each reads some inputs, one after another; if it dies, that is the
@@ -36,7 +36,7 @@ SECONDS = 60
 MEMORY = 512
 """MiB it may take above what the valid file takes."""
 ADDRESSES = 8
-"""GiB of address space above what a worker has when it starts, lest the machine run out."""
+"""GiB of address space above what a worker has at its start: the machine must not run out of it."""
 LONGEST = 2000
 """Characters that a complaint may have."""
 
@@ -72,8 +72,8 @@ class Reader:
 
 
 @dataclass
-class Found:
-    """What came of the inputs of a reader.
+class Tally:
+    """How the readings of a reader's inputs ended.
 
     Attributes:
         inputs, read, refused: how many there were, were read, and were refused in one line.
@@ -90,39 +90,39 @@ class Found:
     memory: float = 0.0
 
 
-def fuzz(reader: Reader, inputs: int, seed: int, *, first: int = 0) -> Found:
+def fuzz(reader: Reader, inputs: int, seed: int, *, first: int = 0) -> Tally:
     """Reads the inputs first…first+inputs-1.
 
     Raises:
         RuntimeError: the reader refuses its valid files.
     """
     assert threading.active_count() == 1, "a thread would not live on in the fork"
-    found = Found()
+    total = Tally()
     with tempfile.TemporaryDirectory(prefix="fuzz.") as temporary:
-        place = Path(temporary).resolve()
-        reader.make(place / "valid")
+        folder = Path(temporary).resolve()
+        reader.make(folder / "valid")
         numbers = iter(range(first, first + inputs))
         while some := list(itertools.islice(numbers, reader.batch)):
             while some:
-                outcomes = _worker(reader, place, seed, some)
+                outcomes = _worker(reader, folder, seed, some)
                 for number, outcome in zip(some, outcomes, strict=False):
-                    _count(found, number, outcome)
+                    _count(total, number, outcome)
                 some = some[len(outcomes) :]
-    return found
+    return total
 
 
 def replay(reader: Reader, number: int, seed: int, keep: Path | None) -> None:
     """Reads one input in this process, and shows what it raises; `keep` is for its files."""
     with tempfile.TemporaryDirectory(prefix="fuzz.") as temporary:
-        place = Path(temporary).resolve()
-        reader.make(place)
-        changed = write_input(reader, place, seed, number)
+        folder = Path(temporary).resolve()
+        reader.make(folder)
+        changed = write_input(reader, folder, seed, number)
         for name, contents in changed.items():
             print(f"{name}: {len(contents):,} bytes {contents[:600]!r}")
         if keep is not None:
-            shutil.copytree(place, keep, dirs_exist_ok=True)
-        os.chdir(place)
-        print(repr(reader.read(place))[:2000])
+            shutil.copytree(folder, keep, dirs_exist_ok=True)
+        os.chdir(folder)
+        print(repr(reader.read(folder))[:2000])
 
 
 def write_input(reader: Reader, folder: Path, seed: int, number: int) -> dict[str, bytes]:
@@ -139,7 +139,7 @@ def write_input(reader: Reader, folder: Path, seed: int, number: int) -> dict[st
     return changed
 
 
-def _worker(reader: Reader, place: Path, seed: int, numbers: list[int]) -> list[dict[str, Any]]:
+def _worker(reader: Reader, root: Path, seed: int, numbers: list[int]) -> list[dict[str, Any]]:
     """The outcomes of the first inputs; not of all, if the last of these ended the worker."""
     ours, theirs = os.pipe()
     sys.stdout.flush()
@@ -150,7 +150,7 @@ def _worker(reader: Reader, place: Path, seed: int, numbers: list[int]) -> list[
             os.close(ours)
             os.setsid()
             with os.fdopen(theirs, "w") as pipe:
-                _work(reader, place, seed, numbers, pipe)
+                _work(reader, root, seed, numbers, pipe)
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -173,7 +173,7 @@ def _worker(reader: Reader, place: Path, seed: int, numbers: list[int]) -> list[
     if late:
         os.killpg(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    shutil.rmtree(place / "work", ignore_errors=True)
+    shutil.rmtree(root / "work", ignore_errors=True)
     code = os.waitstatus_to_exitcode(status)
     if outcomes[:1] != ["ready"]:
         raise RuntimeError(f"{reader.name}: the valid files cannot be read")
@@ -186,19 +186,19 @@ def _worker(reader: Reader, place: Path, seed: int, numbers: list[int]) -> list[
     return outcomes
 
 
-def _work(reader: Reader, place: Path, seed: int, numbers: list[int], pipe: Any) -> None:
+def _work(reader: Reader, root: Path, seed: int, numbers: list[int], pipe: Any) -> None:
     """What a worker does: its outcomes go into the pipe, one on a line."""
-    work, temporary = place / "work", place / "work" / "tmp"
-    shutil.copytree(place / "valid", work / "input")
+    work, temporary = root / "work", root / "work" / "tmp"
+    shutil.copytree(root / "valid", work / "input")
     temporary.mkdir()
-    plant(place)
+    plant(root)
     os.environ["TMPDIR"], tempfile.tempdir = str(temporary), str(temporary)
     folder = work / "input"
     os.chdir(folder)
-    seen = watch(work, place)
-    outcome, said = _attempt(reader, folder)
+    seen = watch(work, root)
+    outcome, message = _attempt(reader, folder)
     if outcome != "read":
-        raise RuntimeError(said)
+        raise RuntimeError(message)
     gc.collect()
     gc.freeze()  # what is left to look through for each input is what that input made
     usual = _peak()
@@ -209,48 +209,48 @@ def _work(reader: Reader, place: Path, seed: int, numbers: list[int], pipe: Any)
     resource.setrlimit(resource.RLIMIT_AS, (int(soft), resource.getrlimit(resource.RLIMIT_AS)[1]))
     for number in numbers:
         write_input(reader, folder, seed, number)
-        age(place)
+        age(root)
         _forget_peak()
         seen.clear()
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         started = time.process_time()
-        outcome, said = _attempt(reader, folder)
-        escapes = [*seen, *touched(place)]
+        outcome, message = _attempt(reader, folder)
+        escapes = [*seen, *touched(root)]
         seconds = time.process_time() - started
         signal.setitimer(signal.ITIMER_PROF, 0)
         memory = max(0.0, _peak() - usual)
         if escapes:
-            outcome, said = "escape", "; ".join(escapes)[:LONGEST]
+            outcome, message = "escape", "; ".join(escapes)[:LONGEST]
         elif memory > MEMORY:
-            outcome, said = "memory", f"{memory:.0f} MiB; {said}"
+            outcome, message = "memory", f"{memory:.0f} MiB; {message}"
         elif seconds > CPU_SECONDS:
-            outcome, said = "hang", f"{seconds:.1f} s"
-        told = {"kind": outcome, "seen": said, "seconds": seconds, "memory": memory}
-        pipe.write(json.dumps(told) + "\n")
+            outcome, message = "hang", f"{seconds:.1f} s"
+        report = {"kind": outcome, "seen": message, "seconds": seconds, "memory": memory}
+        pipe.write(json.dumps(report) + "\n")
         pipe.flush()
         _restore(folder, valid)
 
 
 def _attempt(reader: Reader, folder: Path) -> tuple[str, str | None]:
     """Whether a folder was read or refused, or what else happened; and what was said of it."""
-    with tempfile.TemporaryFile() as told:
-        with _stderr_into(told.fileno()), contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryFile() as stream:
+        with _stderr_into(stream.fileno()), contextlib.redirect_stdout(io.StringIO()):
             status, where = _exit_status(reader, folder)
             gc.collect()  # a task that nobody waited for complains when it is thrown away
-        told.seek(0)
-        printed = f"\n{told.read().decode(errors='replace')}"
+        stream.seek(0)
+        printed = f"\n{stream.read().decode(errors='replace')}"
     if status not in (0, 2):
         return "exception", f"{_complaint(printed)[:300]} {where}"
     if "Traceback (most recent call last)" in printed:
         return "complaint", f"a traceback: {printed[-300:]!r}"
     if status == 0:
         return "read", None
-    said = _complaint(printed)
-    if "\n" in said or "\r" in said or not said or len(said) > LONGEST:
-        return "complaint", f"{len(said)} characters: {said[:300]!r}"
-    if "out of memory" in said:
-        return "memory", said
-    return "refused", said
+    message = _complaint(printed)
+    if "\n" in message or "\r" in message or not message or len(message) > LONGEST:
+        return "complaint", f"{len(message)} characters: {message[:300]!r}"
+    if "out of memory" in message:
+        return "memory", message
+    return "refused", message
 
 
 @contextlib.contextmanager
@@ -302,16 +302,16 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def _count(found: Found, number: int, outcome: dict[str, Any]) -> None:
-    found.inputs += 1
-    found.seconds = max(found.seconds, outcome.get("seconds", 0.0))
-    found.memory = max(found.memory, outcome.get("memory", 0.0))
+def _count(total: Tally, number: int, outcome: dict[str, Any]) -> None:
+    total.inputs += 1
+    total.seconds = max(total.seconds, outcome.get("seconds", 0.0))
+    total.memory = max(total.memory, outcome.get("memory", 0.0))
     if outcome["kind"] == "read":
-        found.read += 1
+        total.read += 1
     elif outcome["kind"] == "refused":
-        found.refused += 1
+        total.refused += 1
     else:
-        found.faults.append((number, outcome["kind"], outcome["seen"]))
+        total.faults.append((number, outcome["kind"], outcome["seen"]))
 
 
 def _status(name: str) -> float:

@@ -1,6 +1,7 @@
-"""A run of a config, trained and measured on validation and test users, each time it is not yet."""
+"""Runs of configs, trained and measured on validation and test users; what is done is kept."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 import genrec
 from genrec.config import Config
+from genrec.errors import UserError
 from genrec.evaluation import evaluate_parts
 from genrec.runs.items import load_items
 from genrec.runs.manifest import read_manifest
@@ -54,11 +56,11 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     test |= {name: entry["test"] for name, entry in metrics["alone"].items()}
     del test["whole"]["details"]
 
-    def named(found: dict[str, Any]) -> dict[str, Any]:
+    def named(figures: dict[str, Any]) -> dict[str, Any]:
         """By ways, what is configured last."""
-        *others, whole = [*sorted(found.keys() - {"whole"}), "whole"]
+        *others, whole = [*sorted(figures.keys() - {"whole"}), "whole"]
         names = {name: name.replace("_", " ") for name in others} | {whole: whole_is(config)}
-        return {called: found[name] for name, called in names.items()}
+        return {called: figures[name] for name, called in names.items()}
 
     figures = {
         "distinct_share": health["distinct_share"],
@@ -87,3 +89,11 @@ def spread(values: list[float], digits: int = 4) -> str:
     """Mean ± standard deviation; the value alone if there is one."""
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Runs a command's `main`; a mistake of the user ends it in one line."""
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f"{Path(sys.argv[0]).stem}: {error}") from error

@@ -18,8 +18,8 @@ COLUMNS: list[tuple[ProtocolName, str]] = [
 
 def baselines(out: Path, runs: dict[str, Any], seeds: list[int]) -> dict[str, Any]:
     """The metrics of those that need no training, which every evaluation has beside its own."""
-    found = read_json(out / f"{next(iter(runs))}-{seeds[0]}" / "metrics.json")["baselines"]
-    return {name.replace("_", "-"): entry["test"] for name, entry in found.items()}
+    entries = read_json(out / f"{next(iter(runs))}-{seeds[0]}" / "metrics.json")["baselines"]
+    return {name.replace("_", "-"): entry["test"] for name, entry in entries.items()}
 
 
 def table(
