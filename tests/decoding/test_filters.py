@@ -1,7 +1,5 @@
 """Filters by the few nodes that they mark, against every item looked at by itself."""
 
-import itertools
-
 import jax
 import numpy as np
 from hypothesis import given
@@ -9,13 +7,8 @@ from hypothesis import strategies as st
 
 from genrec.decoding.filters import Filters, marked_nodes, permitted_items
 from genrec.semantic_ids.device_trie import build_trie
-from small_codes import LARGEST, catalogues
+from small_codes import LARGEST, catalogues, roomy_trie
 
-# Whatever is drawn takes the shapes of the largest catalogue with as many levels: one program each.
-LIKE = {
-    levels: build_trie(np.array([*itertools.product(range(7), repeat=levels)], np.int32))
-    for levels in range(1, 5)
-}
 marks_of = jax.jit(marked_nodes)
 permitted_of = jax.jit(permitted_items, static_argnums=2)
 
@@ -37,7 +30,7 @@ def permitted(filters, request, item):
 @given(filtered())
 def test_marks_tell_which_nodes_still_lead_to_an_item(drawn):
     codes, filters = drawn
-    trie = build_trie(codes, like=LIKE[codes.shape[1]])
+    trie = build_trie(codes, like=roomy_trie(codes.shape[1]))
     children, below = [np.asarray(x) for x in trie.children], [np.asarray(x) for x in trie.codes]
     rows = codes.tolist()
     marks = marks_of(trie, filters)
@@ -61,7 +54,7 @@ def test_marks_tell_which_nodes_still_lead_to_an_item(drawn):
 def test_a_filter_permits_what_it_allows_or_does_not_block_of_the_items_that_are_there(drawn, data):
     codes, filters = drawn
     there = data.draw(st.sets(st.integers(0, len(codes) - 1), min_size=1))
-    trie = build_trie(codes, np.array(sorted(there)), like=LIKE[codes.shape[1]])
+    trie = build_trie(codes, np.array(sorted(there)), like=roomy_trie(codes.shape[1]))
     found = np.asarray(permitted_of(filters, trie, LARGEST))[:, : len(codes)]
     for request in range(len(filters.items)):
         expected = [

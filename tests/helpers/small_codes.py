@@ -1,5 +1,8 @@
 """Codes as a tokenizer might give them, for property tests."""
 
+import functools
+import itertools
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -17,6 +20,14 @@ def tuples(fewest=1):
             lambda codes: codes % np.array(SIZES, np.int32)
         )
     )
+
+
+@functools.cache
+def roomy_trie(levels):
+    """A trie with room for every drawn catalogue: in its shapes one program serves them all."""
+    from genrec.semantic_ids.device_trie import build_trie
+
+    return build_trie(np.array([*itertools.product(range(7), repeat=levels)], np.int32))
 
 
 @st.composite
