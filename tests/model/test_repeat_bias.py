@@ -1,7 +1,9 @@
 """What is told of the items of a history, against loops over them."""
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import given
@@ -56,19 +58,25 @@ def test_the_weight_goes_to_the_items_that_a_query_had(items, mask, order):
 
 
 CODES = np.array([[0, 0, 1], [0, 0, 2], [0, 1, 0], [1, 0, 0], [1, 2, 0], [1, 2, 1], [1, 2, 3]])
+WHOLE = build_trie(CODES)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def children_and_shares(trie, level, parent, had):
+    children = children_of(trie, level, parent)
+    return children, repeated_share(trie, level, children, had)
 
 
 @given(numbers(-1, 6, B, T), masks(B, Q, T), st.sets(st.integers(0, 6), min_size=1))
 def test_shares_are_those_of_the_items_below_a_child(items, mask, spelt):
     items = each_once(items)
     some = np.array(sorted(spelt))
-    trie = build_trie(CODES, some)
+    trie = build_trie(CODES, some, like=WHOLE)
     had = Had(jnp.asarray(items), jnp.asarray(mask))
     for level in (1, 2):
         prefixes = sorted({tuple(row[:level]) for row in CODES[some].tolist()})
-        parent = jnp.asarray(np.resize(np.arange(len(prefixes)), (B, Q)), jnp.int32)
-        children = children_of(trie, level, parent)
-        found = np.asarray(repeated_share(trie, level, children, had))
+        parent = np.resize(np.arange(len(prefixes)), (B, Q)).astype(np.int32)
+        children, found = jax.device_get(children_and_shares(trie, level, parent, had))
         for row, query, place in np.ndindex(*found.shape):
             if not children.there[row, query, place]:
                 assert found[row, query, place] == 0

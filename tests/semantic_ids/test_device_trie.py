@@ -6,24 +6,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.semantic_ids import device_trie as module
-from genrec.semantic_ids.device_trie import build_trie, nodes_in, snug
-from small_codes import catalogues
+from genrec.semantic_ids.device_trie import build_trie, snug
+from small_codes import LARGEST, catalogues, roomy_trie
 
 # Compiled as a whole, for there are many shapes.
 means_below, parents = jax.jit(module.means_below), jax.jit(module.parents)
+nodes_in = jax.jit(module.nodes_in)
 children_of = jax.jit(module.children_of, static_argnames="level")
 
 
 def spelt(trie):
     """Every path from the root to a leaf, with the item there, by walking the arrays."""
     paths = [((), 0)]
-    for children, codes in zip(trie.children, trie.codes, strict=True):
+    levels = zip(map(np.asarray, trie.children), map(np.asarray, trie.codes), strict=True)
+    for children, codes in levels:
         paths = [
             ((*prefix, int(codes[child])), child)
             for prefix, node in paths
             for child in range(int(children[node]), int(children[node + 1]))
         ]
-    return {prefix: int(trie.item[leaf]) for prefix, leaf in paths}
+    items = np.asarray(trie.item)
+    return {prefix: int(items[leaf]) for prefix, leaf in paths}
 
 
 @given(catalogues())
@@ -87,16 +90,18 @@ def test_a_trie_of_no_item_is_refused():
         build_trie(np.array([[1, 2]]), np.array([], np.int64))
 
 
-@settings(max_examples=10)  # every shape is compiled
+@settings(max_examples=30)
 @given(catalogues(), st.data())
 def test_means_are_those_of_the_items_with_each_prefix(codes, data):
-    trie = build_trie(codes)
+    trie = build_trie(codes, like=roomy_trie(codes.shape[1]))
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(len(codes), 3)).astype(np.float32)
-    weights = rng.random(len(codes)).astype(np.float32) + 0.1
+    vectors = rng.normal(size=(LARGEST, 3)).astype(np.float32)
+    weights = rng.random(LARGEST).astype(np.float32) + 0.1
     some = np.array(sorted(data.draw(st.sets(st.integers(0, len(codes) - 1), min_size=1))))
     part = build_trie(codes, some, like=trie)
-    way, its_way = (parents(t, t.leaf[some]) for t in (trie, part))
+    some = np.resize(some, LARGEST)
+    way, its_way = (parents(t, np.asarray(t.leaf)[some]) for t in (trie, part))
+    vectors_of, weight_of = vectors[: len(codes)], weights[: len(codes)]
     plain, weighted = (
         means_below(trie, jnp.asarray(vectors)),
         means_below(trie, jnp.asarray(vectors), jnp.asarray(weights)),
@@ -108,22 +113,23 @@ def test_means_are_those_of_the_items_with_each_prefix(codes, data):
         for item, node in zip(some, np.asarray(way[level][1]), strict=True):
             same = (codes[:, : level + 1] == codes[item, : level + 1]).all(axis=1)
             if level:
-                assert np.allclose(plain[level - 1][node], vectors[same].mean(0), atol=1e-5)
-                expected = np.average(vectors[same], axis=0, weights=weights[same])
+                assert np.allclose(plain[level - 1][node], vectors_of[same].mean(0), atol=1e-5)
+                expected = np.average(vectors_of[same], axis=0, weights=weight_of[same])
                 assert np.allclose(weighted[level - 1][node], expected, atol=1e-5)
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)  # exact fan-outs are compiled anew
 @given(catalogues())
 def test_children_are_the_codes_that_go_on(codes):
     for trie in (build_trie(codes), snug(build_trie(codes))):
-        for level, (parent, node) in enumerate(parents(trie, trie.leaf[np.arange(len(codes))])):
+        leaves = np.asarray(trie.leaf)[: len(codes)]
+        for level, (parent, node) in enumerate(parents(trie, leaves)):
             found = jax.tree.map(np.asarray, children_of(trie, level, parent))
             for item, row in enumerate(codes):
                 same = (codes[:, :level] == row[:level]).all(axis=1)
                 there = found.there[item]
                 assert found.code[item][there].tolist() == sorted(set(codes[same, level].tolist()))
                 assert node[item] in found.node[item][there]
-        assert not children_of(trie, 0, jnp.array([-1])).there.any()
+        assert not children_of(trie, 0, np.array([-1], np.int32)).there.any()
     widest = [max(np.diff(children)) for children in trie.children]
     assert trie.fan_out == tuple(widest)
