@@ -21,10 +21,11 @@ if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
 def pytest_configure(config: pytest.Config) -> None:
     from jaxtyping import install_import_hook
 
-    # Before any test imports genrec: signatures are checked at every call. But for the server's:
-    # there are no arrays in them, and its tests have stand-ins for what is slow.
-    places = (Path(__file__).parent.parent / "genrec").iterdir()
-    names = [f"genrec.{place.stem}" for place in places if place.stem != "serving"]
+    # Before any test imports genrec: signatures are checked at every call, in the modules that
+    # have arrays in them. To decorate all the others takes every process eight seconds more.
+    root = Path(__file__).parent.parent
+    files = [file for file in (root / "genrec").rglob("*.py") if "jaxtyping" in file.read_text()]
+    names = [".".join(file.relative_to(root).with_suffix("").parts) for file in files]
     install_import_hook(names, "beartype.beartype")
 
     import jax
@@ -39,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     # How long a test takes depends on what else the machine does; it is not what is tested.
-    settings.register_profile("genrec", deadline=None)
+    settings.register_profile("genrec", deadline=None, max_examples=50)
     settings.load_profile("genrec")
     logging.getLogger("absl").setLevel(logging.CRITICAL)
 
@@ -70,26 +71,54 @@ def command(
     return run
 
 
+def made_once(
+    factory: pytest.TempPathFactory, name: str, result: str, make: Callable[[Path], None]
+) -> Path:
+    """The file or folder `result` in the folder `name`, which `make` is given to make it in.
+
+    The first worker that asks for it makes it for all of them, so nobody may change it.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            make(folder)
+            (folder / "done").touch()
+    return folder / result
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was trained for one epoch, and evaluated; log.csv and items.csv lie beside it.
 
-    The first worker that asks for it makes it for all of them, so nobody may change it.
+    It is shared, so nobody may change it.
     """
-    import genrec
-    from small_run import SETTINGS, write_log
 
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder = shared / "tiny"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "run/metrics.json").exists():
-            write_log(folder)
-            (folder / "tiny.yaml").write_text(SETTINGS)
-            paths = f"data.interactions={folder / 'log.csv'}", f"data.items={folder / 'items.csv'}"
-            config = genrec.load_config(folder / "tiny.yaml", *paths, "training.epochs=1")
-            genrec.run(config, folder / "run")
-    return folder / "run"
+    def make(folder: Path) -> None:
+        import genrec
+        from small_run import SETTINGS, write_log
+
+        write_log(folder)
+        (folder / "tiny.yaml").write_text(SETTINGS)
+        paths = f"data.interactions={folder / 'log.csv'}", f"data.items={folder / 'items.csv'}"
+        config = genrec.load_config(folder / "tiny.yaml", *paths, "training.epochs=1")
+        genrec.run(config, folder / "run")
+
+    return made_once(tmp_path_factory, "tiny", "run", make)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `tiny_run`, and shared as that is."""
+
+    def make(folder: Path) -> None:
+        from genrec.export import export_bundle
+        from genrec.runs.loaded import load_run
+
+        export_bundle(load_run(tiny_run), folder / "bundle")
+
+    return made_once(tmp_path_factory, "tiny_bundle", "bundle", make)

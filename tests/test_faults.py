@@ -37,16 +37,6 @@ def run(tiny_run, tmp_path):
     return shutil.copytree(tiny_run, tmp_path / "run")
 
 
-@pytest.fixture(scope="module")
-def bundle(tiny_run, tmp_path_factory):
-    from genrec.export import export_bundle
-    from genrec.runs.loaded import load_run
-
-    folder = tmp_path_factory.mktemp("exported") / "bundle"
-    export_bundle(load_run(tiny_run), folder)
-    return folder
-
-
 def tree(folder):
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -150,8 +140,8 @@ def test_who_needs_what_another_process_is_making_is_told_so(run, command):
     assert "train is not done; run `genrec train" in complaints[0]
 
 
-def test_two_do_not_change_one_bundle_at_a_time(bundle, tmp_path, command):
-    folder = shutil.copytree(bundle, tmp_path / "bundle")
+def test_two_do_not_change_one_bundle_at_a_time(tiny_bundle, tmp_path, command):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     there = tree(folder)
     with subprocess.Popen(
         [sys.executable, "-c", HOLD_BUNDLE, str(folder)],
@@ -180,8 +170,10 @@ with changing(sys.argv[1], "genrec update"):
 """
 
 
-def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(bundle, tmp_path, monkeypatch):
-    folder = shutil.copytree(bundle, tmp_path / "bundle")
+def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(
+    tiny_bundle, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     manifest, contents = read_bundle(folder)
     changed = {**contents, "weights.safetensors": contents["weights.safetensors"] + b" "}
     whole, reads = Path.read_bytes, []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import genrec
+import small_run
 from bare import BLOCKER
 from genrec.bundle import add_items, allow_items, remove_items
 from genrec.bundle.storage import manifest_text, read_manifest
@@ -32,13 +33,14 @@ RECIPES = {
 
 
 @pytest.fixture(scope="module", params=RECIPES)
-def trained(request, tiny_run, tmp_path_factory):
+def trained(request, tiny_run, tiny_bundle, tmp_path_factory):
     """A run of every way with collisions, and its bundle."""
-    folder = tiny_run
-    if RECIPES[request.param]:
-        folder = tmp_path_factory.mktemp(request.param) / "run"
-        genrec.run(genrec.load_config(tiny_run / "config.yaml", *RECIPES[request.param]), folder)
-    bundle = tmp_path_factory.mktemp(request.param) / "bundle"
+    settings = RECIPES[request.param]
+    if not settings:
+        return tiny_run, tiny_bundle
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    small_run.trained(tiny_run, folder, *settings, evaluated=False)
+    bundle = folder.parent / "bundle"
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "reassign":
             # Eight bits let items that are equally like a new one change places.

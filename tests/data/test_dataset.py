@@ -83,7 +83,7 @@ def test_load_gives_back_what_was_prepared(tmp_path):
     assert dataset.titles == dataset.texts == dataset.item_ids
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 8), min_size=3, max_size=7), min_size=1, max_size=6))
 def test_split_leaves_one_out_and_never_shows_a_target(tmp_path_factory, lists):
     folder = tmp_path_factory.mktemp("dataset")

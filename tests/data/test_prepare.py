@@ -80,7 +80,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=events, k=st.integers(1, 4), positioned=st.booleans(), seed=st.integers(0, 3))
 def test_equals_the_reference(tmp_path_factory, rows, k, positioned, seed):
     folder = tmp_path_factory.mktemp("prepare")

@@ -59,7 +59,7 @@ def told(found):
     return {user: [(r[ITEM], r[TIME]) for r in own] for user, own in found.items()}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     rows=rows_of,
     k=st.integers(1, 3),
@@ -117,7 +117,7 @@ def _check_temporal(dataset, expected, share):
             assert ([ids[i] for i in history], ids[target]) == asked[user]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=rows_of, seed=st.integers(0, 3), share=st.sampled_from([0.1, 0.4]))
 def test_cold_start_items_are_met_in_the_test_alone(tmp_path_factory, rows, seed, share):
     folder = tmp_path_factory.mktemp("prepare")
@@ -157,7 +157,7 @@ BAD += [("u", "a", "99999999999999", 3), ("u", "a", 1, "good"), ("", "", "", "")
 REASONS = ["no user", "no item", "no time", "time before 1970", "time beyond 9999", "no rating"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=rows_of, bad=st.lists(st.tuples(st.integers(0, 50), st.sampled_from(BAD)), max_size=8))
 def test_bad_rows_are_left_out_and_counted(tmp_path_factory, rows, bad):
     folder = tmp_path_factory.mktemp("prepare")

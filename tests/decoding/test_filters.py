@@ -1,20 +1,13 @@
 """Filters by the few nodes that they mark, against every item looked at by itself."""
 
-import itertools
-
 import jax
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.decoding.filters import Filters, marked_nodes, permitted_items
-from small_codes import LARGEST, catalogues, device_trie
+from small_codes import LARGEST, catalogues, device_trie, roomy_shapes
 
-# Whatever is drawn takes the shapes of the largest catalogue with as many levels: one program each.
-LIKE = {
-    levels: device_trie(np.array([*itertools.product(range(7), repeat=levels)], np.int32)).shapes
-    for levels in range(1, 5)
-}
 marks_of = jax.jit(marked_nodes)
 permitted_of = jax.jit(permitted_items, static_argnums=2)
 
@@ -36,7 +29,7 @@ def permitted(filters, request, item):
 @given(filtered())
 def test_marks_tell_which_nodes_still_lead_to_an_item(drawn):
     codes, filters = drawn
-    trie = device_trie(codes, like=LIKE[codes.shape[1]])
+    trie = device_trie(codes, like=roomy_shapes(codes.shape[1]))
     children, below = [np.asarray(x) for x in trie.children], [np.asarray(x) for x in trie.codes]
     rows = codes.tolist()
     marks = marks_of(trie, filters)
@@ -60,7 +53,7 @@ def test_marks_tell_which_nodes_still_lead_to_an_item(drawn):
 def test_a_filter_permits_what_it_allows_or_does_not_block_of_the_items_that_are_there(drawn, data):
     codes, filters = drawn
     there = data.draw(st.sets(st.integers(0, len(codes) - 1), min_size=1))
-    trie = device_trie(codes, np.array(sorted(there)), like=LIKE[codes.shape[1]])
+    trie = device_trie(codes, np.array(sorted(there)), like=roomy_shapes(codes.shape[1]))
     found = np.asarray(permitted_of(filters, trie, LARGEST))[:, : len(codes)]
     for request in range(len(filters.items)):
         expected = [

@@ -147,26 +147,42 @@ def both_scores(model, history):
 
 
 def by_dense_head(model, history):
-    read = reading(model, history)
+    return np.array(dense_scores(model, last_items(history)))
+
+
+@nnx.jit
+def dense_scores(model, inputs):
+    read = reading(model, inputs)
     dense = model.score_items(read.start, jnp.arange(NUM_ITEMS), Catalogue(CODES))[0, 0]
-    return np.array(jax.nn.log_softmax(dense))
+    return jax.nn.log_softmax(dense)
 
 
-def reading(model, history):
+def last_items(history):
+    """One row of 8 slots for any history, so that nothing is compiled for its length."""
     recent = history[-8:]
-    inputs = Inputs(recent[None], np.zeros((1, len(recent)), np.int32))
+    items, segments = np.zeros((1, 8), np.int32), np.full((1, 8), -1, np.int32)
+    items[0, : len(recent)], segments[0, : len(recent)] = recent, 0
+    return Inputs(items, segments)
+
+
+def reading(model, inputs):
     return model.encode(inputs, Catalogue(CODES), every_position=False)
 
 
 def by_codes(model, history):
     """float (N,): the log-probability of every item's codes."""
-    read = reading(model, history)
-    scores = []
-    for codes in CODES:
-        logits = model.decode(jnp.asarray(codes)[None, None], read)
-        parts = [jax.nn.log_softmax(x)[0, 0, code] for x, code in zip(logits, codes, strict=True)]
-        scores.append(float(sum(parts)))
-    return np.array(scores)
+    return np.array(code_scores(model, last_items(history)))
+
+
+@nnx.jit
+def code_scores(model, inputs):
+    read = reading(model, inputs)
+
+    def score(codes):
+        logits = model.decode(codes[None, None], read)
+        return sum(jax.nn.log_softmax(x)[0, 0, code] for x, code in zip(logits, codes, strict=True))
+
+    return jax.vmap(score)(jnp.asarray(CODES))
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
@@ -246,7 +262,12 @@ def test_new_items_get_their_share_of_a_list_by_the_codes_that_describe_them(sha
 
 def raw_first_codes(model, history):
     """float (K,): the logit of every first code."""
-    return np.array(model.decode(jnp.zeros((1, 1, 2), jnp.int32), reading(model, history))[0][0, 0])
+    return np.array(first_logits(model, last_items(history)))
+
+
+@nnx.jit
+def first_logits(model, inputs):
+    return model.decode(jnp.zeros((1, 1, 2), jnp.int32), reading(model, inputs))[0][0, 0]
 
 
 def test_new_items_fill_a_list_that_the_others_leave_short():

@@ -1,11 +1,14 @@
 """Codes as a tokenizer might give them, for property tests, and their tries."""
 
+import functools
+import itertools
+
 import jax
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from genrec.semantic_ids.trie import Trie, build_trie
+from genrec.semantic_ids.trie import Shapes, Trie, build_trie
 
 SIZES = (3, 2, 4)
 LARGEST = 25
@@ -20,6 +23,12 @@ def tuples(fewest=1):
             lambda codes: codes % np.array(SIZES, np.int32)
         )
     )
+
+
+@functools.cache
+def roomy_shapes(levels) -> Shapes:
+    """Shapes with room for every drawn catalogue: in these, one program serves them all."""
+    return build_trie(np.array([*itertools.product(range(7), repeat=levels)], np.int32)).shapes
 
 
 @st.composite

@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 import genrec
-from genrec.model.weights import flat, nested
+from genrec.model.weights import nested
 from genrec.runs.items import catalogue_of, load_items
 from genrec.runs.loaded import LoadedRun
 from genrec.runs.model import decoding_options, make_recommender, model_builder
@@ -35,8 +35,10 @@ def random_run(folder: Path, *settings: str, removed: tuple[int, ...] = ()) -> L
         more = 3 if name.startswith("logits") or "cross_output" in name else 1
         return noise * np.float32(more * width**-0.5)
 
-    start = flat(nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
-    params = nested({name: drawn(name, value.shape) for name, value in start.items()})
+    model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))  # initialisers take seconds to compile
+    named = nnx.traversals.flatten_mapping(nnx.as_pure(nnx.state(model, nnx.Param)))
+    shapes = {".".join(map(str, path)): value.shape for path, value in named.items()}
+    params = nested({name: drawn(name, shape) for name, shape in shapes.items()})
     made = make_recommender(config, catalogue, build, params, decoding_options(config))
     run = LoadedRun(folder, config, items, made, np.array(removed, np.int64))
     return LoadedRun(folder, config, items, made.only(run.open_items), run.gone)

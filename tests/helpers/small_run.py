@@ -1,6 +1,7 @@
 """A tiny data set with a structure that a model can learn, and the settings of a run on it."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,3 +33,17 @@ def write_log(folder: Path) -> None:
             for step in range(int(rng.integers(6, 14))):
                 rows.writerow([f"u{user}", f"i{item:03}", 1000 * user + step])
                 item = int(after[item]) if rng.random() < 0.9 else int(rng.integers(ITEMS))
+
+
+def trained(source: Path, folder: Path, *settings: str, evaluated: bool = True) -> Path:
+    """A run of the vectors of another one, with other settings: what precedes them is copied."""
+    import genrec
+
+    folder.mkdir()
+    for name in ("dataset", "tokenizer", "embeddings.npy", "config.yaml", "manifest.json"):
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+        copy(source / name, folder / name)
+    config = genrec.load_config(folder / "config.yaml", *settings)
+    for stage in ("tokenize", "train", *["evaluate"] * evaluated):
+        genrec.run_stage(stage, config, folder)
+    return folder

@@ -1,7 +1,9 @@
 """The bias on the items of a history, against loops over them."""
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import given
@@ -14,7 +16,7 @@ from genrec.model.repeat_bias import (
     first_occurrences,
     share_in_history,
 )
-from genrec.semantic_ids.trie import children_of
+from genrec.semantic_ids.trie import build_trie, children_of
 from genrec.sequences.inputs import Catalogue, Inputs
 from small import small_model
 from small_codes import device_trie
@@ -63,19 +65,25 @@ def test_the_bias_goes_to_the_items_of_a_querys_history(items, mask, order):
 
 
 CODES = np.array([[0, 0, 1], [0, 0, 2], [0, 1, 0], [1, 0, 0], [1, 2, 0], [1, 2, 1], [1, 2, 3]])
+SHAPES = build_trie(CODES).shapes
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def children_and_shares(trie, level, parent, history_items):
+    children = children_of(trie, level, parent)
+    return children, share_in_history(trie, level, children, history_items)
 
 
 @given(numbers(-1, 6, B, T), masks(B, Q, T), st.sets(st.integers(0, 6), min_size=1))
 def test_shares_are_those_of_the_items_below_a_child(items, mask, kept):
     items = each_once(items)
     some = np.array(sorted(kept))
-    trie = device_trie(CODES, some)
+    trie = device_trie(CODES, some, like=SHAPES)
     history_items = HistoryItems(jnp.asarray(items), jnp.asarray(mask))
     for level in (1, 2):
         prefixes = sorted({tuple(row[:level]) for row in CODES[some].tolist()})
-        parent = jnp.asarray(np.resize(np.arange(len(prefixes)), (B, Q)), jnp.int32)
-        children = children_of(trie, level, parent)
-        found = np.asarray(share_in_history(trie, level, children, history_items))
+        parent = np.resize(np.arange(len(prefixes)), (B, Q)).astype(np.int32)
+        children, found = jax.device_get(children_and_shares(trie, level, parent, history_items))
         for row, query, place in np.ndindex(*found.shape):
             if not children.valid[row, query, place]:
                 assert found[row, query, place] == 0

@@ -19,19 +19,7 @@ from genrec.runs.items import load_items
 from genrec.runs.model import load_recommender
 from genrec.storage.files import read_json, sha256
 from genrec.tokenizer import fit_tokenizer, load_tokenizer, rqvae_training
-from small_run import ITEMS, write_log
-
-
-def trained(source, folder, *settings, evaluated=True):
-    """A run of the same vectors with other settings."""
-    folder.mkdir()
-    for name in ("dataset", "tokenizer", "embeddings.npy", "config.yaml", "manifest.json"):
-        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
-        copy(source / name, folder / name)
-    config = genrec.load_config(folder / "config.yaml", *settings)
-    for stage in ("tokenize", "train", *["evaluate"] * evaluated):
-        genrec.run_stage(stage, config, folder)
-    return folder
+from small_run import ITEMS, trained, write_log
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from genrec.bundle.storage import write_bundle
 from genrec.config import ModelConfig
 from genrec.decoding.search import item_vectors
 from genrec.errors import UserError
-from genrec.export import export_bundle
 from genrec.model import EncoderDecoder, flat
 from genrec.pipeline.warm_start import begin_from, fingerprint_of
 from genrec.runs.catalog_updates import append_items
@@ -26,13 +25,9 @@ from genrec.storage.safetensors import pack_tensors
 
 
 @pytest.fixture(scope="module", params=["run", "bundle"])
-def source(request, tiny_run, tmp_path_factory):
+def source(request):
     """The same weights, as a run and as a bundle."""
-    if request.param == "run":
-        return tiny_run
-    folder = tmp_path_factory.mktemp("warm") / "bundle"
-    export_bundle(load_run(tiny_run), folder)
-    return folder
+    return request.getfixturevalue(f"tiny_{request.param}")
 
 
 def begun(source, folder, **options):

@@ -18,11 +18,9 @@ from small_serving import UNSAFE, wait
 
 
 @pytest.fixture(scope="session")
-def bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(tiny_bundle: Path) -> Path:
     """Nobody may change it."""
-    folder = tmp_path_factory.mktemp("serving") / "bundle"
-    export_bundle(load_run(tiny_run), folder)
-    return folder
+    return tiny_bundle
 
 
 @pytest.fixture(scope="session")

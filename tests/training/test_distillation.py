@@ -1,4 +1,4 @@
-import jax.numpy as jnp
+import jax
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +7,7 @@ from genrec.training.distillation import next_code_shares
 from small_codes import device_trie
 
 SIZES = [4, 3, 5]
+shares_of = jax.jit(next_code_shares, static_argnums=3)
 
 
 @settings(max_examples=20)
@@ -18,8 +19,10 @@ def test_shares_are_sums_over_the_items_with_each_code_after_the_prefix(seed, co
     trie = device_trie(codes)
     scores = rng.normal(0, 3, (2, 3, count)).astype(np.float32)
     targets = rng.integers(0, count, (2, 3)).astype(np.int32)
-    of_leaves = np.where(trie.item >= 0, scores[..., np.maximum(trie.item, 0)], -np.inf)
-    got = next_code_shares(jnp.asarray(of_leaves), trie.leaf[targets], trie, len(SIZES))
+    item = np.asarray(trie.item)
+    of_leaves = np.where(item >= 0, scores[..., np.maximum(item, 0)], -np.inf)
+    leaves = np.asarray(trie.leaf)[targets]
+    got = jax.device_get(shares_of(of_leaves, leaves, trie, len(SIZES)))
     p = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
     for row, query in np.ndindex(2, 3):
         for level, size in enumerate(SIZES):

@@ -40,6 +40,13 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def finished_tiger(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiger")
+    run(folder, build=build_tiger)
+    return folder
+
+
 def test_training_learns_what_comes_next(finished):
     log = lines(finished)
     losses = [line["loss"] for line in log if "loss" in line]
@@ -69,9 +76,8 @@ def test_tensorboard_has_the_numbers_of_the_log(finished):
             assert (line["step"], "validation/ndcg_10", 0.5) in seen
 
 
-def test_the_tiger_recipe_learns_by_the_same_loop(tmp_path):
-    run(tmp_path, build=build_tiger)
-    losses = [line["loss"] for line in lines(tmp_path) if "loss" in line]
+def test_the_tiger_recipe_learns_by_the_same_loop(finished_tiger):
+    losses = [line["loss"] for line in lines(finished_tiger) if "loss" in line]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -118,11 +124,14 @@ def without_rates(log):
     return [{key: line[key] for key in line if key != "targets_per_second"} for line in log]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("recipe", [build, build_tiger])
-def test_a_signal_writes_a_checkpoint_in_the_middle_of_an_epoch(tmp_path, number, recipe):
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    run(whole, build=recipe)
+@pytest.mark.parametrize(
+    ("number", "recipe", "name"),
+    [(signal.SIGINT, build, "finished"), (signal.SIGTERM, build_tiger, "finished_tiger")],
+)
+def test_a_signal_writes_a_checkpoint_in_the_middle_of_an_epoch(
+    tmp_path, request, number, recipe, name
+):
+    whole, halves = request.getfixturevalue(name), tmp_path / "halves"
     timer = threading.Timer(0, lambda: None)
 
     def signalled(_):

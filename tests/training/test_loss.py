@@ -108,23 +108,33 @@ def test_no_user_s_loss_moves_with_another_one_s_history():
         assert np.isclose(before, after, rtol=1e-6)
 
 
+@nnx.jit
+def forward(model, inputs, codes):
+    """For each level its logits, and the scores of every item."""
+    encoded = model.encode(inputs, CATALOGUE, every_position=True)
+    scores = model.score_items(encoded.start, jnp.arange(NUM_ITEMS), CATALOGUE)
+    return model.decode(codes, encoded), scores
+
+
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+
+
 def test_losses_are_those_of_numpy():
     model = small_model(SIZES, NUM_ITEMS, item_head=True)
     batch = packed_batch()
     found = loss_of(
         model, CATALOGUE, batch, None, every_prefix=True, label_smoothing=0.2, item_loss=0.5
     )
-    encoded = model.encode(batch.inputs, CATALOGUE, every_position=True)
     codes = CATALOGUE.codes[batch.targets]
+    by_level, scores = forward(model, batch.inputs, codes)
     hard, soft = np.zeros(batch.targets.shape), np.zeros(batch.targets.shape)
-    for level, logits in enumerate(model.decode(jnp.asarray(codes), encoded)):
-        p = np.asarray(jax.nn.softmax(logits.astype(float)))
+    for level, logits in enumerate(by_level):
+        p = softmax(np.asarray(logits, float))
         goal = 0.8 * np.eye(SIZES[level])[codes[..., level]] + 0.2 / SIZES[level]
         hard += -np.log((p * np.eye(SIZES[level])[codes[..., level]]).sum(-1))
         soft += -(goal * np.log(p)).sum(-1)
-    assert encoded.start is not None
-    scores = np.asarray(model.score_items(encoded.start, jnp.arange(NUM_ITEMS), CATALOGUE))
-    p = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    p = softmax(np.asarray(scores))
     dense = -np.log(np.take_along_axis(p, np.asarray(batch.targets)[..., None], -1)[..., 0])
     wanted = batch.wanted
     assert found.targets == wanted.sum() == 9

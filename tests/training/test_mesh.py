@@ -104,7 +104,7 @@ def alone(tmp_path_factory):
     return losses(folder)
 
 
-@pytest.mark.parametrize("fsdp", [1, 4])
+@pytest.mark.parametrize("fsdp", [pytest.param(1, marks=pytest.mark.soak), 4])
 def test_eight_devices_give_the_losses_of_one(alone, tmp_path, fsdp):
     (said,) = finish(start(tmp_path, devices=8, fsdp=fsdp))
     assert said == ["8", str(fsdp > 1)]
