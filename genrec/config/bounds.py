@@ -53,6 +53,7 @@ def check_bounds(section: Any, prefix: str = "") -> None:
         value, bounds, name = getattr(section, name), bounds_of(kind), f"{prefix}{name}"
         if dataclasses.is_dataclass(value):
             check_bounds(value, f"{name}.")
+            continue
         if bounds is None or value is None:
             continue
         several = isinstance(value, tuple)

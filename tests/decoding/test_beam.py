@@ -36,7 +36,7 @@ def catalogue(seed, count):
 
 
 # Smaller catalogues take its shapes, so that one program serves them all.
-LARGEST = build_trie(catalogue(0, 60))
+LARGEST = build_trie(catalogue(0, 60)).shapes
 
 
 @functools.partial(jax.jit, static_argnames="recipe")

@@ -14,8 +14,8 @@ from genrec.errors import UserError
 from genrec.evaluation.published import BENCHMARKS
 from genrec.report import results, write_report
 from genrec.runs.folder import config_of
+from genrec.semantic_ids.parquet import load_semantic_ids
 from genrec.storage.files import read_json
-from genrec.tokenizer import load_semantic_ids
 from hostile_run import TITLES, hostile_run
 from page_reading import read
 
