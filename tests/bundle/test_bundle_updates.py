@@ -32,7 +32,9 @@ RECIPES = {
 }
 
 
-@pytest.fixture(scope="module", params=RECIPES)
+@pytest.fixture(
+    scope="module", params=["code", "reassign", pytest.param("none", marks=pytest.mark.soak)]
+)
 def trained(request, tiny_run, tiny_bundle, tmp_path_factory):
     """A run of every way with collisions, and its bundle."""
     settings = RECIPES[request.param]
