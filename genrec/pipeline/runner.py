@@ -21,6 +21,7 @@ from genrec.runs.folder import (
     claimed,
     keep_settings,
     require,
+    stages_before,
     unwritable,
     with_absolute_paths,
 )
@@ -166,4 +167,4 @@ def _inputs(name: str, config: Config, folder: Path) -> dict[str, str]:
         digests[str(path)] = sha256(path)
     if name == "train" and config.training.init_from is not None:
         digests |= fingerprint_of(Path(config.training.init_from))
-    return digests | require(folder, config, *STAGES[name].after)
+    return digests | require(folder, config, *stages_before(name))

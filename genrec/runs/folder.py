@@ -18,56 +18,25 @@ from genrec.storage.lock import held, holder
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a run.
-
-    Attributes:
-        sections: the parts of the settings that it depends on.
-        after: the stages whose files it reads.
-        outputs: the files that it writes.
-    """
+    """One step of a run: the sections of the settings that it depends on, and what it writes."""
 
     sections: tuple[str, ...]
-    after: tuple[str, ...]
     outputs: tuple[str, ...]
 
 
+_LISTS = ("recommendations.parquet", "recommendations_filtered.parquet")
 STAGES = {
-    "prepare": Stage(
-        sections=("data",),
-        after=(),
-        outputs=("dataset",),
-    ),
-    "embed": Stage(
-        sections=("embedding",),
-        after=("prepare",),
-        outputs=("embeddings.npy",),
-    ),
-    "tokenize": Stage(
-        sections=("tokenizer",),
-        after=("prepare", "embed"),
-        outputs=("tokenizer",),
-    ),
-    "train": Stage(
-        sections=("model", "training"),
-        after=("prepare", "embed", "tokenize"),
-        outputs=("checkpoints", "metrics.jsonl"),
-    ),
-    "evaluate": Stage(
-        sections=("decoding", "evaluation"),
-        after=("prepare", "embed", "tokenize", "train"),
-        outputs=(
-            "metrics.json",
-            "decoding_cost.json",
-            "recommendations.parquet",
-            "recommendations_filtered.parquet",
-        ),
-    ),
+    "prepare": Stage(("data",), ("dataset",)),
+    "embed": Stage(("embedding",), ("embeddings.npy",)),
+    "tokenize": Stage(("tokenizer",), ("tokenizer",)),
+    "train": Stage(("model", "training"), ("checkpoints", "metrics.jsonl")),
+    "evaluate": Stage(("decoding", "evaluation"), ("metrics.json", "decoding_cost.json", *_LISTS)),
     "report": Stage(
-        sections=("data", "embedding", "tokenizer", "model", "training", "decoding", "evaluation"),
-        after=("prepare", "embed", "tokenize", "train", "evaluate"),
-        outputs=("report.html",),
+        ("data", "embedding", "tokenizer", "model", "training", "decoding", "evaluation"),
+        ("report.html",),
     ),
 }
+"""By name, in order: each reads the files of all before it."""
 LOCK = ".lock"
 _LOCATIONS = (
     *("data.interactions", "data.items", "data.raw"),
@@ -94,8 +63,7 @@ def claimed(folder: Path, command: str) -> Iterator[bool]:
     if not (folder / "config.yaml").exists() and folder.exists():
         # A run that was killed in its first moment has left no more than these.
         first = (LOCK, ".config.yaml.")
-        others = [path for path in folder.iterdir() if not path.name.startswith(first)]
-        if others:
+        if not all(path.name.startswith(first) for path in folder.iterdir()):
             raise UserError(f"{folder} holds other files: choose a new folder with --out")
     with held(folder / LOCK, folder, command, ", or name another --out") as writable:
         if writable:
@@ -161,6 +129,10 @@ def files(folder: Path) -> list[str]:
     ]
 
 
+def stages_before(name: str) -> list[str]:
+    return list(STAGES)[: list(STAGES).index(name)]
+
+
 def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
     """The files of finished stages and their SHA-256.
 
@@ -172,25 +144,20 @@ def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
             settings or from other files than those that are there.
     """
     config = with_absolute_paths(config)
-    needed = set(names)
-    for name in reversed(STAGES):
-        if name in needed:
-            needed.update(STAGES[name].after)
     entries = manifest.read_manifest(folder)
     files: dict[str, dict[str, str]] = {}
-    for name in STAGES:
-        if name not in needed:
-            continue
+    last = max(map(list(STAGES).index, names), default=-1)
+    for name in list(STAGES)[: last + 1]:
         entry = entries.get(name)
         if entry is None:
             raise UserError(f"{folder}: {name} is not done; {_remedy(folder, name, 'first')}")
-        problem = None
+        newer = [stage for stage in files if not files[stage].items() <= entry["inputs"].items()]
         if not manifest.made_with(entry, config, STAGES[name].sections):
             problem = f"{name} was done with other settings"
-        for earlier in STAGES[name].after:
-            if not files[earlier].items() <= entry["inputs"].items():
-                problem = problem or f"{earlier} was done again after {name}"
-        problem = problem or manifest.disturbed(folder, entry)
+        elif newer:
+            problem = f"{newer[0]} was done again after {name}"
+        else:
+            problem = manifest.disturbed(folder, entry)
         if problem is not None:
             raise UserError(f"{folder}: {problem}; {_remedy(folder, name, 'again')}")
         files[name] = entry["outputs"]

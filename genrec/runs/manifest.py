@@ -53,22 +53,15 @@ def read_manifest(run: Path) -> dict[str, Any]:
     try:
         manifest = read_json(path)
         expect(manifest, {"schema": int, "stages": {}})
-        if manifest["schema"] == SCHEMA:
-            expect(manifest["stages"], _STAGES)
-            _refuse_outside(manifest["stages"])
-    except ValueError as error:
-        raise UserError(f"{path} is not a manifest of genrec: {reason(error)}") from error
-    if manifest["schema"] != SCHEMA:
-        raise UserError(f"{path} has schema {manifest['schema']}, this genrec reads {SCHEMA}")
-    return manifest["stages"]
-
-
-def _refuse_outside(stages: dict[str, Any]) -> None:
-    """Raises ValueError if a stage is said to have written outside of the run."""
-    for entry in stages.values():
-        for name in entry["outputs"]:
+        if manifest["schema"] != SCHEMA:
+            raise UserError(f"{path} has schema {manifest['schema']}, this genrec reads {SCHEMA}")
+        expect(manifest["stages"], _STAGES)
+        for name in (name for entry in manifest["stages"].values() for name in entry["outputs"]):
             if leads_outside(name):
                 raise ValueError(f"it names a file outside of the run: {name!r:.100}")
+    except ValueError as error:
+        raise UserError(f"{path} is not a manifest of genrec: {reason(error)}") from error
+    return manifest["stages"]
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
