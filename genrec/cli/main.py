@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _dispatch(name: str, *arguments: str) -> None:
-    from genrec.cli.arguments import CommonFlags
+    from genrec.cli.arguments import CommonFlags, ResultFlags
     from genrec.cli.commands import COMMANDS, Call
     from genrec.cli.console import hush, speak
     from genrec.cli.help import about
@@ -49,7 +49,8 @@ def _dispatch(name: str, *arguments: str) -> None:
             print(about(command.arguments))
         parsed, named = parse(command.arguments, [*arguments], name)
         if isinstance(parsed, CommonFlags):
-            speak(**parsed.for_console())
+            as_json = isinstance(parsed, ResultFlags) and parsed.json
+            speak(quiet=parsed.quiet, verbose=parsed.verbose, json=as_json)
         command.action(parsed, Call(name, named))
     finally:
         speak()  # as before, for who calls this from Python

@@ -6,7 +6,6 @@ import functools
 import io
 import itertools
 import logging
-import operator
 import os
 import re
 import typing
@@ -18,6 +17,7 @@ from genrec.config import Config
 from genrec.config.parsing import (
     is_list,
     read_settings,
+    setting,
     setting_types,
     type_of,
     typed,
@@ -78,7 +78,7 @@ def settings_under(file: Path, command: Any, named: Collection[str]) -> Config:
     """
     settings = read_settings(file)
     logger.debug("settings of %s: %s", file, ", ".join(settings) or "none")
-    flags = {name: operator.attrgetter(name)(command) for name in settings_among(named)}
+    flags = {name: setting(command, name) for name in settings_among(named)}
     return with_settings(Config(), settings | flags)
 
 

@@ -1,14 +1,13 @@
 """A run folder: its stages and their files, its lock, its settings, and which stages are done."""
 
 import contextlib
-import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from genrec.config import HOW, Config
-from genrec.config.parsing import differences, dump_config, load_config, with_settings
+from genrec.config.parsing import differences, dump_config, load_config, setting, with_settings
 from genrec.data.locations import absolute
 from genrec.errors import UserError
 from genrec.runs import manifest
@@ -38,11 +37,8 @@ STAGES = {
 }
 """By name, in order: each reads the files of all before it."""
 LOCK = ".lock"
-_LOCATIONS = (
-    *("data.interactions", "data.items", "data.raw"),
-    *("embedding.path", "training.init_from"),
-)
-"""Settings that are paths."""
+_PATHS = ("data.interactions", "data.items", "data.raw", "embedding.path", "training.init_from")
+"""The settings that are paths."""
 _SHAPES_TRAINING = ("data", "embedding", "tokenizer", "model", "training", "seed")
 
 
@@ -186,6 +182,6 @@ def config_of(folder: Path) -> Config:
 
 def with_absolute_paths(config: Config) -> Config:
     """Settings that mean the same from whatever folder a later command is called."""
-    locations = {name: operator.attrgetter(name)(config) for name in _LOCATIONS}
-    paths = {name: absolute(path) for name, path in locations.items() if path is not None}
+    paths = {name: setting(config, name) for name in _PATHS}
+    paths = {name: absolute(path) for name, path in paths.items() if path is not None}
     return with_settings(config, paths)
