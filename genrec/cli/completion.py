@@ -10,12 +10,8 @@ import typing
 from types import UnionType
 from typing import Any, Literal
 
-from genrec.cli.arguments import ResultFlags
 from genrec.cli.commands import COMMANDS
-from genrec.cli.parsing import flags_of, negated
-
-_WITHOUT_NEGATION = frozenset(flags_of(ResultFlags))
-"""Flags that are off unless given, so that nobody negates them."""
+from genrec.cli.parsing import flags_of
 
 
 def script(shell: str) -> str:
@@ -89,13 +85,11 @@ def _argument(command: type) -> list[str]:
 def flag_values(command: type) -> dict[str, list[str] | None]:
     """The flags of a command, each with the words that it takes: none where it takes any text, and
     None where no value follows."""
-    values: dict[str, list[str] | None] = {}
-    for name, (_, kind) in flags_of(command).items():
-        if kind is not None:
-            values["--" + name.replace("_", "-")] = None if kind is bool else _literals(kind)
-        if kind is bool and name not in _WITHOUT_NEGATION:
-            values["--" + negated(name).replace("_", "-")] = None
-    return values
+    return {
+        "--" + name.replace("_", "-"): None if kind is bool else _literals(kind)
+        for name, (_, kind) in flags_of(command).items()
+        if kind is not None
+    }
 
 
 def _literals(kind: Any) -> list[str]:
