@@ -10,8 +10,13 @@ import typing
 from types import UnionType
 from typing import Any, Literal
 
-from genrec.cli.commands import COMMANDS
+from genrec.cli.arguments import Completion
+from genrec.cli.commands import COMMANDS, Call
 from genrec.cli.parsing import flags_of
+
+
+def completion(command: Completion, call: Call) -> None:
+    print(script(command.shell), end="")
 
 
 def script(shell: str) -> str:

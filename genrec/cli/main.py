@@ -29,8 +29,7 @@ def _dispatch(name: str, *arguments: str) -> None:
     from genrec.cli.arguments import CommonFlags, ResultFlags
     from genrec.cli.commands import COMMANDS, Call
     from genrec.cli.console import hush, speak
-    from genrec.cli.help import about
-    from genrec.cli.parsing import parse
+    from genrec.cli.parsing import about, parse
     from genrec.errors import UserError, nearest
 
     if name.startswith("-"):

@@ -3,10 +3,13 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 import io
 import itertools
 import logging
 import os
+import shutil
+import textwrap
 import typing
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -34,6 +37,22 @@ class Flag(NamedTuple):
 
     name: str
     kind: Any
+
+
+def about(command: type) -> str:
+    """What a command is for, as wide as the terminal, and its examples: the docstring's paragraphs,
+    those that begin with "Example:" last."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    examples = [each for each in paragraphs if each.startswith("Example: ")]
+    columns = shutil.get_terminal_size().columns
+    wrapped = [textwrap.fill(" ".join(each.split()), columns) for each in paragraphs]
+    return "\n\n".join(
+        [
+            *wrapped[: len(paragraphs) - len(examples)],
+            "\n  ".join(["For example", *(each.removeprefix("Example: ") for each in examples)]),
+            "",
+        ]
+    )
 
 
 def parse(command: type, arguments: list[str], name: str = "") -> tuple[Any, frozenset[str]]:
