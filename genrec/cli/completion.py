@@ -7,12 +7,15 @@ flag nor one of a setting's values fits, the shell offers file names.
 import inspect
 import shlex
 import typing
+from collections.abc import Iterable
 from types import UnionType
 from typing import Any, Literal
 
 from genrec.cli.arguments import Completion
 from genrec.cli.commands import COMMANDS, Call
 from genrec.cli.parsing import flags_of
+
+SHELLS = ("bash", "zsh", "fish")
 
 
 def completion(command: Completion, call: Call) -> None:
@@ -34,7 +37,8 @@ def _bash() -> str:
     for name, command in COMMANDS.items():
         flags = flag_values(command.arguments)
         values |= {flag: _quoted(words) for flag, words in flags.items() if words}
-        words = _quoted([*_argument(command.arguments), *flags, "--help"])
+        shells = SHELLS if name == "completion" else ()
+        words = _quoted([*shells, *flags, "--help"])
         of_commands.append(f"        {name}) words={words} ;;\n")
     of_flags = [f"        {flag}) words={words} ;;\n" for flag, words in values.items()]
     return f"""\
@@ -59,13 +63,12 @@ complete -o bashdefault -o default -F _genrec genrec
 
 def _fish() -> str:
     lines = []
-    commands_of: dict[str, list[str]] = {}  # by what is offered after them
+    # By what is offered after them.
+    commands_of = {f"-f -a {_quoted(SHELLS)}": ["completion"]}
     for name, command in COMMANDS.items():
         summary = (inspect.getdoc(command.arguments) or "").partition("\n\n")[0].split()
         offer = f"-f -a {name} -d {_quoted(summary)}"
         lines.append(f"complete -c genrec -n __fish_use_subcommand {offer}\n")
-        if words := _argument(command.arguments):
-            commands_of.setdefault(f"-f -a {_quoted(words)}", []).append(name)
         for flag, words in flag_values(command.arguments).items():
             takes = "" if words is None else f" -x -a {_quoted(words)}" if words else " -r"
             commands_of.setdefault(f"-l {flag.removeprefix('--')}{takes}", []).append(name)
@@ -75,16 +78,8 @@ def _fish() -> str:
     return "".join(lines)
 
 
-def _quoted(words: list[str]) -> str:
+def _quoted(words: Iterable[str]) -> str:
     return shlex.quote(" ".join(words))
-
-
-def _argument(command: type) -> list[str]:
-    """The values of an argument without a flag, where they are a few words."""
-    kinds = typing.get_type_hints(command)
-    return [
-        word for name in kinds.keys() - flags_of(command).keys() for word in _literals(kinds[name])
-    ]
 
 
 def flag_values(command: type) -> dict[str, list[str] | None]:

@@ -20,9 +20,9 @@ from genrec.runs.folder import (
     STAGES,
     claimed,
     keep_settings,
+    refuse_unwritable,
     require,
     stages_before,
-    unwritable,
     with_absolute_paths,
 )
 from genrec.storage.files import sha256
@@ -106,8 +106,7 @@ class OpenRun:
         logger.debug("%s: %s", name, reason or "done before, from the same files and settings")
         if entry is not None and reason is None:
             return Outcome(name, True, time.perf_counter() - started, entry["summary"])
-        if not self.writable:
-            raise UserError(unwritable(folder))
+        refuse_unwritable(folder, self.writable)
         for output in stage.outputs:
             forget_digest(folder / output)
         summary = MAKE[name](stages.Task(config, folder, identity))

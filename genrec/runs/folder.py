@@ -76,8 +76,7 @@ def alone(folder: Path, command: str) -> Iterator[None]:
     """
     config_of(folder)
     with claimed(folder, command) as writable:
-        if not writable:
-            raise UserError(unwritable(folder))
+        refuse_unwritable(folder, writable)
         yield
 
 
@@ -106,14 +105,16 @@ def keep_settings(config: Config, folder: Path, *, writable: bool) -> None:
                 f"{folder} holds a training with other settings ({'; '.join(differing)}): "
                 "choose another folder with --out, or delete its checkpoints"
             )
-    if not writable:
-        raise UserError(unwritable(folder))
+    refuse_unwritable(folder, writable)
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def unwritable(folder: Path) -> str:
-    return f"{folder} cannot be written: change its permissions, or name another --out"
+def refuse_unwritable(folder: Path, writable: bool) -> None:
+    if not writable:
+        raise UserError(
+            f"{folder} cannot be written: change its permissions, or name another --out"
+        )
 
 
 def files(folder: Path) -> list[str]:
