@@ -132,7 +132,7 @@ def _broken(module: str) -> str | None:
 def _devices() -> Iterator[Finding]:
     import jax
 
-    kinds = Counter(f"{each.platform} ({each.device_kind})" for each in jax.devices())
+    kinds = Counter(f"{device.platform} ({device.device_kind})" for device in jax.devices())
     said = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     total = float(jax.numpy.ones(8).sum())
     yield _finding("devices", said, f": the sum of eight ones is {total}" * (total != 8))

@@ -40,19 +40,12 @@ class Flag(NamedTuple):
 
 
 def about(command: type) -> str:
-    """What a command is for, as wide as the terminal, and its examples: the docstring's paragraphs,
-    those that begin with "Example:" last."""
-    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
-    examples = [each for each in paragraphs if each.startswith("Example: ")]
+    """What a command is for, as wide as the terminal, and its examples: the paragraphs of its
+    docstring, one and then those that begin with "Example:"."""
+    text, *examples = (inspect.getdoc(command) or "").split("\n\nExample: ")
     columns = shutil.get_terminal_size().columns
-    wrapped = [textwrap.fill(" ".join(each.split()), columns) for each in paragraphs]
-    return "\n\n".join(
-        [
-            *wrapped[: len(paragraphs) - len(examples)],
-            "\n  ".join(["For example", *(each.removeprefix("Example: ") for each in examples)]),
-            "",
-        ]
-    )
+    wrapped = textwrap.fill(" ".join(text.split()), columns)
+    return "\n  ".join([f"{wrapped}\n\nFor example", *examples]) + "\n\n"
 
 
 def parse(command: type, arguments: list[str], name: str = "") -> tuple[Any, frozenset[str]]:

@@ -34,10 +34,7 @@ def load_config(path: str | Path, *overrides: str) -> Config:
     Raises:
         UserError: the file can't be read, or a setting is unknown or of the wrong type.
     """
-    settings = read_settings(Path(path))
-    for override in overrides:
-        name, value = _read_override(override)
-        settings[name] = value
+    settings = read_settings(Path(path)) | dict(map(_read_override, overrides))
     return with_settings(Config(), settings)
 
 

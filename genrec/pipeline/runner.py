@@ -61,10 +61,7 @@ def run(config: Config, folder: str | Path) -> list[Outcome]:
 
 
 def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = True) -> Outcome:
-    """Runs one stage, or skips it if its files are there and made from the same.
-
-    Args:
-        leads: as in `open_run`.
+    """Opens a run for one stage; see `open_run` and `OpenRun.make`.
 
     Raises:
         UserError: a stage before it is not done, the folder or an input is not as it should be, or
@@ -113,10 +110,8 @@ class OpenRun:
         seconds = time.perf_counter() - started
         if self.leads:
             if not (folder / "config.yaml").exists():  # what was made has made the folder anew
-                raise UserError(
-                    f"{folder} was deleted while {name} was at work: delete what is left, and "
-                    "begin again"
-                )
+                advice = "delete what is left, and begin again"
+                raise UserError(f"{folder} was deleted while {name} was at work: {advice}")
             manifest.record(
                 folder, name, config, stage.sections, inputs, stage.outputs, seconds, summary
             )
