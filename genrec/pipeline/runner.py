@@ -75,10 +75,7 @@ def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = Tr
 class OpenRun:
     """A run whose settings are sound and kept, and whose folder is this process's own.
 
-    Attributes:
-        config: the settings, with absolute paths.
-        writable: whether anything can be written: where all is done, the folder may be read-only.
-        leads: as in `open_run`.
+    Its settings have absolute paths. For `writable` see `claimed`, for `leads` see `open_run`.
     """
 
     config: Config

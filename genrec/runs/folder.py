@@ -36,6 +36,10 @@ STAGES = {
     ),
 }
 """By name, in order: each reads the files of all before it."""
+_OUTPUTS = [name for stage in STAGES.values() for name in stage.outputs]
+_NAMES = ["config.yaml", "manifest.json", "catalogue.parquet", *_OUTPUTS]
+_WRITTEN = "|".join([*map(re.escape, _NAMES), r"spill\..+"])
+"""Pattern of the names that genrec writes in a run's folder; a user may have others there."""
 LOCK = ".lock"
 _PATHS = ("data.interactions", "data.items", "data.raw", "embedding.path", "training.init_from")
 """The settings that are paths."""
@@ -63,7 +67,7 @@ def claimed(folder: Path, command: str) -> Iterator[bool]:
             raise UserError(f"{folder} holds other files: choose a new folder with --out")
     with held(folder / LOCK, folder, command, ", or name another --out") as writable:
         if writable:
-            sweep(folder, _written())
+            sweep(folder, _WRITTEN)
         yield writable
 
 
@@ -119,11 +123,8 @@ def refuse_unwritable(folder: Path, writable: bool) -> None:
 
 def files(folder: Path) -> list[str]:
     """The files and folders that a run has written, in the order of its stages."""
-    return [
-        "config.yaml",
-        "manifest.json",
-        *(name for stage in STAGES.values() for name in stage.outputs if (folder / name).exists()),
-    ]
+    outputs = [name for name in _OUTPUTS if (folder / name).exists()]
+    return ["config.yaml", "manifest.json", *outputs]
 
 
 def stages_before(name: str) -> list[str]:
@@ -165,13 +166,6 @@ def _remedy(folder: Path, name: str, when: str) -> str:
     """What to do where the files of a stage are not there, or not the right ones."""
     other = holder(folder / LOCK)
     return f"run `genrec {name} {folder}` {when}" if other is None else f"wait for {other}"
-
-
-def _written() -> str:
-    """Pattern of the names that genrec writes in a run's folder; a user may have others there."""
-    names = ["config.yaml", "manifest.json", "catalogue.parquet"]
-    names += [name for stage in STAGES.values() for name in stage.outputs]
-    return "|".join([*map(re.escape, names), r"spill\..+"])
 
 
 def config_of(folder: Path) -> Config:
