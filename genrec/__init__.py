@@ -9,32 +9,19 @@ ids, scores = run.recommend([["Star Wars (1977)", "Toy Story (1995)"]], k=10)
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genrec.bundle import load_bundle
-    from genrec.config import Config
-    from genrec.config.parsing import load_config
-    from genrec.data import load_dataset
-    from genrec.errors import UserError
-    from genrec.evaluation import results_table
-    from genrec.export import export_bundle
-    from genrec.pipeline import run, run_stage
-    from genrec.runs.catalog_updates import append_items, remove_items, show_branches
-    from genrec.runs.loaded import load_run
-
-__all__ = [
-    "Config",
-    "UserError",
-    "append_items",
-    "export_bundle",
-    "load_bundle",
-    "load_config",
-    "load_dataset",
-    "load_run",
-    "remove_items",
-    "results_table",
-    "run",
-    "run_stage",
-    "show_branches",
-]
+    from genrec.bundle import load_bundle as load_bundle
+    from genrec.config import Config as Config
+    from genrec.config.parsing import load_config as load_config
+    from genrec.data import load_dataset as load_dataset
+    from genrec.errors import UserError as UserError
+    from genrec.evaluation import results_table as results_table
+    from genrec.export import export_bundle as export_bundle
+    from genrec.pipeline import run as run
+    from genrec.pipeline import run_stage as run_stage
+    from genrec.runs.catalog_updates import append_items as append_items
+    from genrec.runs.catalog_updates import remove_items as remove_items
+    from genrec.runs.catalog_updates import show_branches as show_branches
+    from genrec.runs.loaded import load_run as load_run
 
 _HOME = {
     "Config": "genrec.config",
@@ -51,6 +38,7 @@ _HOME = {
     "run_stage": "genrec.pipeline",
     "show_branches": "genrec.runs.catalog_updates",
 }
+__all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

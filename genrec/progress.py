@@ -49,11 +49,8 @@ class Bar:
         """Adds `amount` finished units; `values` are shown beside the bar."""
         self.done += amount
         note = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
-        rate = (
-            f"{self.rate:,.0f} {self.unit}/s"
-            if self.rate >= 10
-            else f"{self.rate:.2g} {self.unit}/s"
-        )
+        style = ",.0f" if self.rate >= 10 else ".2g"
+        rate = f"{self.rate:{style}} {self.unit}/s"
         if self._live is not None:
             self._live.update(self._task, completed=self.done, rate=rate, note=note)
         elif not is_quiet() and time.perf_counter() - self._last_line >= _SECONDS_BETWEEN_LINES:

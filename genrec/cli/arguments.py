@@ -20,10 +20,6 @@ class CommonFlags:
     """Say more on stderr: what is read, why a stage is done or skipped, what is compiled and for
     how many seconds; and the traceback of an error."""
 
-    def for_console(self) -> dict[str, bool]:
-        """The same as arguments of `genrec.cli.console.speak`."""
-        return {"quiet": self.quiet, "verbose": self.verbose}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFlags(CommonFlags):
@@ -31,9 +27,6 @@ class ResultFlags(CommonFlags):
 
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the result as one JSON document on stdout, and everything else on stderr."""
-
-    def for_console(self) -> dict[str, bool]:
-        return {**super().for_console(), "json": self.json}
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,11 @@ _GROUPS = {
         Command("serve", "deploy.serve", "answer from a bundle over HTTP"),
     ],
     "Help": [
-        Command("doctor", "help.doctor", "versions, devices, memory, disk, and what is missing"),
+        Command("doctor", "doctor.doctor", "versions, devices, memory, disk, and what is missing"),
         Command(
-            "completion", "help.completion", "complete commands and flags in bash, zsh or fish"
+            "completion",
+            "completion.completion",
+            "complete commands and flags in bash, zsh or fish",
         ),
     ],
 }

@@ -4,18 +4,22 @@ They hold all that they need, so that a press of Tab starts nothing. Where neith
 flag nor one of a setting's values fits, the shell offers file names.
 """
 
+import inspect
 import shlex
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable
 from types import UnionType
 from typing import Any, Literal
 
-from genrec.cli.arguments import ResultFlags
-from genrec.cli.commands import COMMANDS
-from genrec.cli.parsing import flags_of, negated
+from genrec.cli.arguments import Completion
+from genrec.cli.commands import COMMANDS, Call
+from genrec.cli.parsing import flags_of
 
-_WITHOUT_NEGATION = frozenset(flags_of(ResultFlags))
-"""Flags that are off unless given, so that nobody negates them."""
+SHELLS = ("bash", "zsh", "fish")
+
+
+def completion(command: Completion, call: Call) -> None:
+    print(script(command.shell), end="")
 
 
 def script(shell: str) -> str:
@@ -29,18 +33,14 @@ def script(shell: str) -> str:
 
 
 def _bash() -> str:
-    values = {
-        flag: words
-        for command in COMMANDS.values()
-        for flag, words in _values(command.arguments).items()
-    }
-    of_flags = "\n".join(
-        f"        {flag}) words={shlex.quote(' '.join(words))} ;;" for flag, words in values.items()
-    )
-    of_commands = "\n".join(
-        f"        {name}) words={shlex.quote(' '.join(_words(command.arguments)))} ;;"
-        for name, command in COMMANDS.items()
-    )
+    values, of_commands = {}, []
+    for name, command in COMMANDS.items():
+        flags = flag_values(command.arguments)
+        values |= {flag: _quoted(words) for flag, words in flags.items() if words}
+        shells = SHELLS if name == "completion" else ()
+        words = _quoted([*shells, *flags, "--help"])
+        of_commands.append(f"        {name}) words={words} ;;\n")
+    of_flags = [f"        {flag}) words={words} ;;\n" for flag, words in values.items()]
     return f"""\
 _genrec() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} words=
@@ -48,14 +48,12 @@ _genrec() {{
     [[ $before == = ]] && before=${{COMP_WORDS[COMP_CWORD - 2]}}
     [[ $word == = ]] && word=
     case ${{before//_/-}} in
-{of_flags}
-    esac
+{"".join(of_flags)}    esac
     if [[ $COMP_CWORD == 1 ]]; then
-        words={shlex.quote(" ".join([*COMMANDS, "--help", "--version"]))}
+        words={_quoted([*COMMANDS, "--help", "--version"])}
     elif [[ -z $words && ($word == -* || ${{COMP_WORDS[1]}} == completion) ]]; then
         case ${{COMP_WORDS[1]}} in
-{of_commands}
-        esac
+{"".join(of_commands)}        esac
     fi
     COMPREPLY=($(compgen -W "$words" -- "$word"))
 }}
@@ -65,51 +63,33 @@ complete -o bashdefault -o default -F _genrec genrec
 
 def _fish() -> str:
     lines = []
+    # By what is offered after them.
+    commands_of = {f"-f -a {_quoted(SHELLS)}": ["completion"]}
     for name, command in COMMANDS.items():
-        summary = (command.arguments.__doc__ or "").partition("\n\n")[0]
-        described = shlex.quote(" ".join(summary.split()))
-        lines.append(f"complete -c genrec -n __fish_use_subcommand -f -a {name} -d {described}")
-    commands_of: dict[tuple[str, str], list[str]] = {}  # by flag, and what it takes
-    for name, command in COMMANDS.items():
-        values = _values(command.arguments)
-        if words := _argument(command.arguments):
-            seen = shlex.quote(f"__fish_seen_subcommand_from {name}")
-            lines.append(f"complete -c genrec -n {seen} -f -a {shlex.quote(' '.join(words))}")
-        for flag, takes_value in _flags(command.arguments):
-            words = f" -x -a {shlex.quote(' '.join(values[flag]))}" if flag in values else ""
-            commands_of.setdefault((flag, words or " -r" * takes_value), []).append(name)
-    for (flag, takes), names in commands_of.items():
-        seen = shlex.quote(f"__fish_seen_subcommand_from {' '.join(names)}")
-        lines.append(f"complete -c genrec -n {seen} -l {flag.removeprefix('--')}{takes}")
-    return "\n".join(lines) + "\n"
+        summary = (inspect.getdoc(command.arguments) or "").partition("\n\n")[0].split()
+        offer = f"-f -a {name} -d {_quoted(summary)}"
+        lines.append(f"complete -c genrec -n __fish_use_subcommand {offer}\n")
+        for flag, words in flag_values(command.arguments).items():
+            takes = "" if words is None else f" -x -a {_quoted(words)}" if words else " -r"
+            commands_of.setdefault(f"-l {flag.removeprefix('--')}{takes}", []).append(name)
+    for offer, names in commands_of.items():
+        seen = _quoted(["__fish_seen_subcommand_from", *names])
+        lines.append(f"complete -c genrec -n {seen} {offer}\n")
+    return "".join(lines)
 
 
-def _words(command: type) -> list[str]:
-    """What may follow a command: the values of its argument, and its flags."""
-    return [*_argument(command), *(flag for flag, _ in _flags(command)), "--help"]
+def _quoted(words: Iterable[str]) -> str:
+    return shlex.quote(" ".join(words))
 
 
-def _argument(command: type) -> list[str]:
-    """The values of an argument without a flag, where they are a few words."""
-    kinds = typing.get_type_hints(command)
-    return [
-        word for name in kinds.keys() - flags_of(command).keys() for word in _literals(kinds[name])
-    ]
-
-
-def _flags(command: type) -> Iterator[tuple[str, bool]]:
-    """The flags of a command, and whether a value follows."""
-    for name, (_, kind) in flags_of(command).items():
-        if kind is not None:
-            yield _written(name), kind is not bool
-        if kind is bool and name not in _WITHOUT_NEGATION:
-            yield _written(negated(name)), False
-
-
-def _values(command: type) -> dict[str, list[str]]:
-    """The flags whose values are a few words, and these."""
-    flags = {_written(name): _literals(kind) for name, (_, kind) in flags_of(command).items()}
-    return {flag: words for flag, words in flags.items() if words}
+def flag_values(command: type) -> dict[str, list[str] | None]:
+    """The flags of a command, each with the words that it takes: none where it takes any text, and
+    None where no value follows."""
+    return {
+        "--" + name.replace("_", "-"): None if kind is bool else _literals(kind)
+        for name, (_, kind) in flags_of(command).items()
+        if kind is not None
+    }
 
 
 def _literals(kind: Any) -> list[str]:
@@ -117,8 +97,4 @@ def _literals(kind: Any) -> list[str]:
     if typing.get_origin(kind) is Literal:
         return [*map(str, typing.get_args(kind))]
     union = typing.get_origin(kind) in (typing.Union, UnionType)
-    return [word for each in typing.get_args(kind) if union for word in _literals(each)]
-
-
-def _written(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return [word for part in typing.get_args(kind) if union for word in _literals(part)]

@@ -1,5 +1,6 @@
 """Examines what genrec depends on: versions, devices, memory, disks, and what is missing."""
 
+import dataclasses
 import functools
 import importlib
 import importlib.metadata
@@ -16,7 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rich.markup import escape
+
+from genrec.cli import console
+from genrec.cli.arguments import Doctor
+from genrec.cli.commands import Call
 from genrec.data.known.download import cache_folder
+from genrec.errors import UserError
 from genrec.runs.manifest import provenance
 
 _EXTRAS = {
@@ -35,8 +42,7 @@ _MODULES = {
 """Where a package is imported by another name than its own."""
 _JAVA = 17
 _GIB = 2**30
-_ROOM = _GIB
-"""Bytes below which a disk counts as nearly full."""
+_COLOURS = {"ok": "green", "missing": "yellow", "problem": "red"}
 _LITTLE_MEMORY = 1.5 * _GIB
 """Bytes: what the quickstart takes."""
 
@@ -57,6 +63,18 @@ class Finding:
     said: str
 
 
+def doctor(command: Doctor, call: Call) -> None:
+    findings = examine()
+    for each in findings:
+        state = f"[{_COLOURS[each.state]}]{each.state:<8}[/]"
+        console.show(f"{state} {each.name:<18} {escape(each.said)}")
+    broken = [each.name for each in findings if each.state == "problem"]
+    listed = [dataclasses.asdict(each) for each in findings]
+    console.document({"ok": not broken, "findings": listed})
+    if broken:
+        raise UserError(f"a problem with {', '.join(broken)}: genrec doctor says what to do")
+
+
 def examine() -> list[Finding]:
     """Looks at everything; what fails is a finding, not an exception."""
     examinations: list[Callable[[], Iterator[Finding]]] = [
@@ -64,6 +82,11 @@ def examine() -> list[Finding]:
         *(_extras, _java, _compilation_cache, _encoding),
     ]
     return [finding for examination in examinations for finding in _safely(examination)]
+
+
+def _finding(name: str, said: str, problem: str = "") -> Finding:
+    """What was found, and behind it what is wrong with it, if anything."""
+    return Finding(name, "problem" if problem else "ok", said + problem)
 
 
 def _safely(examination: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -109,13 +132,10 @@ def _broken(module: str) -> str | None:
 def _devices() -> Iterator[Finding]:
     import jax
 
-    kinds = Counter(f"{each.platform} ({each.device_kind})" for each in jax.devices())
+    kinds = Counter(f"{device.platform} ({device.device_kind})" for device in jax.devices())
     said = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     total = float(jax.numpy.ones(8).sum())
-    if total == 8:
-        yield Finding("devices", "ok", said)
-    else:
-        yield Finding("devices", "problem", f"{said}: the sum of eight ones is {total}")
+    yield _finding("devices", said, f": the sum of eight ones is {total}" * (total != 8))
 
 
 def _cores() -> Iterator[Finding]:
@@ -128,11 +148,9 @@ def _cores() -> Iterator[Finding]:
 def _memory() -> Iterator[Finding]:
     total, free = memory()
     said = f"{total / _GIB:.1f} GiB" + ("" if free is None else f", {free / _GIB:.1f} GiB free")
-    if free is not None and free < _LITTLE_MEMORY:
-        said += "; the quickstart takes 1.5 GiB: close other programs"
-        yield Finding("memory", "problem", said)
-        return
-    yield Finding("memory", "ok", said)
+    little = free is not None and free < _LITTLE_MEMORY
+    advice = "; the quickstart takes 1.5 GiB: close other programs"
+    yield _finding("memory", said, advice if little else "")
 
 
 def memory() -> tuple[int, int | None]:
@@ -163,20 +181,16 @@ def _disk(name: str, folder: Path, about: str) -> Finding:
     free = shutil.disk_usage(existing).free
     said = f"{folder}{about}, {free / _GIB:.1f} GiB free"
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return Finding(name, "problem", f"{said}; {existing} cannot be written to")
-    if free < _ROOM:
-        return Finding(name, "problem", f"{said}; nearly full")
-    return Finding(name, "ok", said)
+        return _finding(name, said, f"; {existing} cannot be written to")
+    return _finding(name, said, "; nearly full" if free < _GIB else "")
 
 
 def _extras() -> Iterator[Finding]:
     for extra, purpose in _EXTRAS.items():
-        missing = [name for name in _required()[extra] if _version(name) is None]
-        if missing:
-            said = f"{', '.join(missing)}, for {purpose}: pip install 'genrec[{extra}]'"
-            yield Finding(f"extra {extra}", "missing", said)
-        else:
-            yield Finding(f"extra {extra}", "ok", f"for {purpose}")
+        missing = ", ".join(name for name in _required()[extra] if _version(name) is None)
+        lacks = f"{missing}, for {purpose}: pip install 'genrec[{extra}]'"
+        name, state = f"extra {extra}", "missing" if missing else "ok"
+        yield Finding(name, state, lacks if missing else f"for {purpose}")
 
 
 def _java() -> Iterator[Finding]:
@@ -207,11 +221,9 @@ def _encoding() -> Iterator[Finding]:
     output = getattr(sys.stdout, "encoding", None) or "unknown"
     files = locale.getencoding()
     said = f"output {output}, files {files}"
-    if output.lower().replace("-", "") != "utf8":
-        said += "; titles of items may not be printable: set PYTHONUTF8=1 or LANG=C.UTF-8"
-        yield Finding("encoding", "problem", said)
-        return
-    yield Finding("encoding", "ok", said)
+    advice = "; titles of items may not be printable: set PYTHONUTF8=1 or LANG=C.UTF-8"
+    unicode = output.lower().replace("-", "") == "utf8"
+    yield _finding("encoding", said, "" if unicode else advice)
 
 
 @functools.cache

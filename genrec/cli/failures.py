@@ -44,15 +44,12 @@ def report(error: BaseException, *, verbose: bool) -> int:
 
 def _line_of(error: BaseException) -> str:
     """The last line of genrec that it went through: file:line."""
-    here = Path(__file__).parents[1]
+    home = f"{Path(__file__).parents[1]}/"
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [each for each in frames if here in Path(each.filename).parents] or frames
+    ours = [frame for frame in frames if frame.filename.startswith(home)] or frames
     if not ours:
         return "no line"
-    last = ours[-1]
-    path = Path(last.filename)
-    name = path.relative_to(here.parent) if here in path.parents else path
-    return f"{name}:{last.lineno}"
+    return f"{ours[-1].filename.replace(home, 'genrec/')}:{ours[-1].lineno}"
 
 
 def _drop_unwritable_output() -> None:

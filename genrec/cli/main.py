@@ -26,11 +26,10 @@ def main() -> None:
 
 
 def _dispatch(name: str, *arguments: str) -> None:
-    from genrec.cli.arguments import CommonFlags
+    from genrec.cli.arguments import CommonFlags, ResultFlags
     from genrec.cli.commands import COMMANDS, Call
     from genrec.cli.console import hush, speak
-    from genrec.cli.help import about
-    from genrec.cli.parsing import parse
+    from genrec.cli.parsing import about, parse
     from genrec.errors import UserError, nearest
 
     if name.startswith("-"):
@@ -49,7 +48,8 @@ def _dispatch(name: str, *arguments: str) -> None:
             print(about(command.arguments))
         parsed, named = parse(command.arguments, [*arguments], name)
         if isinstance(parsed, CommonFlags):
-            speak(**parsed.for_console())
+            as_json = isinstance(parsed, ResultFlags) and parsed.json
+            speak(quiet=parsed.quiet, verbose=parsed.verbose, json=as_json)
         command.action(parsed, Call(name, named))
     finally:
         speak()  # as before, for who calls this from Python

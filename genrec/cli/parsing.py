@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 import io
 import itertools
 import logging
-import operator
 import os
-import re
+import shutil
+import textwrap
 import typing
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from genrec.config import Config
 from genrec.config.parsing import (
     is_list,
     read_settings,
+    setting,
     setting_types,
     type_of,
     typed,
@@ -35,6 +37,15 @@ class Flag(NamedTuple):
 
     name: str
     kind: Any
+
+
+def about(command: type) -> str:
+    """What a command is for, as wide as the terminal, and its examples: the paragraphs of its
+    docstring, one and then those that begin with "Example:"."""
+    text, *examples = (inspect.getdoc(command) or "").split("\n\nExample: ")
+    columns = shutil.get_terminal_size().columns
+    wrapped = textwrap.fill(" ".join(text.split()), columns)
+    return "\n  ".join([f"{wrapped}\n\nFor example", *examples]) + "\n\n"
 
 
 def parse(command: type, arguments: list[str], name: str = "") -> tuple[Any, frozenset[str]]:
@@ -78,7 +89,7 @@ def settings_under(file: Path, command: Any, named: Collection[str]) -> Config:
     """
     settings = read_settings(file)
     logger.debug("settings of %s: %s", file, ", ".join(settings) or "none")
-    flags = {name: operator.attrgetter(name)(command) for name in settings_among(named)}
+    flags = {name: setting(command, name) for name in settings_among(named)}
     return with_settings(Config(), settings | flags)
 
 
@@ -89,8 +100,9 @@ def settings_among(named: Collection[str]) -> list[str]:
 
 @functools.cache
 def flags_of(command: type, prefix: str = "") -> dict[str, Flag]:
-    """Every flag of a command, as it is written without its dashes, and sections likewise."""
-    from tyro.conf import Positional
+    """Every flag of a command, as it is written without its dashes, with those that turn one off;
+    and sections likewise."""
+    from tyro.conf import FlagCreatePairsOff, Positional
 
     (positional,) = typing.get_args(Positional[str])[1:]
     kinds, flags = typing.get_type_hints(command), {}
@@ -106,6 +118,8 @@ def flags_of(command: type, prefix: str = "") -> dict[str, Flag]:
             long = [alias for alias in aliases if alias.startswith("--")]
             names = [flag.name, *(alias.strip("-").replace("-", "_") for alias in long)]
             flags |= dict.fromkeys(names, flag)
+            if flag.kind is bool and FlagCreatePairsOff not in tags:
+                flags[negated(flag.name)] = flag
     return flags
 
 
@@ -121,13 +135,10 @@ def _named(command: type, arguments: list[str]) -> Iterator[str]:
         if not argument.startswith("--") or argument == "--help":
             continue
         written, equals, value = argument.removeprefix("--").partition("=")
-        written = written.replace("-", "_")
-        positive = re.sub(r"(^|\.)no_(?=[^.]*$)", r"\1", written)
-        name = written if written in flags or positive not in flags else positive
+        name = written.replace("-", "_")
         kind = type_of(name, kinds)
-        if name != written and kind is not bool:
-            raise UserError(f"{written}: only a setting that is true or false can be negated")
         if kind is bool and equals:
+            name = flags[name].name
             raise UserError(f"{name} is true or false: write --{name} or --{negated(name)}")
         values = [value] if equals else [*itertools.takewhile(_is_value, arguments[position + 1 :])]
         if values and kind is not bool:
@@ -141,9 +152,9 @@ def _is_value(argument: str) -> bool:
 
 
 def negated(name: str) -> str:
-    """The flag that turns another one off: model.no-item_head."""
+    """The flag that turns another one off: model.no_item_head."""
     section, dot, leaf = name.rpartition(".")
-    return f"{section}{dot}no-{leaf}"
+    return f"{section}{dot}no_{leaf}"
 
 
 def _one_line(box: str) -> str:

@@ -70,9 +70,6 @@ def _check(command: Recommend) -> None:
         f"{command.out} is a folder: name a file with --out": not (
             command.out is not None and command.out.is_dir()
         ),
-        "--unconstrained goes without --exclude and --allow": not (
-            command.unconstrained and (command.exclude or command.allow)
-        ),
         "recommend to whom? give --history, --histories or --all": any(given)
         or not (command.out or command.exclude or command.allow or command.codes),
         f"{command.run} is not a run: make one with `genrec run CONFIG`": (

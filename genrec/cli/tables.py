@@ -28,11 +28,8 @@ def stage_line(name: str, summary: str, outcome: "Outcome") -> str:
 def print_examples(examples: "Sequence[Example]") -> None:
     for example in examples:
         console.show(f"[bold]User {escape(example.user_id)}[/] last had")
-        for title in example.recent:
-            console.say(f"  {title}")
-        console.say("then, held out")
-        console.say(f"  {example.target}")
-        console.say("and is recommended")
+        lines = [*(f"  {title}" for title in example.recent), "then, held out"]
+        console.say("\n".join([*lines, f"  {example.target}", "and is recommended"]))
         console.show(list_table(example.titles, example.item_ids, example.scores), wrap=True)
 
 

@@ -51,15 +51,13 @@ def check_bounds(section: Any, prefix: str = "") -> None:
     """Raises UserError if a setting of a section, or of one in it, lies outside of its bounds."""
     for name, kind in typing.get_type_hints(type(section), include_extras=True).items():
         value, bounds, name = getattr(section, name), bounds_of(kind), f"{prefix}{name}"
+        numbers = {}
         if dataclasses.is_dataclass(value):
             check_bounds(value, f"{name}.")
-            continue
-        if bounds is None or value is None:
-            continue
-        several = isinstance(value, tuple)
-        numbers = (
-            {f"{name}[{n}]": each for n, each in enumerate(value)} if several else {name: value}
-        )
+        elif isinstance(value, tuple):
+            numbers = {f"{name}[{n}]": number for n, number in enumerate(value)}
+        elif value is not None:
+            numbers = {name: value}
         for name, number in numbers.items():
-            if not bounds.hold(number):
+            if bounds is not None and not bounds.hold(number):
                 raise UserError(f"{name} must be {bounds}, but is {number}")

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import json
 import math
+import operator
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -32,10 +34,7 @@ def load_config(path: str | Path, *overrides: str) -> Config:
     Raises:
         UserError: the file can't be read, or a setting is unknown or of the wrong type.
     """
-    settings = read_settings(Path(path))
-    for override in overrides:
-        name, value = _read_override(override)
-        settings[name] = value
+    settings = read_settings(Path(path)) | dict(map(_read_override, overrides))
     return with_settings(Config(), settings)
 
 
@@ -56,38 +55,30 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def with_settings(tree: Any, settings: Mapping[str, Any]) -> Any:
     """A tree of settings in which those that are named, by dotted name, have other values."""
-    values: dict[str, Any] = {}
     for name, value in settings.items():
         section, dot, rest = name.partition(".")
         if dot:
-            values.setdefault(section, {})[rest] = value
-        else:
-            values[section] = value
-    for name, value in values.items():
-        if dataclasses.is_dataclass(before := getattr(tree, name)):
-            values[name] = with_settings(before, value)
-    return dataclasses.replace(tree, **values)
+            value = with_settings(getattr(tree, section), {rest: value})
+        tree = dataclasses.replace(tree, **{section: value})
+    return tree
 
 
 def dump_config(config: Config) -> str:
     """Every setting as YAML, such that `load_config` reads the same back."""
-    tree = dataclasses.asdict(config, dict_factory=_lists_for_tuples)
+    tree = json.loads(json.dumps(dataclasses.asdict(config)))  # with lists for tuples
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def differences(before: Any, now: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+def differences(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
     """The settings in which two trees differ: dotted name, old and new value."""
-    if not dataclasses.is_dataclass(now):
-        return [(name, before, now)] if before != now else []
-    return [
-        difference
-        for field in dataclasses.fields(now)
-        for difference in differences(
-            getattr(before, field.name),
-            getattr(now, field.name),
-            f"{name}.{field.name}" if name else field.name,
-        )
-    ]
+    names = [name for name, kind in setting_types().items() if kind is not None]
+    values = [(name, setting(before, name), setting(now, name)) for name in names]
+    return [(name, old, new) for name, old, new in values if old != new]
+
+
+def setting(tree: Any, name: str) -> Any:
+    """The value of a setting in a tree, by its dotted name."""
+    return operator.attrgetter(name)(tree)
 
 
 @functools.cache
@@ -213,7 +204,3 @@ def _read_yaml(path: Path) -> Any:
     except Exception as error:  # what its parsers of numbers, dates and so on raise comes through
         message = " ".join(str(error).split())[:400] or type(error).__name__
         raise UserError(f"{path} can't be read: {message}") from error
-
-
-def _lists_for_tuples(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in pairs}

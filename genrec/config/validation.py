@@ -12,14 +12,13 @@ def check(config: Config) -> None:
         UserError: which setting, and what it must be.
     """
     check_bounds(config)
-    for rules in (_of_data(config), _of_tokenizer(config), _of_model(config), _of_lists(config)):
-        for rule, kept in rules.items():
+    for rules_of in (_data_rules, _tokenizer_rules, _model_rules, _list_rules):
+        for rule, kept in rules_of(config).items():
             if not kept:
                 raise UserError(rule)
 
 
-def _of_data(config: Config) -> dict[str, bool]:
-    """What must hold of the log and the items' vectors, by the complaint."""
+def _data_rules(config: Config) -> dict[str, bool]:
     data, embedding = config.data, config.embedding
     known = data.dataset is not None
     how_read = (data.items, data.columns, data.delimiter, data.timestamp_unit)
@@ -39,7 +38,7 @@ def _of_data(config: Config) -> dict[str, bool]:
     }
 
 
-def _of_tokenizer(config: Config) -> dict[str, bool]:
+def _tokenizer_rules(config: Config) -> dict[str, bool]:
     tokenizer = config.tokenizer
     return {
         "tokenizer.codebook_sizes must name at least one size": bool(tokenizer.codebook_sizes),
@@ -53,8 +52,7 @@ def _of_tokenizer(config: Config) -> dict[str, bool]:
     }
 
 
-def _of_model(config: Config) -> dict[str, bool]:
-    """What must hold of the model and its training."""
+def _model_rules(config: Config) -> dict[str, bool]:
     model, training = config.model, config.training
     causal, of_items = model.encoder == "causal", model.tokens == "items"
     sasrec = model.item_head and model.item_embedding and of_items
@@ -91,8 +89,7 @@ def _of_model(config: Config) -> dict[str, bool]:
     }
 
 
-def _of_lists(config: Config) -> dict[str, bool]:
-    """What must hold of the decoding and the evaluation."""
+def _list_rules(config: Config) -> dict[str, bool]:
     decoding, top_k = config.decoding, config.evaluation.top_k
     levels = len(config.tokenizer.codebook_sizes) + (config.tokenizer.collisions == "code")
     codes_alone = decoding.dense_share == 0

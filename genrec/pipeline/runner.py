@@ -20,8 +20,9 @@ from genrec.runs.folder import (
     STAGES,
     claimed,
     keep_settings,
+    refuse_unwritable,
     require,
-    unwritable,
+    stages_before,
     with_absolute_paths,
 )
 from genrec.storage.files import sha256
@@ -60,10 +61,7 @@ def run(config: Config, folder: str | Path) -> list[Outcome]:
 
 
 def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = True) -> Outcome:
-    """Runs one stage, or skips it if its files are there and made from the same.
-
-    Args:
-        leads: as in `open_run`.
+    """Opens a run for one stage; see `open_run` and `OpenRun.make`.
 
     Raises:
         UserError: a stage before it is not done, the folder or an input is not as it should be, or
@@ -77,10 +75,7 @@ def run_stage(name: str, config: Config, folder: str | Path, *, leads: bool = Tr
 class OpenRun:
     """A run whose settings are sound and kept, and whose folder is this process's own.
 
-    Attributes:
-        config: the settings, with absolute paths.
-        writable: whether anything can be written: where all is done, the folder may be read-only.
-        leads: as in `open_run`.
+    Its settings have absolute paths. For `writable` see `claimed`, for `leads` see `open_run`.
     """
 
     config: Config
@@ -105,18 +100,15 @@ class OpenRun:
         logger.debug("%s: %s", name, reason or "done before, from the same files and settings")
         if entry is not None and reason is None:
             return Outcome(name, True, time.perf_counter() - started, entry["summary"])
-        if not self.writable:
-            raise UserError(unwritable(folder))
+        refuse_unwritable(folder, self.writable)
         for output in stage.outputs:
             forget_digest(folder / output)
         summary = MAKE[name](stages.Task(config, folder, identity))
         seconds = time.perf_counter() - started
         if self.leads:
             if not (folder / "config.yaml").exists():  # what was made has made the folder anew
-                raise UserError(
-                    f"{folder} was deleted while {name} was at work: delete what is left, and "
-                    "begin again"
-                )
+                advice = "delete what is left, and begin again"
+                raise UserError(f"{folder} was deleted while {name} was at work: {advice}")
             manifest.record(
                 folder, name, config, stage.sections, inputs, stage.outputs, seconds, summary
             )
@@ -166,4 +158,4 @@ def _inputs(name: str, config: Config, folder: Path) -> dict[str, str]:
         digests[str(path)] = sha256(path)
     if name == "train" and config.training.init_from is not None:
         digests |= fingerprint_of(Path(config.training.init_from))
-    return digests | require(folder, config, *STAGES[name].after)
+    return digests | require(folder, config, *stages_before(name))

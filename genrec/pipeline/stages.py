@@ -194,20 +194,18 @@ def make_metrics(task: Task) -> str:
         for name, each in baselines.items()
     }
     both = {"unfiltered": ours.unfiltered, "filtered": ours.filtered}
-    known = {
-        "top_k": top_k,
-        "vectors": items.content,
-        "categories": dataset.categories(config.data.columns.category),
-        "seed": config.seed,
-    }
-    found = {
-        protocol: ranking_details(ranking, test.histories, test.targets, training, **known)
+    categories = dataset.categories(config.data.columns.category)
+    context = {"top_k": top_k, "vectors": items.content, "categories": categories}
+    details = {
+        protocol: ranking_details(
+            ranking, test.histories, test.targets, training, **context, seed=config.seed
+        )
         for protocol, ranking in both.items()
     }
     for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
         with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
             writer.write(dataset.user_ids[test.users], ranking.items, ranking.scores)
-    entry = {"test": {**ours.to_json(), "details": found}, "alone": alone, "baselines": theirs}
+    entry = {"test": {**ours.to_json(), "details": details}, "alone": alone, "baselines": theirs}
     write_json(folder / "metrics.json", entry)
     write_json(folder / "decoding_cost.json", cost)
     speed, memory = cost["users_per_second"], cost["peak_memory_gib"]

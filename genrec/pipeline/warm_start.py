@@ -75,28 +75,27 @@ def begin_from(
     if fresh:
         logger.warning("%s has no %s; they begin at random", source, ", ".join(fresh))
     for name in begun.keys() & weights.keys() - {OWN}:
-        if begun[name].shape != weights[name].shape:
-            raise UserError(
-                f"{source} has {name} of shape {weights[name].shape}, but the settings make it "
-                f"{begun[name].shape}: begin from a model of the same size"
-            )
+        _refuse_other_sizes(source, f"{name} of shape", weights[name].shape, begun[name].shape)
         begun[name] = weights[name].astype(np.float32)
     if OWN in begun and vectors is not None:
-        if vectors.shape[1:] != begun[OWN].shape[1:]:
-            raise UserError(
-                f"{source} has item vectors of width {vectors.shape[1]}, but the settings make it "
-                f"{begun[OWN].shape[1]}: begin from a model of the same size"
-            )
+        theirs, ours = vectors.shape[1], begun[OWN].shape[1]
+        _refuse_other_sizes(source, "item vectors of width", theirs, ours)
         begun[OWN] = np.zeros_like(begun[OWN])
-        known = catalogue._replace(seen=None)
-        without = item_vectors(
-            Structure(nnx.graphdef(model)), like(random, begun), jax.tree.map(jnp.asarray, known)
-        )
-        was = IdMap(ids).indices_of(item_ids)
-        there = was >= 0
-        own = vectors[was[there]] - np.asarray(without)[there]
-        begun[OWN][there] = own / own.shape[1] ** 0.5  # see `Embedding`
+        arrays = jax.tree.map(jnp.asarray, catalogue._replace(seen=None))
+        without = item_vectors(Structure(nnx.graphdef(model)), like(random, begun), arrays)
+        before = IdMap(ids).indices_of(item_ids)
+        kept = before >= 0
+        own = vectors[before[kept]] - np.asarray(without)[kept]
+        begun[OWN][kept] = own / own.shape[1] ** 0.5  # see `Embedding`
     return like(random, begun)
+
+
+def _refuse_other_sizes(source: Path, name: str, theirs: Any, ours: Any) -> None:
+    if theirs != ours:
+        raise UserError(
+            f"{source} has {name} {theirs}, but the settings make it {ours}: begin from a model of "
+            "the same size"
+        )
 
 
 def _trained(source: Path) -> tuple[dict[str, np.ndarray], list[str], np.ndarray | None]:
@@ -106,8 +105,9 @@ def _trained(source: Path) -> tuple[dict[str, np.ndarray], list[str], np.ndarray
         recommender = load_recommender(config, source, items)
         vectors = None
         if config.model.tokens == "items":
-            found = item_vectors(recommender.structure, recommender.params, recommender.catalogue)
-            vectors = np.asarray(found)
+            vectors = np.asarray(
+                item_vectors(recommender.structure, recommender.params, recommender.catalogue)
+            )
         return flat(recommender.params), items.dataset.item_ids, vectors
     bundle = load_bundle(source)
     weights = {name: np.asarray(value) for name, value in bundle.weights.items()}

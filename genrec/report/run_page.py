@@ -21,7 +21,7 @@ from genrec.runs.figures import (
     read_figures,
     read_training_log,
 )
-from genrec.runs.folder import STAGES
+from genrec.runs.folder import stages_before
 from genrec.runs.manifest import read_manifest
 from genrec.semantic_ids.parquet import load_semantic_ids
 
@@ -45,7 +45,7 @@ def sections(folder: Path, config: Config) -> dict[str, Any]:
     counts = read_figures(folder, "dataset/counts.json")
     cost = read_decoding_cost(folder)
     manifest, log = read_manifest(folder), read_training_log(folder)
-    stages = {name: manifest[name] for name in STAGES["report"].after}
+    stages = {name: manifest[name] for name in stages_before("report")}
     speeds = [line["targets_per_second"] for line in log if "targets_per_second" in line]
     dataset, seed = load_dataset(folder / "dataset"), config.seed
     labels = dataset.labels

@@ -250,7 +250,6 @@ def _write(folder: Path, built_on: dict[str, str], items: RunItems, open_items: 
 
 
 def _with_items(dataset: Dataset, more: pa.Table) -> Dataset:
-    """The dataset with more items behind its own."""
     return dataclasses.replace(dataset, items=pa.concat_tables([dataset.items, more]))
 
 

@@ -12,6 +12,7 @@ from genrec.storage.json_schema import expect
 _ANY = re.compile(r"(?s).{1,500}")
 _MEASURE = re.compile(r"[a-z_]{1,30}@[1-9][0-9]{0,8}")
 _FIGURES = {_MEASURE: float}
+_SIZES = {"users": int, "items": int, "interactions": int}
 _PART = {"users": int, "repeat_targets?": int, "unfiltered": _FIGURES, "filtered": _FIGURES}
 _DETAILS = {
     "intervals": {_MEASURE: [float]},
@@ -26,9 +27,10 @@ _FORMS: dict[str, Any] = {
     },
     "decoding_cost.json": {"device": str, "users_per_second": float, "peak_memory_gib": float},
     "dataset/counts.json": {
-        "published": (None, {"users": int, "items": int, "interactions": int, "source": str}),
+        **_SIZES,
+        "published": (None, {**_SIZES, "source": str}),
         "bad_rows": {_ANY: int},
-        "steps": [{"name": str, "interactions": int, "users": int, "items": int}],
+        "steps": [{"name": str, **_SIZES}],
         "history_length": {_ANY: float},
         "split": {
             "kind": str,
@@ -37,9 +39,6 @@ _FORMS: dict[str, Any] = {
             "validation_users": int,
             "test_users": int,
         },
-        "users": int,
-        "items": int,
-        "interactions": int,
         "item_rows_read": int,
         "density": float,
         "first_timestamp": int,

@@ -1,14 +1,13 @@
 """A run folder: its stages and their files, its lock, its settings, and which stages are done."""
 
 import contextlib
-import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from genrec.config import HOW, Config
-from genrec.config.parsing import differences, dump_config, load_config, with_settings
+from genrec.config.parsing import differences, dump_config, load_config, setting, with_settings
 from genrec.data.locations import absolute
 from genrec.errors import UserError
 from genrec.runs import manifest
@@ -18,62 +17,32 @@ from genrec.storage.lock import held, holder
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a run.
-
-    Attributes:
-        sections: the parts of the settings that it depends on.
-        after: the stages whose files it reads.
-        outputs: the files that it writes.
-    """
+    """One step of a run: the sections of the settings that it depends on, and what it writes."""
 
     sections: tuple[str, ...]
-    after: tuple[str, ...]
     outputs: tuple[str, ...]
 
 
+_LISTS = ("recommendations.parquet", "recommendations_filtered.parquet")
 STAGES = {
-    "prepare": Stage(
-        sections=("data",),
-        after=(),
-        outputs=("dataset",),
-    ),
-    "embed": Stage(
-        sections=("embedding",),
-        after=("prepare",),
-        outputs=("embeddings.npy",),
-    ),
-    "tokenize": Stage(
-        sections=("tokenizer",),
-        after=("prepare", "embed"),
-        outputs=("tokenizer",),
-    ),
-    "train": Stage(
-        sections=("model", "training"),
-        after=("prepare", "embed", "tokenize"),
-        outputs=("checkpoints", "metrics.jsonl"),
-    ),
-    "evaluate": Stage(
-        sections=("decoding", "evaluation"),
-        after=("prepare", "embed", "tokenize", "train"),
-        outputs=(
-            "metrics.json",
-            "decoding_cost.json",
-            "recommendations.parquet",
-            "recommendations_filtered.parquet",
-        ),
-    ),
+    "prepare": Stage(("data",), ("dataset",)),
+    "embed": Stage(("embedding",), ("embeddings.npy",)),
+    "tokenize": Stage(("tokenizer",), ("tokenizer",)),
+    "train": Stage(("model", "training"), ("checkpoints", "metrics.jsonl")),
+    "evaluate": Stage(("decoding", "evaluation"), ("metrics.json", "decoding_cost.json", *_LISTS)),
     "report": Stage(
-        sections=("data", "embedding", "tokenizer", "model", "training", "decoding", "evaluation"),
-        after=("prepare", "embed", "tokenize", "train", "evaluate"),
-        outputs=("report.html",),
+        ("data", "embedding", "tokenizer", "model", "training", "decoding", "evaluation"),
+        ("report.html",),
     ),
 }
+"""By name, in order: each reads the files of all before it."""
+_OUTPUTS = [name for stage in STAGES.values() for name in stage.outputs]
+_NAMES = ["config.yaml", "manifest.json", "catalogue.parquet", *_OUTPUTS]
+_WRITTEN = "|".join([*map(re.escape, _NAMES), r"spill\..+"])
+"""Pattern of the names that genrec writes in a run's folder; a user may have others there."""
 LOCK = ".lock"
-_LOCATIONS = (
-    *("data.interactions", "data.items", "data.raw"),
-    *("embedding.path", "training.init_from"),
-)
-"""Settings that are paths."""
+_PATHS = ("data.interactions", "data.items", "data.raw", "embedding.path", "training.init_from")
+"""The settings that are paths."""
 _SHAPES_TRAINING = ("data", "embedding", "tokenizer", "model", "training", "seed")
 
 
@@ -94,12 +63,11 @@ def claimed(folder: Path, command: str) -> Iterator[bool]:
     if not (folder / "config.yaml").exists() and folder.exists():
         # A run that was killed in its first moment has left no more than these.
         first = (LOCK, ".config.yaml.")
-        others = [path for path in folder.iterdir() if not path.name.startswith(first)]
-        if others:
+        if not all(path.name.startswith(first) for path in folder.iterdir()):
             raise UserError(f"{folder} holds other files: choose a new folder with --out")
     with held(folder / LOCK, folder, command, ", or name another --out") as writable:
         if writable:
-            sweep(folder, _written())
+            sweep(folder, _WRITTEN)
         yield writable
 
 
@@ -112,8 +80,7 @@ def alone(folder: Path, command: str) -> Iterator[None]:
     """
     config_of(folder)
     with claimed(folder, command) as writable:
-        if not writable:
-            raise UserError(unwritable(folder))
+        refuse_unwritable(folder, writable)
         yield
 
 
@@ -142,23 +109,26 @@ def keep_settings(config: Config, folder: Path, *, writable: bool) -> None:
                 f"{folder} holds a training with other settings ({'; '.join(differing)}): "
                 "choose another folder with --out, or delete its checkpoints"
             )
-    if not writable:
-        raise UserError(unwritable(folder))
+    refuse_unwritable(folder, writable)
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def unwritable(folder: Path) -> str:
-    return f"{folder} cannot be written: change its permissions, or name another --out"
+def refuse_unwritable(folder: Path, writable: bool) -> None:
+    if not writable:
+        raise UserError(
+            f"{folder} cannot be written: change its permissions, or name another --out"
+        )
 
 
 def files(folder: Path) -> list[str]:
     """The files and folders that a run has written, in the order of its stages."""
-    return [
-        "config.yaml",
-        "manifest.json",
-        *(name for stage in STAGES.values() for name in stage.outputs if (folder / name).exists()),
-    ]
+    outputs = [name for name in _OUTPUTS if (folder / name).exists()]
+    return ["config.yaml", "manifest.json", *outputs]
+
+
+def stages_before(name: str) -> list[str]:
+    return list(STAGES)[: list(STAGES).index(name)]
 
 
 def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
@@ -172,25 +142,20 @@ def require(folder: Path, config: Config, *names: str) -> dict[str, str]:
             settings or from other files than those that are there.
     """
     config = with_absolute_paths(config)
-    needed = set(names)
-    for name in reversed(STAGES):
-        if name in needed:
-            needed.update(STAGES[name].after)
     entries = manifest.read_manifest(folder)
     files: dict[str, dict[str, str]] = {}
-    for name in STAGES:
-        if name not in needed:
-            continue
+    last = max(map(list(STAGES).index, names), default=-1)
+    for name in list(STAGES)[: last + 1]:
         entry = entries.get(name)
         if entry is None:
             raise UserError(f"{folder}: {name} is not done; {_remedy(folder, name, 'first')}")
-        problem = None
+        newer = [stage for stage in files if not files[stage].items() <= entry["inputs"].items()]
         if not manifest.made_with(entry, config, STAGES[name].sections):
             problem = f"{name} was done with other settings"
-        for earlier in STAGES[name].after:
-            if not files[earlier].items() <= entry["inputs"].items():
-                problem = problem or f"{earlier} was done again after {name}"
-        problem = problem or manifest.disturbed(folder, entry)
+        elif newer:
+            problem = f"{newer[0]} was done again after {name}"
+        else:
+            problem = manifest.disturbed(folder, entry)
         if problem is not None:
             raise UserError(f"{folder}: {problem}; {_remedy(folder, name, 'again')}")
         files[name] = entry["outputs"]
@@ -203,13 +168,6 @@ def _remedy(folder: Path, name: str, when: str) -> str:
     return f"run `genrec {name} {folder}` {when}" if other is None else f"wait for {other}"
 
 
-def _written() -> str:
-    """Pattern of the names that genrec writes in a run's folder; a user may have others there."""
-    names = ["config.yaml", "manifest.json", "catalogue.parquet"]
-    names += [name for stage in STAGES.values() for name in stage.outputs]
-    return "|".join([*map(re.escape, names), r"spill\..+"])
-
-
 def config_of(folder: Path) -> Config:
     """The settings that a run keeps; UserError where there is no run."""
     if not (folder / "config.yaml").exists():
@@ -219,6 +177,6 @@ def config_of(folder: Path) -> Config:
 
 def with_absolute_paths(config: Config) -> Config:
     """Settings that mean the same from whatever folder a later command is called."""
-    locations = {name: operator.attrgetter(name)(config) for name in _LOCATIONS}
-    paths = {name: absolute(path) for name, path in locations.items() if path is not None}
+    paths = {name: setting(config, name) for name in _PATHS}
+    paths = {name: absolute(path) for name, path in paths.items() if path is not None}
     return with_settings(config, paths)

@@ -53,22 +53,15 @@ def read_manifest(run: Path) -> dict[str, Any]:
     try:
         manifest = read_json(path)
         expect(manifest, {"schema": int, "stages": {}})
-        if manifest["schema"] == SCHEMA:
-            expect(manifest["stages"], _STAGES)
-            _refuse_outside(manifest["stages"])
-    except ValueError as error:
-        raise UserError(f"{path} is not a manifest of genrec: {reason(error)}") from error
-    if manifest["schema"] != SCHEMA:
-        raise UserError(f"{path} has schema {manifest['schema']}, this genrec reads {SCHEMA}")
-    return manifest["stages"]
-
-
-def _refuse_outside(stages: dict[str, Any]) -> None:
-    """Raises ValueError if a stage is said to have written outside of the run."""
-    for entry in stages.values():
-        for name in entry["outputs"]:
+        if manifest["schema"] != SCHEMA:
+            raise UserError(f"{path} has schema {manifest['schema']}, this genrec reads {SCHEMA}")
+        expect(manifest["stages"], _STAGES)
+        for name in (name for entry in manifest["stages"].values() for name in entry["outputs"]):
             if leads_outside(name):
                 raise ValueError(f"it names a file outside of the run: {name!r:.100}")
+    except ValueError as error:
+        raise UserError(f"{path} is not a manifest of genrec: {reason(error)}") from error
+    return manifest["stages"]
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
@@ -86,15 +79,11 @@ def identity(
 
 def settings_of(config: Config, sections: Iterable[str]) -> dict[str, Any]:
     """Some sections of the settings, as they come back from JSON, but for those of `HOW`."""
-    sections_as_dicts = {
-        section: {
-            name: value
-            for name, value in dataclasses.asdict(getattr(config, section)).items()
-            if f"{section}.{name}" not in HOW
-        }
-        for section in sections
-    }
-    return json.loads(json.dumps(sections_as_dicts))
+    settings = {section: dataclasses.asdict(getattr(config, section)) for section in sections}
+    for name in HOW:
+        section, _, setting = name.partition(".")
+        settings.get(section, {}).pop(setting, None)
+    return json.loads(json.dumps(settings))
 
 
 def made_with(entry: dict[str, Any], config: Config, sections: Iterable[str]) -> bool:
@@ -184,18 +173,14 @@ def record(
     )
 
 
+@functools.cache
 def provenance() -> dict[str, Any]:
     """Which code made a file: genrec's git commit, and the versions of the packages below it."""
-    return {"git_commit": _git_commit(), "versions": _versions()}
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **versions}
+    python = platform.python_version()
+    return {"git_commit": _git_commit(), "versions": {"python": python, **versions}}
 
 
-@functools.cache
 def _git_commit() -> str | None:
     """The commit of genrec's own checkout, "+" behind it if files differ; None outside of one."""
     here = Path(__file__).parents[1]

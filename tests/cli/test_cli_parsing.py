@@ -40,7 +40,11 @@ def test_a_command_with_one_section_takes_that_one_from_the_file_too(tmp_path):
     [
         (Run, "--d-model 96", "unknown setting d_model; the nearest is model.d_model"),
         (Run, "--model 96", "model is a section; its settings are model.tokens"),
-        (Run, "--model.no-d-model", "only a setting that is true or false can be negated"),
+        (
+            Run,
+            "--model.no-d-model",
+            "unknown setting model.no_d_model; the nearest is model.d_model",
+        ),
         (Run, "--model.item-head=3", "model.item_head is true or false: write --model.item_head"),
         (Run, "--model.d-model wide", "model.d_model should be a whole number, but is 'wide'"),
         (Run, "--model.d-model=9.5", "model.d_model should be a whole number, but is '9.5'"),

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from genrec.cli.commands import COMMANDS
-from genrec.cli.completion import _values, script
+from genrec.cli.completion import flag_values, script
 
 ASKED = [
     (["genrec", "re"], ["report", "recommend"]),
@@ -82,7 +82,7 @@ def test_a_flag_has_the_same_values_in_every_command():
     """For the script asks for the flag alone."""
     known = {}
     for command in COMMANDS.values():
-        for flag, words in _values(command.arguments).items():
+        for flag, words in flag_values(command.arguments).items():
             assert known.setdefault(flag, words) == words
 
 

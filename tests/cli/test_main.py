@@ -235,7 +235,7 @@ FILES = {
         ("--history i002 --exclude missing.parquet", "missing.parquet does not exist"),
         (
             "--history i002 --unconstrained --exclude one.txt",
-            "--unconstrained goes without --exclude",
+            "a search of all codes goes without items to exclude or to allow",
         ),
         ("--histories missing.jsonl", "missing.jsonl does not exist"),
         ("--histories one.txt", "one.txt should be JSON lines or Parquet"),

@@ -18,7 +18,7 @@ from genrec.evaluation.compare import load_recommenders, to_json
 from genrec.report import comparison, run_page
 from genrec.report.page import render
 from genrec.runs.catalog_updates import BUILT_ON, current_items, remove_items
-from genrec.runs.folder import STAGES, config_of, require
+from genrec.runs.folder import STAGES, config_of, require, stages_before
 from genrec.runs.items import catalogue_of
 from genrec.runs.manifest import outdated, read_manifest
 from genrec.storage.files import sha256
@@ -70,7 +70,7 @@ def _state(folder: Path) -> object:
 
 def _page(folder: Path) -> str:
     config = config_of(folder)
-    require(folder, config, *STAGES["report"].after)
+    require(folder, config, *stages_before("report"))
     return render("run.html", **run_page.sections(folder, config))
 
 
