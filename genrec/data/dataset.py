@@ -122,7 +122,7 @@ class Dataset:
 
     def held_out(self, split: Literal["validation", "test"]) -> HeldOut:
         """The held-out items for choosing settings (validation) or for the final figures (test)."""
-        positions = self.split.held_out(split)
+        positions = self.split.validation if split == "validation" else self.split.test
         users = np.flatnonzero(positions >= 0)
         positions = positions[users]
         targets = self.histories.items[positions]

@@ -122,8 +122,8 @@ def _source(official: OfficialDataset, folder: Path, raw: Path | None) -> Source
     assert record is not None, "it has just been written"
     interactions, items = (converted / name for name in _CONVERTED)
     for path in (interactions, items):
-        digest = record["converted"][path.name]
-        check_sha256(path, digest, f"delete {converted}, and run again")
+        remedy = f"delete {converted}, and run again"
+        check_sha256(path, record["converted"][path.name], remedy)
     return Source(
         interactions,
         items,
