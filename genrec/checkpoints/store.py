@@ -210,18 +210,16 @@ class Checkpoints:
         return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
 
     def _about(self, step: int) -> dict[str, Any]:
-        """The contents of a checkpoint's about.json, checked."""
         with self._reading(step):
             about = read_about(self._path(step))
-        if about.get("schema") != SCHEMA:
-            raise UserError(
-                f"{self._path(step)} has format {about.get('schema')!r:.20}, "
-                f"but this version of genrec reads {SCHEMA}: "
-                "choose another folder with --out, or delete its checkpoints"
-            )
-        with self._reading(step):
-            check_about(about)
-        return about
+            if about.get("schema") == SCHEMA:
+                check_about(about)
+                return about
+        raise UserError(
+            f"{self._path(step)} has format {about.get('schema')!r:.20}, "
+            f"but this version of genrec reads {SCHEMA}: "
+            "choose another folder with --out, or delete its checkpoints"
+        )
 
     @contextlib.contextmanager
     def _reading(self, step: int) -> Iterator[None]:
@@ -266,8 +264,7 @@ class Checkpoints:
         best = max(scores, key=lambda step: scores[step], default=None)
         for step in readable - {best, *latest}:
             with contextlib.suppress(OSError):
-                self._path(step).rename(self._path(step, ".old.tmp"))
-                shutil.rmtree(self._path(step, ".old.tmp"))
+                shutil.rmtree(self._path(step).rename(self._path(step, ".old.tmp")))
 
     def _settle(self) -> None:
         """Waits until the pending write has ended, if there is one, here and in other processes."""
@@ -324,7 +321,6 @@ def _errno(error: BaseException | None) -> int | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The cause of an error, in one line."""
     if (code := _errno(error)) is not None:
         return os.strerror(code)
     if (lack := lacking(error)) is not None:

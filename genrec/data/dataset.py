@@ -194,10 +194,9 @@ def _check_user_ids(folder: Path, sequences: pq.ParquetFile) -> None:
         if batch["user_id"].null_count:
             raise _inconsistent(folder, "sequences.parquet: column user_id has gaps")
         ids = np.concatenate([last, batch["user_id"].to_numpy(zero_copy_only=False)])
-        if (ids[:-1] == ids[1:]).any():
-            raise _inconsistent(folder, "sequences.parquet has a user id twice")
-        if (ids[:-1] > ids[1:]).any():
-            raise _inconsistent(folder, "sequences.parquet is not in the order of the user ids")
+        if (ids[:-1] >= ids[1:]).any():
+            problem = "has a user id twice, or is not in the order of the user ids"
+            raise _inconsistent(folder, f"sequences.parquet {problem}")
         last = ids[-1:]
 
 

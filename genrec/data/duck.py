@@ -124,7 +124,6 @@ class DuckDBEngine:
         return f"read_json({options}, columns={_struct(types)})", types
 
     def _described(self, files: Files, source: str) -> dict[str, str]:
-        """The types of a source's columns, by their names."""
         with self.reading(files.location):
             return {row[0]: row[1] for row in self.run(f"DESCRIBE SELECT * FROM {source}")}
 

@@ -241,7 +241,6 @@ def _tied_ends(histories: Histories) -> int:
 
 
 def _nothing_left(path: str | Path, steps: list[Step]) -> str:
-    """The complaint that names the step after which no interaction is left."""
     emptied = next(number for number, step in enumerate(steps) if not step.interactions)
     if emptied == 0:
         return f"{path} has no interaction that can be used"

@@ -69,7 +69,6 @@ def counts_table(counts: dict[str, Any]) -> Table:
 
 
 def _agreement(counts: dict[str, Any]) -> str:
-    """Whether the sizes read are those published."""
     published, read = counts["published"], counts["steps"][0]
     differing = [
         f"{read[name]:,} {name} were read, not {published[name]:,}"

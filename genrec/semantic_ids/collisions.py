@@ -52,15 +52,14 @@ def semantic_ids_of(
     Raises:
         UserError: there is no room left to tell some items apart.
     """
-    sizes = tuple(int(size) for size in codebook_sizes)
     if collisions == "code":
-        return disambiguate(codes, sizes, existing)
+        return disambiguate(codes, codebook_sizes, existing)
     if collisions == "reassign":
-        return reassign(codes, sizes, distances, existing)
+        return reassign(codes, codebook_sizes, distances, existing)
     codes = codes.astype(np.int32)
     if existing is not None:
         codes[: len(existing.codes)] = existing.codes
-    return SemanticIds(codes, sizes, unique=False)
+    return SemanticIds(codes, codebook_sizes, unique=False)
 
 
 def append_codes(
@@ -140,7 +139,8 @@ def reassign(
     if existing is not None:
         fixed = len(existing.codes)
         codes[:fixed] = existing.codes
-    colliding = np.flatnonzero(_group_sizes(codes) > 1)
+    _, group, sizes = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
+    colliding = np.flatnonzero(sizes[group.reshape(-1)] > 1)
     movable = colliding[colliding >= fixed]
     if not len(movable):
         return SemanticIds(codes, codebook_sizes)
@@ -171,12 +171,6 @@ def reassign(
         rows, columns = linear_sum_assignment(cost)
         codes[items[rows], -1] = free[columns]
     return SemanticIds(codes, codebook_sizes)
-
-
-def _group_sizes(codes: np.ndarray) -> np.ndarray:
-    """int (N,): how many rows equal each row of `codes` (N, L), itself included."""
-    _, group, sizes = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
-    return sizes[group.reshape(-1)]
 
 
 def _values_by_key(keys: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray]:

@@ -51,7 +51,11 @@ def health(
     mean = mean_of(vectors)
     order = np.lexsort(codes.T[::-1])
     total, errors, within = _squares(codes, order, vectors, mean, decode)
-    numbers = None if categories is None else _category_numbers(categories)
+    numbers = None
+    if categories is not None:
+        names = sorted({name for name in categories if name})
+        number_of = {name: number for number, name in enumerate(names)}
+        numbers = np.array([number_of.get(name or "", -1) for name in categories])
     first = np.zeros(count, bool)
     first[0] = True
     rows, ordered = [], codes[order]
@@ -200,12 +204,6 @@ def _squares(
             rebuilt = decode(own[:, : level + 1]) - mean
             errors[level] += float(np.sum((centred - rebuilt) ** 2))
     return total, errors, within
-
-
-def _category_numbers(categories: Sequence[str | None]) -> np.ndarray:
-    """int (N,): the number of each item's category, -1 where it is unknown."""
-    number_of = {name: n for n, name in enumerate(sorted({name for name in categories if name}))}
-    return np.array([number_of.get(name or "", -1) for name in categories])
 
 
 def _same_category(groups: np.ndarray, numbers: np.ndarray) -> float | None:

@@ -175,5 +175,5 @@ def test_distillation_asks_for_the_dense_heads_distribution(model, scores):
 
 
 def test_it_does_not_write_without_candidate_codes(model):
-    with pytest.raises(ValueError, match="looks ahead"):
+    with pytest.raises(AssertionError, match="looks ahead"):
         model.decode(jnp.asarray(CODES[:1])[None], encoded(model))

@@ -149,7 +149,6 @@ def _make(folder: Path, raw: Path | None) -> _Files:
 
 
 def _from_official(archive: Path) -> _Files:
-    """The two canonical files from the original archive, ml-100k.zip."""
     interactions = [line.split("\t") for line in _read(archive, "ml-100k/u.data", "ascii")]
     items = []
     for line in _read(archive, "ml-100k/u.item", "latin-1"):
