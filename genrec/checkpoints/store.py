@@ -142,15 +142,8 @@ class Checkpoints:
         """
         assert self._identity is not None, "opened for reading only"
         self._settle()
-        about = plain(
-            {
-                "schema": SCHEMA,
-                "identity": self._identity,
-                "position": position,
-                "metrics": metrics,
-                "arrays": checksums(state),
-            }
-        )
+        about = {"schema": SCHEMA, "identity": self._identity, "position": position}
+        about = plain(about | {"metrics": metrics, "arrays": checksums(state)})
         _score(step, about)  # A metric that is missing shows here, not in the background.
         arrays = {name: part for name, part in state.items() if jax.tree.leaves(part)}
         try:

@@ -297,11 +297,8 @@ def _faults(columns: Columns, milliseconds: bool) -> list[_Fault]:
 
 
 def _refusal(db: QueryEngine, table: FileTable, faults: list[tuple[_Fault, int, int]]) -> UserError:
-    """The error for rows that cannot be used: it shows the first row of the first kind of fault.
-
-    Args:
-        faults: the kinds of fault, each with its number of rows and its first line.
-    """
+    """The error for rows that cannot be used: it shows the first row of the first kind of fault;
+    each kind comes with its number of rows and its first line."""
     (fault, count, line), *others = faults
     assert fault.column is not None
     cell, file = table.quoted(fault.column), table.file or "NULL"

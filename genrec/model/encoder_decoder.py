@@ -62,7 +62,7 @@ class EncoderDecoder(nnx.Module):
 
     `encode` turns rows of items into states; `remember` prepares them for the decoder, once;
     `decode_level` gives the logits of one level's codes for every query; `decode` runs it over all
-    levels with the codes given, as training does; `score_items` is the dense head.
+    levels with the codes given, as training does; `score_vectors` is the dense head.
 
     Parameters are float32, and so are softmaxes and logits; other computations are of
     `settings.dtype`.
@@ -300,16 +300,10 @@ class EncoderDecoder(nnx.Module):
             logits.append(level_logits)
         return logits
 
-    def score_items(
-        self, start: Float[Array, "B Q D"], items: Int[Array, " V"], catalogue: Catalogue
-    ) -> Float[Array, "B Q V"]:
-        """The dense head: a logit for each of the given items to come next, for every query."""
-        return self.score_vectors(start, self.item_vectors(items, catalogue))
-
     def score_vectors(
         self, start: Float[Array, "B Q D"], vectors: Float[Array, "V D"]
     ) -> Float[Array, "B Q V"]:
-        """As `score_items`, from the items' vectors, see `item_vectors`."""
+        """The dense head: a logit for each item to come next, from its vector (`item_vectors`)."""
         return jnp.matmul(self._query(start), vectors.T, preferred_element_type=jnp.float32)
 
     def with_repeat_bias(
@@ -335,7 +329,7 @@ class EncoderDecoder(nnx.Module):
     def score_targets(
         self, start: Float[Array, "B Q D"], items: Int[Array, "B Q"], catalogue: Catalogue
     ) -> Float[Array, "B Q"]:
-        """As `score_items`, for one item of each query."""
+        """As `score_vectors`, for one item of each query."""
         products = self._query(start).astype(jnp.float32) * self.item_vectors(items, catalogue)
         return products.sum(-1)
 

@@ -179,11 +179,8 @@ def _squares(
 ) -> tuple[float, list[float], list[float]]:
     """Sums of squares: about the mean; for each level, of the errors, and about prefixes' means.
 
-    Only the vectors of items with the same first code are in memory at once.
-
-    Args:
-        order: int (N,), the items sorted by their codes.
-        mean: float (D,), of the vectors.
+    Only the vectors of items with the same first code are in memory at once. `order` has the items
+    sorted by their codes.
     """
     levels = codes.shape[1]
     total, errors, within = 0.0, [0.0] * levels, [0.0] * levels
@@ -209,12 +206,8 @@ def _squares(
 def _same_category(groups: np.ndarray, numbers: np.ndarray) -> float | None:
     """How often the others in an item's group have its category: the mean over the items.
 
-    Args:
-        groups: int (N,), the group of each item.
-        numbers: int (N,), the number of its category; items with -1 do not count.
-
-    Returns:
-        None if no group has two items.
+    Both int (N,); an item whose category has the number -1 does not count. None if no group has
+    two items.
     """
     groups, numbers = groups[numbers >= 0], numbers[numbers >= 0]
     if not len(groups):

@@ -220,7 +220,7 @@ def _optimiser(learning_rate: float, steps: int) -> optax.GradientTransformation
     )
 
     def decayed(params):
-        return jax.tree_util.tree_map_with_path(
+        return jax.tree.map_with_path(
             lambda path, _: "kernel" in jax.tree_util.keystr(path), params
         )
 
