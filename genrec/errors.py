@@ -95,7 +95,7 @@ def lacking(error: BaseException) -> str | None:
     permission; with what to do. None for any other error."""
     if isinstance(error, OSError) and error.errno in _UNFIT:
         return f"{os.strerror(error.errno)}{_file_of(error)}: choose another place"
-    for cause in _causes(error):
+    for cause in causes(error):
         number, message = getattr(cause, "errno", None), str(cause)
         where = _file_of(cause)
         if number in _FULL or any(os.strerror(full) in message for full in _FULL):
@@ -124,7 +124,7 @@ def _out_of_memory(message: str) -> bool:
     return message.startswith(("RESOURCE_EXHAUSTED", "Out of Memory Error"))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """The exception, then those that it was raised from."""
     cause: BaseException | None = error
     while cause is not None:

@@ -31,7 +31,7 @@ from genrec.checkpoints.sidecar import (
     read_about,
     write_about,
 )
-from genrec.errors import UserError, lacking, reason
+from genrec.errors import UserError, causes, lacking, reason
 
 SCHEMA = 1
 """Version of the format of a checkpoint."""
@@ -302,22 +302,18 @@ def _abstract(array: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
 
 
-def _errno(error: BaseException | None) -> int | None:
+def _errno(error: BaseException) -> int | None:
     """The system's error number behind an exception, also if only TensorStore's message has it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno is not None:
-            return error.errno
-        if code := re.search(r"os_error_code='(\d+)'", str(error)):
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause.errno
+        if code := re.search(r"os_error_code='(\d+)'", str(cause)):
             return int(code[1])
-        error = error.__cause__ or error.__context__
     return None
 
 
 def _reason(error: BaseException) -> str:
     if (code := _errno(error)) is not None:
         return os.strerror(code)
-    if (lack := lacking(error)) is not None:
-        return lack
-    while (root := error.__cause__ or error.__context__) is not None:
-        error = root
-    return reason(error)
+    *_, root = causes(error)
+    return lacking(error) or reason(root)

@@ -142,11 +142,6 @@ def load_dataset(folder: str | Path) -> Dataset:
     with _opened(folder / "sequences.parquet", SEQUENCES) as file:
         users = file.metadata.num_rows
         _check_user_ids(folder, file)
-    if not (folder / "histories").is_dir():
-        raise UserError(
-            f"{folder} has no folder histories, so an older genrec wrote it; delete it and "
-            "run genrec prepare again"
-        )
     histories = open_histories(folder / "histories")
     if users != len(histories):
         problem = f"sequences.parquet and histories/ differ in users: {users:,}, {len(histories):,}"

@@ -90,8 +90,7 @@ def data_source(data: DataConfig) -> Source:
         if data.min_rating is not None and source.columns.rating is None:
             raise UserError(f"data.min_rating: {data.dataset} has no ratings")
         return source if data.text is None else dataclasses.replace(source, text=data.text)
-    if data.interactions is None:
-        raise UserError("give one of data.dataset and data.interactions")
+    assert data.interactions is not None, "the settings are checked"
     return Source(
         data.interactions,
         data.items,
