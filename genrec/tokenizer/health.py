@@ -119,11 +119,9 @@ def after_collisions(ids: np.ndarray, codes: np.ndarray) -> dict[str, int]:
 def refuse_collapse(measured: dict[str, Any], threshold: float) -> None:
     """Raises UserError if a level uses less than this share of the codes that it could use."""
     rows = measured["levels"]
-    sizes = [row["size"] for row in rows]
-    used = [row["used"] for row in rows]
-    errors = [row["relative_error"] or 0.0 for row in rows]
-    distinct = measured["distinct_tuples"]
-    if levels := collapsed(used, sizes, [1.0, *errors], distinct, threshold):
+    sizes, used = [row["size"] for row in rows], [row["used"] for row in rows]
+    errors = [1.0, *(row["relative_error"] or 0.0 for row in rows)]
+    if levels := collapsed(used, sizes, errors, measured["distinct_tuples"], threshold):
         raise collapse_error(levels[0], used[levels[0]], sizes, "in the end")
 
 

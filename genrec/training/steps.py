@@ -60,8 +60,8 @@ def compile_training(
     def init() -> State:
         params = nnx.as_pure(nnx.state(build(nnx.Rngs(seed)), nnx.Param))
         state = {"step": jnp.zeros((), jnp.int32), "params": params}
-        state |= {"average": params} if settings.average else {}
-        return state | {"optimizer": optimizer.init(params)}
+        state["optimizer"] = optimizer.init(params)
+        return state | ({"average": params} if settings.average else {})
 
     def loss(params, catalogue, trie, batch, key):
         model = nnx.merge(graph, params)
@@ -140,10 +140,10 @@ def compile_training(
 
 def begun_with(params: Any, state: State) -> State:
     """A first state with other parameters, NumPy arrays of the same shapes."""
-    parts = [part for part in ("params", "average") if part in state]
     return state | {
         part: jax.tree.map(lambda old, new: jax.device_put(new, old.sharding), state[part], params)
-        for part in parts
+        for part in ("params", "average")
+        if part in state
     }
 
 
