@@ -85,7 +85,7 @@ def instead_of(name: str, there: Collection[str], verb: str) -> str:
     return "".join(f"the nearest is {other!r}; " for other in alike) + f"{verb}: {', '.join(there)}"
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNFIT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 """What is wrong with a path that was named, if it is neither missing nor forbidden."""
 
@@ -98,7 +98,7 @@ def lacking(error: BaseException) -> str | None:
     for cause in causes(error):
         number, message = getattr(cause, "errno", None), str(cause)
         where = _file_of(cause)
-        if number in _FULL or any(os.strerror(full) in message for full in _FULL):
+        if number in FULL or any(os.strerror(full) in message for full in FULL):
             return f"the disk is full{where}: free some space, or choose another place with --out"
         if number == errno.EROFS or os.strerror(errno.EROFS) in message:
             return f"the disk is read-only{where}: choose another place with --out"

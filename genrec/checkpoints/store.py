@@ -7,7 +7,6 @@ of metrics, and even one that only reads deletes what a training is writing.
 """
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -31,15 +30,13 @@ from genrec.checkpoints.sidecar import (
     read_about,
     write_about,
 )
-from genrec.errors import UserError, causes, lacking, reason
+from genrec.errors import FULL, UserError, causes, lacking, reason
 
 SCHEMA = 1
 """Version of the format of a checkpoint."""
 
 _LATEST = 2
 """How many of the latest are kept: if one is damaged, there is another before it."""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Checkpoints:
@@ -278,7 +275,7 @@ class Checkpoints:
         self._clean()
         if (code := _errno(error)) is None:
             raise error
-        remedy = "free some space" if code in _FULL else "mend that"
+        remedy = "free some space" if code in FULL else "mend that"
         raise UserError(
             f"{self._folder}: checkpoint {step} could not be written ({os.strerror(code)}): "
             f"{remedy}, and the same command {self._resumes(without=step)}"
