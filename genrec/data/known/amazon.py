@@ -165,3 +165,11 @@ def _item(row: dict[str, Any], item_id: str, brand: str, categories: str) -> Ite
         "price": one_line(row.get("price")),
         "description": " ".join(html.unescape(text) for text in text_list(row.get("description"))),
     }
+
+
+AMAZON = {
+    **{f"amazon-2014/{name}": partial(amazon_2014, name) for name in CATEGORIES_2014},
+    **{f"amazon-2018/{name}": partial(amazon_2018, name) for name in CATEGORIES_2018},
+    **{f"amazon-2023/{name}": partial(amazon_2023, name) for name in CATEGORIES_2023},
+}
+"""The editions and categories by the names of their data sets."""

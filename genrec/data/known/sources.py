@@ -3,8 +3,7 @@
 import dataclasses
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,7 @@ import pyarrow.parquet as pq
 
 from genrec.config import Columns, DataConfig
 from genrec.data import Source
-from genrec.data.known.amazon import (
-    CATEGORIES_2014,
-    CATEGORIES_2018,
-    CATEGORIES_2023,
-    amazon_2014,
-    amazon_2018,
-    amazon_2023,
-)
+from genrec.data.known.amazon import AMAZON
 from genrec.data.known.download import UnavailableError, cache_folder, check_sha256, fetch_https
 from genrec.data.known.movielens import movielens_1m, movielens_100k
 from genrec.data.known.official import InteractionRow, ItemRow, OfficialDataset, OfficialFile
@@ -33,13 +25,7 @@ from genrec.storage.lock import held
 _INTERACTIONS_AT_ONCE = 1 << 17
 _ITEMS_AT_ONCE = 1 << 12  # a description may be long
 _CONVERTED = ("interactions.parquet", "items.parquet")
-_OFFICIAL: dict[str, Callable[[], OfficialDataset]] = {
-    "movielens-1m": movielens_1m,
-    **{f"amazon-2014/{name}": partial(amazon_2014, name) for name in CATEGORIES_2014},
-    **{f"amazon-2018/{name}": partial(amazon_2018, name) for name in CATEGORIES_2018},
-    **{f"amazon-2023/{name}": partial(amazon_2023, name) for name in CATEGORIES_2023},
-    "steam": steam,
-}
+_OFFICIAL = {"movielens-1m": movielens_1m, **AMAZON, "steam": steam}
 
 
 def dataset_names() -> list[str]:
