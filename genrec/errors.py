@@ -85,7 +85,7 @@ def instead_of(name: str, there: Collection[str], verb: str) -> str:
     return "".join(f"the nearest is {other!r}; " for other in alike) + f"{verb}: {', '.join(there)}"
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNFIT = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 """What is wrong with a path that was named, if it is neither missing nor forbidden."""
 
@@ -95,10 +95,10 @@ def lacking(error: BaseException) -> str | None:
     permission; with what to do. None for any other error."""
     if isinstance(error, OSError) and error.errno in _UNFIT:
         return f"{os.strerror(error.errno)}{_file_of(error)}: choose another place"
-    for cause in _causes(error):
+    for cause in causes(error):
         number, message = getattr(cause, "errno", None), str(cause)
         where = _file_of(cause)
-        if number in _FULL or any(os.strerror(full) in message for full in _FULL):
+        if number in FULL or any(os.strerror(full) in message for full in FULL):
             return f"the disk is full{where}: free some space, or choose another place with --out"
         if number == errno.EROFS or os.strerror(errno.EROFS) in message:
             return f"the disk is read-only{where}: choose another place with --out"
@@ -124,7 +124,7 @@ def _out_of_memory(message: str) -> bool:
     return message.startswith(("RESOURCE_EXHAUSTED", "Out of Memory Error"))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """The exception, then those that it was raised from."""
     cause: BaseException | None = error
     while cause is not None:

@@ -13,6 +13,7 @@ from typing import Any
 from genrec.storage.files import leads_outside, read_json, sha256, write_json
 
 NAME = "about.json"
+_SHOWN = 5
 
 
 class Damaged(Exception):
@@ -102,18 +103,17 @@ def check_files(folder: Path, files: Mapping[str, str], parts: Collection[str]) 
             raise Damaged(f"{name} is not what was written")
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any], most: int = 5) -> str:
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The differences between two mappings of JSON values, in one line; "" if there are none."""
     old, new = ({name: _text(value) for name, value in values.items()} for values in (then, now))
-    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    absent = "absent"
     lines = [
-        f"{_short(name)} was {_short(old.get(name, absent))}, now {_short(new.get(name, absent))}"
-        for name in names[:most]
+        f"{_short(name)} was {_short(old.get(name, 'absent'))}, "
+        f"now {_short(new.get(name, 'absent'))}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
     ]
-    if len(names) > most:
-        lines.append(f"and {len(names) - most} more")
-    return "; ".join(lines)
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return "; ".join(lines[:_SHOWN] + more)
 
 
 def _digest(about: dict[str, Any]) -> str:

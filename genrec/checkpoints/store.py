@@ -7,7 +7,6 @@ of metrics, and even one that only reads deletes what a training is writing.
 """
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -31,15 +30,13 @@ from genrec.checkpoints.sidecar import (
     read_about,
     write_about,
 )
-from genrec.errors import UserError, lacking, reason
+from genrec.errors import FULL, UserError, causes, lacking, reason
 
 SCHEMA = 1
 """Version of the format of a checkpoint."""
 
 _LATEST = 2
 """How many of the latest are kept: if one is damaged, there is another before it."""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Checkpoints:
@@ -142,15 +139,8 @@ class Checkpoints:
         """
         assert self._identity is not None, "opened for reading only"
         self._settle()
-        about = plain(
-            {
-                "schema": SCHEMA,
-                "identity": self._identity,
-                "position": position,
-                "metrics": metrics,
-                "arrays": checksums(state),
-            }
-        )
+        about = {"schema": SCHEMA, "identity": self._identity, "position": position}
+        about = plain(about | {"metrics": metrics, "arrays": checksums(state)})
         _score(step, about)  # A metric that is missing shows here, not in the background.
         arrays = {name: part for name, part in state.items() if jax.tree.leaves(part)}
         try:
@@ -210,18 +200,16 @@ class Checkpoints:
         return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
 
     def _about(self, step: int) -> dict[str, Any]:
-        """The contents of a checkpoint's about.json, checked."""
         with self._reading(step):
             about = read_about(self._path(step))
-        if about.get("schema") != SCHEMA:
-            raise UserError(
-                f"{self._path(step)} has format {about.get('schema')!r:.20}, "
-                f"but this version of genrec reads {SCHEMA}: "
-                "choose another folder with --out, or delete its checkpoints"
-            )
-        with self._reading(step):
-            check_about(about)
-        return about
+            if about.get("schema") == SCHEMA:
+                check_about(about)
+                return about
+        raise UserError(
+            f"{self._path(step)} has format {about.get('schema')!r:.20}, "
+            f"but this version of genrec reads {SCHEMA}: "
+            "choose another folder with --out, or delete its checkpoints"
+        )
 
     @contextlib.contextmanager
     def _reading(self, step: int) -> Iterator[None]:
@@ -266,8 +254,7 @@ class Checkpoints:
         best = max(scores, key=lambda step: scores[step], default=None)
         for step in readable - {best, *latest}:
             with contextlib.suppress(OSError):
-                self._path(step).rename(self._path(step, ".old.tmp"))
-                shutil.rmtree(self._path(step, ".old.tmp"))
+                shutil.rmtree(self._path(step).rename(self._path(step, ".old.tmp")))
 
     def _settle(self) -> None:
         """Waits until the pending write has ended, if there is one, here and in other processes."""
@@ -288,7 +275,7 @@ class Checkpoints:
         self._clean()
         if (code := _errno(error)) is None:
             raise error
-        remedy = "free some space" if code in _FULL else "mend that"
+        remedy = "free some space" if code in FULL else "mend that"
         raise UserError(
             f"{self._folder}: checkpoint {step} could not be written ({os.strerror(code)}): "
             f"{remedy}, and the same command {self._resumes(without=step)}"
@@ -312,23 +299,18 @@ def _abstract(array: jax.Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
 
 
-def _errno(error: BaseException | None) -> int | None:
+def _errno(error: BaseException) -> int | None:
     """The system's error number behind an exception, also if only TensorStore's message has it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno is not None:
-            return error.errno
-        if code := re.search(r"os_error_code='(\d+)'", str(error)):
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause.errno
+        if code := re.search(r"os_error_code='(\d+)'", str(cause)):
             return int(code[1])
-        error = error.__cause__ or error.__context__
     return None
 
 
 def _reason(error: BaseException) -> str:
-    """The cause of an error, in one line."""
     if (code := _errno(error)) is not None:
         return os.strerror(code)
-    if (lack := lacking(error)) is not None:
-        return lack
-    while (root := error.__cause__ or error.__context__) is not None:
-        error = root
-    return reason(error)
+    *_, root = causes(error)
+    return lacking(error) or reason(root)

@@ -39,7 +39,6 @@ def read_items(
     path: str | Path | None,
     columns: Columns,
     template: str,
-    *,
     delimiter: str | None = None,
     on_bad_rows: BadRows = "error",
 ) -> tuple[dict[str, str], int, int]:
@@ -68,11 +67,10 @@ def read_items(
     names = {name: f"other{number}" for number, name in enumerate(table.columns)}
     names |= {columns.title: "title", columns.item: "id"}
     _check_template(template, always | names, f"{path} has no such column")
-    cells = [f"{table.line} AS line", f"CAST({item} AS STRING) AS id"]
-    cells.append(f"CAST({title} AS STRING) AS title")
-    cells += [f"{table.quoted(n)} AS {alias}" for n, alias in names.items() if _is_other(alias)]
+    others = [f", {table.quoted(n)} AS {alias}" for n, alias in names.items() if _is_other(alias)]
+    cells = f"CAST({item} AS STRING) AS id, CAST({title} AS STRING) AS title{''.join(others)}"
     with db.reading(table.location):
-        db.create("described", f"SELECT {', '.join(cells)} FROM {table.sql}")
+        db.create("described", f"SELECT {table.line} AS line, {cells} FROM {table.sql}")
     ((count,),) = db.run(_COUNT)
     if on_bad_rows == "drop":
         db.create("described", _FIRST_ROWS)
@@ -82,8 +80,8 @@ def read_items(
     if line is not None:
         raise UserError(f"{path}: column {columns.item!r} is empty, first in row {line + 1}")
     if repeated := db.run(_REPEATED):
-        item_id, times, line = repeated[0]
-        others = f"; other repeated ids: {len(repeated) - 1:,}" if len(repeated) > 1 else ""
+        (item_id, times, line), *rest = repeated
+        others = f"; other repeated ids: {len(rest):,}" if rest else ""
         raise UserError(
             f"{path}: column {columns.item!r}: {item_id!r} has {times} rows, the first being row "
             f"{line + 1}{others}; keep one row per item, or the first with data.on_bad_rows drop"
@@ -110,12 +108,7 @@ def read_new_items(path: Path, columns: Columns, template: str) -> pa.Table:
 
 
 def number_items(db: QueryEngine, events: str, seed: int) -> None:
-    """Makes the table `catalogue` (item, item_id, i): the items of `events`, in random order.
-
-    Args:
-        events: the table of interactions.
-        seed: of the order.
-    """
+    """Makes the table `catalogue` (item, item_id, i): the items of `events`, in random order."""
     # Sorted here, because engines differ in how they collate.
     ids = db.fetch(_ITEM_IDS.format(events=events)).sort_by("item_id")
     order = np.random.default_rng(seed).permutation(len(ids))
@@ -138,8 +131,7 @@ def item_table(
     """
     table = db.fetch(_ITEMS)
     ids: list[str] = table["item_id"].to_pylist()
-    missing = table["item_id"].filter(table["id"].is_null()).to_pylist()
-    if missing:
+    if missing := table["item_id"].filter(table["id"].is_null()).to_pylist():
         raise UserError(
             f"{path} has no row for {len(missing):,} of the {len(ids):,} items that interactions "
             f"name (such as {min(missing)!r}); add the rows, or leave these interactions out with "
@@ -165,7 +157,6 @@ def item_table(
 
 
 def _is_other(alias: str) -> bool:
-    """Whether a column of `described` is neither the id nor the title."""
     return alias.startswith("other")
 
 

@@ -122,7 +122,7 @@ class Dataset:
 
     def held_out(self, split: Literal["validation", "test"]) -> HeldOut:
         """The held-out items for choosing settings (validation) or for the final figures (test)."""
-        positions = self.split.held_out(split)
+        positions = self.split.validation if split == "validation" else self.split.test
         users = np.flatnonzero(positions >= 0)
         positions = positions[users]
         targets = self.histories.items[positions]
@@ -142,11 +142,6 @@ def load_dataset(folder: str | Path) -> Dataset:
     with _opened(folder / "sequences.parquet", SEQUENCES) as file:
         users = file.metadata.num_rows
         _check_user_ids(folder, file)
-    if not (folder / "histories").is_dir():
-        raise UserError(
-            f"{folder} has no folder histories, so an older genrec wrote it; delete it and "
-            "run genrec prepare again"
-        )
     histories = open_histories(folder / "histories")
     if users != len(histories):
         problem = f"sequences.parquet and histories/ differ in users: {users:,}, {len(histories):,}"
@@ -194,10 +189,9 @@ def _check_user_ids(folder: Path, sequences: pq.ParquetFile) -> None:
         if batch["user_id"].null_count:
             raise _inconsistent(folder, "sequences.parquet: column user_id has gaps")
         ids = np.concatenate([last, batch["user_id"].to_numpy(zero_copy_only=False)])
-        if (ids[:-1] == ids[1:]).any():
-            raise _inconsistent(folder, "sequences.parquet has a user id twice")
-        if (ids[:-1] > ids[1:]).any():
-            raise _inconsistent(folder, "sequences.parquet is not in the order of the user ids")
+        if (ids[:-1] >= ids[1:]).any():
+            problem = "has a user id twice, or is not in the order of the user ids"
+            raise _inconsistent(folder, f"sequences.parquet {problem}")
         last = ids[-1:]
 
 

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -15,9 +16,6 @@ from genrec.data.query_engine import DELIMITERS, FileTable, header_of, literal
 from genrec.errors import UserError
 
 _FILE = "_genrec_file"
-
-# A folder called lr=0.1 is no reason for a column lr.
-_NO_PARTITIONS = "hive_partitioning=false"
 
 # Types that the JSON reader guesses from the look of a string. Such a column stays text, so that an
 # id or a title is kept as it is written.
@@ -38,10 +36,7 @@ def in_process(
     """
     suffix = f".{os.getpid()}.tmp"  # as `replacing` names what a kill may leave
     with tempfile.TemporaryDirectory(suffix, ".spill.", spill) as folder:
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "temp_directory": folder,
-            "autoinstall_known_extensions": "false",
-        }
+        config: Any = {"temp_directory": folder, "autoinstall_known_extensions": "false"}
         if memory_gib is not None:
             config["memory_limit"] = f"{memory_gib * 1024:.0f}MiB"
         with duckdb.connect(config=config) as connection:
@@ -90,7 +85,8 @@ class DuckDBEngine:
             check_whole(files)  # DuckDB 2.0 takes a frame that is cut off for the whole
         paths = ", ".join(literal(glob.escape(path)) for path in files.paths)
         several = len(files.paths) > 1
-        options = f"[{paths}], {_NO_PARTITIONS}"
+        # A folder called lr=0.1 is no reason for a column lr.
+        options = f"[{paths}], hive_partitioning=false"
         if several:
             options += f", filename={literal(_FILE)}"
         if files.compression:
@@ -98,7 +94,10 @@ class DuckDBEngine:
         if files.ending in DELIMITERS:
             sign = delimiter or DELIMITERS[files.ending]
             types = dict.fromkeys(header_of(files, sign), "VARCHAR")
-            sql = _of_text(list(types), options, sign)
+            # The dialect is stated, not guessed: a guess may skip lines or split a title at a
+            # semicolon.
+            options += f", auto_detect=false, header=true, delim={literal(sign)}"
+            sql = f"read_csv({options}, quote='\"', escape='\"', columns={_struct(types)})"
         elif files.ending == ".parquet":
             sql = f"read_parquet({options})"
             types = self._described(files, sql)
@@ -122,11 +121,9 @@ class DuckDBEngine:
             if name != _FILE
         }
         types |= {name: "VARCHAR" for name in as_text if name in types}
-        columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
-        return f"read_json({options}, columns={{{columns}}})", types
+        return f"read_json({options}, columns={_struct(types)})", types
 
     def _described(self, files: Files, source: str) -> dict[str, str]:
-        """The types of a source's columns, by their names."""
         with self.reading(files.location):
             return {row[0]: row[1] for row in self.run(f"DESCRIBE SELECT * FROM {source}")}
 
@@ -149,8 +146,7 @@ class DuckDBEngine:
             raise UserError(f"{location} cannot be read: {complaint[:300]}") from error
 
 
-def _of_text(names: list[str], options: str, delimiter: str) -> str:
-    # The dialect is stated, not guessed: a guess may skip lines or split a title at a semicolon.
-    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-    dialect = f"auto_detect=false, header=true, delim={literal(delimiter)}, quote='\"', escape='\"'"
-    return f"read_csv({options}, {dialect}, columns={{{types}}})"
+def _struct(types: dict[str, str]) -> str:
+    """The types of columns as SQL writes them."""
+    columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
+    return f"{{{columns}}}"

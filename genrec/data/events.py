@@ -8,7 +8,7 @@ column, position and rating.
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,6 @@ FROM (
   ) AS cells
 ) AS typed
 """
-_NUMBER = "TRY_CAST({0} AS DECIMAL(28, 9))"
 _FAULTS = """
 SELECT fault, COUNT(*), MIN(line) FROM marked WHERE fault > 0 GROUP BY fault ORDER BY fault
 """
@@ -79,15 +78,6 @@ WHERE nth = 1 OR i NOT IN (
   SELECT number FROM item_ids WHERE item_id IN (SELECT item_id FROM new_items)
 )
 """
-_LAST_ITEMS = """
-SELECT item_id FROM item_ids WHERE number IN (
-  SELECT i FROM (
-    SELECT i, ROW_NUMBER() OVER (PARTITION BY u ORDER BY {order}) AS nth FROM {events}
-  ) AS ranked
-  WHERE nth = 1
-)
-"""
-_COUNT = "SELECT COUNT(*) FROM {table}"
 _SIZE = "SELECT COUNT(*), COUNT(DISTINCT u), COUNT(DISTINCT i) FROM {events}"
 _MOMENT = "SELECT ts FROM {events} ORDER BY ts LIMIT 1 OFFSET {offset}"
 
@@ -158,8 +148,7 @@ class Events:
         for who, least in (("u", users), ("i", items)):
             table = f"rare_{who}"
             self.db.create(table, _RARE.format(who=who, events=self.name, least=least))
-            ((count,),) = self.db.run(_COUNT.format(table=table))
-            rare += count
+            rare += self.db.run(f"SELECT COUNT(*) FROM {table}")[0][0]
         if rare:
             self._narrow(_FREQUENT)
         return rare > 0
@@ -186,12 +175,12 @@ class Events:
     def once(self, which: Literal["first", "last"]) -> None:
         """Keeps the first or the last interaction of each user with each item."""
         order = self.order if which == "first" else self._latest_first
-        name = f"{which} time of a user and an item"
-        self.keep(name, _FIRST_OF_EACH, by="u, i", order=order, most=1)
+        step = f"{which} time of a user and an item"
+        self.keep(step, _FIRST_OF_EACH, by="u, i", order=order, most=1)
 
     def recent(self, most: int) -> None:
-        name = f"latest {most:,} of a user"
-        self.keep(name, _FIRST_OF_EACH, by="u", order=self._latest_first, most=most)
+        step = f"latest {most:,} of a user"
+        self.keep(step, _FIRST_OF_EACH, by="u", order=self._latest_first, most=most)
 
     def without(self, share: float, seed: int) -> int:
         """Makes some items new, drawn at random: only a user's last interactions are kept of them.
@@ -203,9 +192,12 @@ class Events:
         Returns:
             How many items were drawn.
         """
-        last = self.db.fetch(_LAST_ITEMS.format(events=self.name, order=self._latest_first))
+        last = _FIRST_OF_EACH.format(
+            columns="i", by="u", order=self._latest_first, most=1, events=self.name
+        )
+        sql = f"SELECT item_id FROM item_ids WHERE number IN ({last})"
         # Sorted here, because engines differ in how they collate.
-        ids = last.sort_by("item_id")["item_id"]
+        ids = self.db.fetch(sql).sort_by("item_id")["item_id"]
         count = max(1, round(share * len(ids)))
         drawn = np.random.default_rng(seed).choice(len(ids), count, replace=False)
         self.db.create_from("new_items", pa.table({"item_id": ids.take(np.sort(drawn))}))
@@ -242,19 +234,16 @@ def read_events(
     Raises:
         UserError: a column is missing, or a row cannot be used and `on_bad_rows` is "error".
     """
-    roles = ("user", "item", "timestamp", "position", "rating")
-    named = {role: getattr(columns, role) for role in roles}
-    for role, name in named.items():
-        if name is not None:
+    for role in ("user", "item", "timestamp", "position", "rating"):
+        if (name := getattr(columns, role)) is not None:
             table.require(name, f"data.columns.{role}")
     unit, latest = (1_000, _LATEST * 1_000) if milliseconds else (1_000_000, _LATEST)
     faults = _faults(columns, milliseconds)
     cases = " ".join(f"WHEN {fault.condition} THEN {n}" for n, fault in enumerate(faults, 1))
-    cells = {"line": table.line, "table": table.sql}
-    cells |= {role: table.quoted(named[role]) for role in ("user", "item")}
-    cells |= {role: _number(table, named[role]) for role in ("position", "rating")}
-    cells["number"] = _number(table, columns.timestamp)
-    cells["moment"] = "CAST(NULL AS BIGINT)"
+    cells = {"line": table.line, "table": table.sql, "moment": "CAST(NULL AS BIGINT)"}
+    cells |= {"user": table.quoted(columns.user), "item": table.quoted(columns.item)}
+    numbers = {"number": "timestamp", "position": "position", "rating": "rating"}
+    cells |= {name: _number(table, getattr(columns, role)) for name, role in numbers.items()}
     if columns.timestamp not in table.whole:
         text = f"CAST({table.quoted(columns.timestamp)} AS STRING)"
         cells["moment"] = f"CAST({db.microseconds.format(text)} AS BIGINT)"
@@ -265,7 +254,7 @@ def read_events(
         raise _refusal(db, table, counts)
     for name in ("user_id", "item_id"):
         db.create(f"{name}s", _NUMBERED_IDS.format(name=name, number=db.unique))
-    more = [role for role in ("position", "rating") if named[role] is not None]
+    more = [role for role in ("position", "rating") if getattr(columns, role) is not None]
     events = Events(db, "marked", more)
     events.keep("read", _SOUND, more="".join(f", {role}" for role in more))
     db.drop("marked")
@@ -278,25 +267,16 @@ def _number(table: FileTable, name: str | None) -> str:
         return "0"
     if name in table.whole:
         return f"TRY_CAST({table.quoted(name)} AS BIGINT)"
-    return _NUMBER.format(table.quoted(name))
+    return f"TRY_CAST({table.quoted(name)} AS DECIMAL(28, 9))"
 
 
-@dataclass(frozen=True)
-class _Fault:
-    """What may be wrong with a row.
-
-    Attributes:
-        name: of the fault, for people.
-        condition: SQL over the cells of _MARKED.
-        column: the column to blame, as the user calls it; None where there is none, which then
-            has no such fault.
-        complaint: what to say about the column.
-    """
+class _Fault(NamedTuple):
+    """What may be wrong with a row; without the column there is no such fault."""
 
     name: str
-    condition: str
-    column: str | None
-    complaint: str
+    condition: str  # SQL over the cells of _MARKED
+    column: str | None  # to blame, as the user calls it
+    complaint: str  # about the column
 
 
 def _faults(columns: Columns, milliseconds: bool) -> list[_Fault]:
@@ -317,27 +297,24 @@ def _faults(columns: Columns, milliseconds: bool) -> list[_Fault]:
 
 
 def _refusal(db: QueryEngine, table: FileTable, faults: list[tuple[_Fault, int, int]]) -> UserError:
-    """The error for rows that cannot be used: it shows the first row of the first kind of fault.
-
-    Args:
-        faults: the kinds of fault, each with its number of rows and its first line.
-    """
+    """The error for rows that cannot be used: it shows the first row of the first kind of fault;
+    each kind comes with its number of rows and its first line."""
     (fault, count, line), *others = faults
     assert fault.column is not None
     cell, file = table.quoted(fault.column), table.file or "NULL"
     raw = _RAW.format(line=table.line, cell=cell, file=file, table=table.sql)
     ((value, file),) = db.run(f"SELECT cell, file FROM {raw} WHERE line = {line}")
-    shown = f" ({value!r})" if value else ""
-    first = 0
+    first, of_file = 0, ""
     if file is not None:
         ((first,),) = db.run(f"SELECT MIN(line) FROM {raw} WHERE file = {literal(file)}")
-    where = f"row {line - first + 1}{shown}" + (f" of {file}" if file is not None else "")
-    more = "".join(f"; {other.name} in {rows(number)}" for other, number, _ in others)
+        of_file = f" of {file}"
+    where = f"row {line - first + 1}" + (f" ({value!r})" if value else "") + of_file
+    more = "".join(f"; {other.name} in {_rows(number)}" for other, number, _ in others)
     return UserError(
-        f"{table.location}: column {fault.column!r} {fault.complaint} in {rows(count)}, first in "
+        f"{table.location}: column {fault.column!r} {fault.complaint} in {_rows(count)}, first in "
         f"{where}{more}; mend them, or leave them out with data.on_bad_rows drop"
     )
 
 
-def rows(count: int) -> str:
+def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"

@@ -41,10 +41,8 @@ class Files:
     @contextmanager
     def opened(self, path: str) -> Iterator[pa.NativeFile]:
         """Opens one of the files for reading, decompressed."""
-        stream = (
-            pa.OSFile(path) if self.remote is None else pa.PythonFile(self.remote.open(path), "r")
-        )
-        with stream:
+        remote = self.remote
+        with pa.PythonFile(remote.open(path), "r") if remote else pa.OSFile(path) as stream:
             yield pa.CompressedInputStream(stream, self.compression) if self.compression else stream
 
     def header(self, path: str, delimiter: str) -> list[str]:

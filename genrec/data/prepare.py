@@ -16,7 +16,7 @@ from genrec.data.events import Events, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
 from genrec.data.query_engine import BadRows, QueryEngine
 from genrec.data.spark import on_spark
-from genrec.data.splits import MIN_HISTORY, Split, leave_one_out, temporal, write_split
+from genrec.data.splits import MIN_HISTORY, leave_one_out, temporal, write_split
 from genrec.errors import UserError
 from genrec.sequences.histories import Histories, runs
 from genrec.storage.files import replacing, write_json
@@ -160,12 +160,7 @@ def prepare(
             db, table, columns, milliseconds=milliseconds, on_bad_rows=on_bad_rows
         )
         names, item_rows, dropped = read_items(
-            db,
-            source.items,
-            source.columns,
-            source.text,
-            delimiter=source.delimiter,
-            on_bad_rows=on_bad_rows,
+            db, source.items, columns, source.text, source.delimiter, on_bad_rows
         )
         if source.items is not None and on_bad_rows == "drop":
             events.described()
@@ -200,9 +195,10 @@ def prepare(
                     f"{source.interactions}: no user has interactions on both sides of the test's "
                     "moment; raise data.held_out, or choose another data.split"
                 )
-        published = source.published
+        ((pairs,),) = db.run(_PAIRS.format(events=events.name))
+        ((earliest, latest),) = db.run(_SPAN.format(events=events.name))
         counts = {
-            "published": None if published is None else dataclasses.asdict(published),
+            "published": source.published and dataclasses.asdict(source.published),
             "interactions_read": events.steps[0].interactions + sum(bad_rows.values()),
             "bad_rows": bad_rows,
             "users_read": events.steps[0].users,
@@ -215,38 +211,25 @@ def prepare(
             "k_core_rounds": rounds,
             "users_too_short": before - left.users,
             "tied_ends": 0 if columns.position else _tied_ends(histories),
-            **_description(db, events),
+            "users": left.users,
+            "items": left.items,
+            "interactions": left.interactions,
+            "repeated_pairs": left.interactions - pairs,
+            "density": left.interactions / (left.users * left.items),
+            "first_timestamp": earliest // 1_000_000,
+            "last_timestamp": latest // 1_000_000,
             "items_without_text": catalogue["text"].to_pylist().count(""),
             "history_length": _quantiles(histories.lengths),
-            "split": {"kind": split, "new_items": new_items, **_parts(parts, histories)},
+            "split": {
+                "kind": split,
+                "new_items": new_items,
+                "training_interactions": int((parts.training - histories.starts).sum()),
+                "validation_users": int((parts.validation >= 0).sum()),
+                "test_users": int((parts.test >= 0).sum()),
+            },
         }
         write_json(folder / "counts.json", counts)
     return counts
-
-
-def _description(db: QueryEngine, events: Events) -> dict[str, Any]:
-    """The figures of counts.json about the interactions that are left."""
-    left = events.steps[-1]
-    ((pairs,),) = db.run(_PAIRS.format(events=events.name))
-    ((first, last),) = db.run(_SPAN.format(events=events.name))
-    return {
-        "users": left.users,
-        "items": left.items,
-        "interactions": left.interactions,
-        "repeated_pairs": left.interactions - pairs,
-        "density": left.interactions / (left.users * left.items),
-        "first_timestamp": first // 1_000_000,
-        "last_timestamp": last // 1_000_000,
-    }
-
-
-def _parts(split: Split, histories: Histories) -> dict[str, int]:
-    """The sizes of the parts of a split."""
-    return {
-        "training_interactions": int((split.training - histories.starts).sum()),
-        "validation_users": int((split.validation >= 0).sum()),
-        "test_users": int((split.test >= 0).sum()),
-    }
 
 
 def _tied_ends(histories: Histories) -> int:
@@ -258,7 +241,6 @@ def _tied_ends(histories: Histories) -> int:
 
 
 def _nothing_left(path: str | Path, steps: list[Step]) -> str:
-    """The complaint that names the step after which no interaction is left."""
     emptied = next(number for number, step in enumerate(steps) if not step.interactions)
     if emptied == 0:
         return f"{path} has no interaction that can be used"
@@ -271,37 +253,29 @@ def _nothing_left(path: str | Path, steps: list[Step]) -> str:
 
 
 def _write_sequences(db: QueryEngine, folder: Path, events: Events) -> None:
-    """Writes histories/ and sequences.parquet."""
+    """Writes histories/, and from it sequences.parquet, one part of the users after another."""
     users = db.fetch(_USERS.format(events=events.name)).sort_by("user_id")
     db.create_from("users", users.select(["u"]).append_column("number", [np.arange(len(users))]))
     user_ids = users["user_id"].cast(pa.string())
     lengths = users["length"].to_numpy()
     batches = db.stream(_SEQUENCES.format(events=events.name, order=events.order))
     pieces = ((batch["item"].to_numpy(), batch["second"].to_numpy()) for batch in batches)
-    write_histories(folder / "histories", user_ids, lengths, pieces)
-    _write_parquet(folder, user_ids)
-
-
-def _write_parquet(folder: Path, user_ids: pa.ChunkedArray) -> None:
-    """Writes sequences.parquet from histories/, one part of the users after another."""
-    indptr = np.load(folder / "histories" / "indptr.npy")
+    arrays = folder / "histories"
+    write_histories(arrays, user_ids, lengths, pieces)
+    indptr = np.load(arrays / "indptr.npy")
     path = folder / "sequences.parquet"
     with pq.ParquetWriter(path, pa.schema(SEQUENCES), compression="zstd") as file:
         for first, last in runs(indptr, _INTERACTIONS_AT_ONCE):
             begin, end = indptr[first], indptr[last]
             offsets = pa.array(indptr[first : last + 1] - begin, pa.int32())
-            lists = (
-                pa.ListArray.from_arrays(
-                    offsets, pa.array(read_run(folder / "histories" / f"{name}.npy", begin, end))
-                )
-                for name in ("items", "timestamps")
-            )
-            columns = [user_ids.slice(first, last - first), *lists]
+            columns = [user_ids.slice(first, last - first)]
+            for name in ("items", "timestamps"):
+                values = pa.array(read_run(arrays / f"{name}.npy", begin, end))
+                columns.append(pa.ListArray.from_arrays(offsets, values))
             file.write_table(pa.table(columns, schema=file.schema))
 
 
 def _quantiles(lengths: np.ndarray) -> dict[str, float]:
-    """The mean length of histories, and the quantiles of their lengths by name."""
     shares = {"min": 0, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1}
     values = np.quantile(lengths, list(shares.values()), method="inverted_cdf")
     return {"mean": float(lengths.mean())} | dict(zip(shares, values.tolist(), strict=True))

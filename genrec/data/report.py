@@ -39,14 +39,15 @@ def counts_table(counts: dict[str, Any]) -> Table:
             ("at most", "max"),
         )
     )
-    agreement = _agreement(counts)
-    first, last = (_date(counts[f"{which}_timestamp"]) for which in ("first", "last"))
-    rows = {} if agreement is None else {"published": agreement}
+    new = f", {split['new_items']:,} items made new" if split["new_items"] else ""
+    rows = {"published": _agreement(counts)} if counts["published"] else {}
     rows |= {
         "density": f"{counts['density']:.4%} of all users and items have met",
         "histories": f"mean {lengths['mean']:.1f} interactions; {quantiles}",
-        "time": f"{first} to {last}",
-        "split": _split(split),
+        "time": f"{_date(counts['first_timestamp'])} to {_date(counts['last_timestamp'])}",
+        "split": f"{split['kind']}{new}: {split['training_interactions']:,} interactions to train "
+        f"on, {split['validation_users']:,} users to validate with, "
+        f"{split['test_users']:,} to test",
     }
     texts = {
         "items_without_text": "items have no text",
@@ -67,24 +68,14 @@ def counts_table(counts: dict[str, Any]) -> Table:
     return table
 
 
-def _agreement(counts: dict[str, Any]) -> str | None:
-    """Whether the sizes read are those published; None without published ones."""
+def _agreement(counts: dict[str, Any]) -> str:
     published, read = counts["published"], counts["steps"][0]
-    if published is None:
-        return None
     differing = [
         f"{read[name]:,} {name} were read, not {published[name]:,}"
         for name in ("interactions", "users", "items")
         if read[name] != published[name]
     ]
     return "exactly these were read" if not differing else f"other files: {'; '.join(differing)}"
-
-
-def _split(split: dict[str, Any]) -> str:
-    new = f", {split['new_items']:,} items made new" if split["new_items"] else ""
-    trained = f"{split['training_interactions']:,} interactions to train on"
-    asked = f"{split['validation_users']:,} users to validate with, {split['test_users']:,} to test"
-    return f"{split['kind']}{new}: {trained}, {asked}"
 
 
 def _date(seconds: int) -> str:

@@ -19,14 +19,13 @@ from genrec.errors import UserError
 
 _WHOLE = ("bigint", "int", "smallint", "tinyint")
 _LINE, _FILE = "_genrec_line", "_genrec_file"
-# A part of one file alone in every task, so that the order of a task's rows is that of the file.
-_ONE_FILE_A_TASK = {"spark.sql.files.openCostInBytes": str(1 << 40)}
 _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parser.escapedStringLiterals": "true",
     "spark.sql.ansi.enabled": "false",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    **_ONE_FILE_A_TASK,
+    # A task reads a part of one file alone, so that the order of its rows is that of the file.
+    "spark.sql.files.openCostInBytes": str(1 << 40),
 }
 
 
@@ -124,7 +123,6 @@ class SparkEngine:
     def _read(
         self, files: Files, paths: list[str], as_text: Collection[str], delimiter: str | None
     ) -> Any:
-        """A data frame with the rows of the files, not yet numbered."""
         from pyspark.sql.types import StringType, StructField, StructType
 
         reader = self._session.read.option("mode", "FAILFAST")

@@ -1,7 +1,7 @@
 """Splits: which part of each history is for training, and which items are held out."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,10 +27,6 @@ class Split(NamedTuple):
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-
-    def held_out(self, name: Literal["validation", "test"]) -> np.ndarray:
-        """The positions of the items held out, int64 (U,)."""
-        return self.validation if name == "validation" else self.test
 
 
 def leave_one_out(histories: Histories) -> Split:

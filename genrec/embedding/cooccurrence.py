@@ -49,21 +49,14 @@ def embed_cooccurrence(training: Histories, num_items: int, *, dim: int, seed: i
     )
 
 
-def lend(
-    cooccurrence: np.ndarray,
-    content: np.ndarray,
-    neighbours: int = NEIGHBOURS,
-    *,
-    fitted: int | None = None,
-) -> np.ndarray:
-    """Replaces zero vectors by the mean vector of the items most similar in content.
+def lend(cooccurrence: np.ndarray, content: np.ndarray, *, fitted: int | None = None) -> np.ndarray:
+    """Replaces zero vectors by the mean vector, of unit norm, of the items most similar in content.
 
     Without it all new items would have the same co-occurrence vector, and similar codes for it.
 
     Args:
         cooccurrence: float32 (N, D), see `embed_cooccurrence`; zero for items that came later.
         content: float32 (N, C).
-        neighbours: how many similar items are averaged; their mean is brought to unit norm.
         fitted: how many of the items the tokenizer was fitted to, which come first; their vectors
             do not depend on the others. None: all.
 
@@ -74,10 +67,9 @@ def lend(
     if not missing.any() or missing.all():
         return cooccurrence
     towards = directions(content, content[:fitted].mean(axis=0, dtype=np.float64))
-    index = faiss.IndexFlatIP(towards.shape[1])
-    index.add(towards[~missing])  # pyright: ignore[reportCallIssue]
-    count = min(neighbours, int((~missing).sum()))
-    near = index.search(towards[missing], count)[1]  # pyright: ignore[reportCallIssue]
+    count = min(NEIGHBOURS, int((~missing).sum()))
+    metric = faiss.METRIC_INNER_PRODUCT
+    near = faiss.knn(towards[missing], towards[~missing], count, metric)[1]
     filled = cooccurrence.copy()
     filled[missing] = lent(cooccurrence[~missing][near])
     return filled

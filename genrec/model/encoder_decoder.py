@@ -62,7 +62,7 @@ class EncoderDecoder(nnx.Module):
 
     `encode` turns rows of items into states; `remember` prepares them for the decoder, once;
     `decode_level` gives the logits of one level's codes for every query; `decode` runs it over all
-    levels with the codes given, as training does; `score_items` is the dense head.
+    levels with the codes given, as training does; `score_vectors` is the dense head.
 
     Parameters are float32, and so are softmaxes and logits; other computations are of
     `settings.dtype`.
@@ -148,12 +148,8 @@ class EncoderDecoder(nnx.Module):
         Args:
             every_position: whether there is a query at every slot (Q = T) of a causal encoder, or
                 one after the last item of each row (Q = 1), which then holds one history.
-
-        Raises:
-            ValueError: a query at every slot of a bidirectional encoder.
         """
-        if every_position and not self.causal:
-            raise ValueError("a bidirectional encoder serves one query a row, after its last item")
+        assert self.causal or not every_position, "a bidirectional encoder serves one query a row"
         x, segments = self._tokens(inputs, catalogue)
         items = first_occurrences(jnp.asarray(inputs.items), segments) if self.repeats else None
         x = dropout(x, self.rate, noise)
@@ -247,9 +243,6 @@ class EncoderDecoder(nnx.Module):
             mask: which positions of the history a query may look at.
             candidates: the codes that may come next, with the items below them; a model that looks
                 ahead needs them from level 1 on.
-
-        Raises:
-            ValueError: a model that looks ahead is given no candidates.
         """
         x = self.begin(jnp.full(mask.shape[:2], level))
         if start is not None:
@@ -267,8 +260,7 @@ class EncoderDecoder(nnx.Module):
         logits = self.logits[level](x)
         if self.queries_ahead is None or level == 0:
             return logits, present
-        if candidates is None:
-            raise ValueError("a model that looks ahead needs the candidate codes")
+        assert candidates is not None, "a model that looks ahead needs the candidate codes"
         query = self.queries_ahead[level - 1](x) * x.shape[-1] ** -0.5
         ahead = jnp.einsum(
             "bqd,bqrd->bqr", query, candidates.vectors, preferred_element_type=jnp.float32
@@ -308,16 +300,10 @@ class EncoderDecoder(nnx.Module):
             logits.append(level_logits)
         return logits
 
-    def score_items(
-        self, start: Float[Array, "B Q D"], items: Int[Array, " V"], catalogue: Catalogue
-    ) -> Float[Array, "B Q V"]:
-        """The dense head: a logit for each of the given items to come next, for every query."""
-        return self.score_vectors(start, self.item_vectors(items, catalogue))
-
     def score_vectors(
         self, start: Float[Array, "B Q D"], vectors: Float[Array, "V D"]
     ) -> Float[Array, "B Q V"]:
-        """As `score_items`, from the items' vectors, see `item_vectors`."""
+        """The dense head: a logit for each item to come next, from its vector (`item_vectors`)."""
         return jnp.matmul(self._query(start), vectors.T, preferred_element_type=jnp.float32)
 
     def with_repeat_bias(
@@ -343,7 +329,7 @@ class EncoderDecoder(nnx.Module):
     def score_targets(
         self, start: Float[Array, "B Q D"], items: Int[Array, "B Q"], catalogue: Catalogue
     ) -> Float[Array, "B Q"]:
-        """As `score_items`, for one item of each query."""
+        """As `score_vectors`, for one item of each query."""
         products = self._query(start).astype(jnp.float32) * self.item_vectors(items, catalogue)
         return products.sum(-1)
 

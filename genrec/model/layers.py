@@ -108,10 +108,6 @@ def _multiply(
     return jnp.matmul(x, kernel, preferred_element_type=dtype)
 
 
-def _multiply_forward(dtype: DTypeLike | None, x: Array, kernel: Array) -> tuple[Array, Any]:
-    return _multiply(dtype, x, kernel), (x, kernel)
-
-
 def _multiply_backward(_: Any, saved: Any, gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
     gradient = gradient.astype(kernel.dtype)
@@ -121,7 +117,9 @@ def _multiply_backward(_: Any, saved: Any, gradient: Array) -> tuple[Array, Arra
     return gradient @ kernel.T, of_kernel
 
 
-_multiply.defvjp(_multiply_forward, _multiply_backward)
+_multiply.defvjp(
+    lambda dtype, x, kernel: (_multiply(dtype, x, kernel), (x, kernel)), _multiply_backward
+)
 
 
 class FeedForward(nnx.Module):

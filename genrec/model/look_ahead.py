@@ -48,10 +48,8 @@ def candidate_codes(
     `history_items` is needed by a model with `repeats`.
     """
     vectors = means[level - 1].at[children.node].get(mode="clip")
-    repeated_share = None
-    if history_items is not None:
-        repeated_share = share_in_history(trie, level, children, history_items)
-    return CandidateCodes(children.code, children.valid, vectors, repeated_share)
+    share = history_items and share_in_history(trie, level, children, history_items)
+    return CandidateCodes(children.code, children.valid, vectors, share)
 
 
 def candidates_on_path(

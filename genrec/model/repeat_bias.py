@@ -41,19 +41,14 @@ def add_repeat_bias(
 ) -> Float[Array, "B Q V"]:
     """Adds each query's bias to the scores of the items of its history, whose columns are given."""
     valid = history_items.mask & (history_items.items >= 0)[:, None, :]
-    row, query = (
-        jnp.arange(scores.shape[0])[:, None, None],
-        jnp.arange(scores.shape[1])[None, :, None],
-    )
+    row = jnp.arange(scores.shape[0])[:, None, None]
+    query = jnp.arange(scores.shape[1])[None, :, None]
     more = jnp.where(valid, bias[:, :, None], 0.0)
     return scores.at[row, query, column[:, None, :]].add(more, mode="drop")
 
 
 def share_in_history(
-    trie: Trie,
-    level: int,
-    children: Children,
-    history_items: HistoryItems,
+    trie: Trie, level: int, children: Children, history_items: HistoryItems
 ) -> Float[Array, "B Q R"]:
     """The share of the trie's items below each child that are in the query's history."""
     items = history_items.items

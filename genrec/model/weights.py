@@ -28,8 +28,6 @@ def nested(weights: Mapping[str, Any]) -> Any:
 
 def like(params: Any, weights: Mapping[str, Any]) -> Any:
     """A tree of the same structure as `params`, with the arrays of these names."""
-
-    def array_at(path: tuple[Any, ...], _: Any) -> Any:
-        return weights[".".join(str(key.key) for key in path)]
-
-    return jax.tree_util.tree_map_with_path(array_at, params)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: weights[".".join(str(key.key) for key in path)], params
+    )

@@ -47,20 +47,17 @@ def semantic_ids_of(
         collisions: "code": `disambiguate`; "reassign": `reassign`; "none": items may share theirs.
         distances: item indices int (n,) → float (n, K_L), how far each item is from every code of
             the last level, see `Tokenizer.distances`.
-        existing: the semantic IDs of the first len(existing.codes) items, which stay as they are.
+        existing: the semantic IDs of the first len(existing.codes) items, which stay as they are;
+            `codes` begins with theirs.
 
     Raises:
         UserError: there is no room left to tell some items apart.
     """
-    sizes = tuple(int(size) for size in codebook_sizes)
     if collisions == "code":
-        return disambiguate(codes, sizes, existing)
+        return disambiguate(codes, codebook_sizes, existing)
     if collisions == "reassign":
-        return reassign(codes, sizes, distances, existing)
-    codes = codes.astype(np.int32)
-    if existing is not None:
-        codes[: len(existing.codes)] = existing.codes
-    return SemanticIds(codes, sizes, unique=False)
+        return reassign(codes, codebook_sizes, distances, existing)
+    return SemanticIds(codes.astype(np.int32), codebook_sizes, unique=False)
 
 
 def append_codes(
@@ -110,7 +107,7 @@ def disambiguate(
         size = max(_SMALLEST_LAST_LEVEL, 1 << (int(last.max(initial=0)) + 1).bit_length())
         return SemanticIds(np.column_stack([codes, last]).astype(np.int32), (*codebook_sizes, size))
     size, new = existing.codebook_sizes[-1], codes[len(existing.codes) :]
-    last = rank_in_group(np.concatenate([existing.codes[:, :-1], new]))[len(existing.codes) :]
+    last = rank_in_group(codes)[len(existing.codes) :]
     if (full := last >= size).any():
         example = tuple(int(code) for code in new[full.argmax()])
         raise UserError(
@@ -136,11 +133,10 @@ def reassign(
     Raises:
         UserError: a prefix has more items than the last level has codes.
     """
-    codes, fixed, size = codes.astype(np.int32), 0, codebook_sizes[-1]
-    if existing is not None:
-        fixed = len(existing.codes)
-        codes[:fixed] = existing.codes
-    colliding = np.flatnonzero(_group_sizes(codes) > 1)
+    codes, size = codes.astype(np.int32), codebook_sizes[-1]
+    fixed = 0 if existing is None else len(existing.codes)
+    _, group, sizes = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
+    colliding = np.flatnonzero(sizes[group.reshape(-1)] > 1)
     movable = colliding[colliding >= fixed]
     if not len(movable):
         return SemanticIds(codes, codebook_sizes)
@@ -173,12 +169,6 @@ def reassign(
     return SemanticIds(codes, codebook_sizes)
 
 
-def _group_sizes(codes: np.ndarray) -> np.ndarray:
-    """int (N,): how many rows equal each row of `codes` (N, L), itself included."""
-    _, group, sizes = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
-    return sizes[group.reshape(-1)]
-
-
 def _values_by_key(keys: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray]:
     """The values that stand beside each key, in their order."""
     order = np.argsort(keys, kind="stable")
@@ -189,13 +179,11 @@ def _values_by_key(keys: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray
 
 def rank_in_group(codes: np.ndarray) -> np.ndarray:
     """int64 (N,): how many earlier rows equal each row of `codes` (N, L)."""
-    count = len(codes)
-    if not count:
-        return np.zeros(0, np.int64)
     order = np.lexsort(codes.T[::-1])  # stable, so equal rows keep the order of their indices
     ordered = codes[order]
-    first = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
-    position = np.arange(count)
-    rank = np.empty(count, np.int64)
+    first = np.ones(len(codes), bool)
+    first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    position = np.arange(len(codes))
+    rank = np.empty(len(codes), np.int64)
     rank[order] = position - np.maximum.accumulate(np.where(first, position, 0))
     return rank

@@ -48,24 +48,14 @@ def load_semantic_ids(path: Path) -> SemanticIds:
         sizes = tuple(int(size) for size in parse_json(metadata[_SIZES_KEY]))
         unique = bool(parse_json(metadata.get(_UNIQUE_KEY, b"true")))
         items = table["item"].combine_chunks().cast(pa.int32()).to_numpy(zero_copy_only=False)
-        lists = table["codes"].combine_chunks().cast(pa.list_(pa.int32()))
-        # `flatten` drops null lists, so the lengths show them as well as lists of a wrong length.
-        lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-        flat = lists.flatten()
+        lists = table["codes"].combine_chunks().cast(pa.list_(pa.int32(), len(sizes)))
+        codes = lists.flatten().to_numpy().reshape(len(items), len(sizes)).copy()
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path} does not hold semantic IDs: {reason(error)}") from error
     if not sizes or min(sizes) < 1 or max(sizes) > np.iinfo(np.int32).max:
         raise UserError(f"{path}: codebook sizes {str(sizes)[:80]} are not positive int32")
     if not np.array_equal(items, np.arange(len(items))):
         raise UserError(f"{path}: column item must be 0, 1, 2, … without gaps")
-    if (wrong := lengths != len(sizes)).any():
-        raise UserError(
-            f"{path}: every item must have {len(sizes)} codes; item {int(wrong.argmax())} has not"
-        )
-    if flat.null_count:
-        item = int(flat.is_null().to_numpy(zero_copy_only=False).argmax()) // len(sizes)
-        raise UserError(f"{path}: item {item} has a null code")
-    codes = flat.to_numpy(zero_copy_only=False).reshape(len(items), len(sizes)).copy()
     outside = (codes < 0) | (codes >= np.array(sizes, np.int32))
     if outside.any():
         item, level = (int(i) for i in np.argwhere(outside)[0])

@@ -94,8 +94,6 @@ def build_trie(
     Raises:
         ValueError: there is no item, two items have the same codes, or they do not fit in `like`.
     """
-    if codes.ndim != 2 or 0 in codes.shape:
-        raise ValueError(f"a trie needs codes of shape (items, levels), got {codes.shape}")
     count, levels = codes.shape
     rows = np.arange(count) if items is None else np.unique(items)
     if len(rows) == 0:
@@ -268,7 +266,10 @@ def _rounded_shapes(
     codes: np.ndarray, nodes: list[int], widest: tuple[int, ...], room: float
 ) -> Shapes:
     def with_room(count: int, grain: int) -> int:
-        return _round_up(int(count * (1 + room)), grain)
+        """With at most an eighth more, or the next multiple of the grain."""
+        count = int(count * (1 + room))
+        grain = max(grain, 1 << max(0, count.bit_length() - 4))
+        return -(-count // grain) * grain
 
     dtypes = [np.min_scalar_type(int(column.max())).str for column in codes.T]
     return Shapes(
@@ -289,12 +290,6 @@ def _lexicographic_order(codes: np.ndarray) -> np.ndarray:
         packed <<= width
         packed |= column
     return np.argsort(packed)
-
-
-def _round_up(count: int, grain: int) -> int:
-    """At most an eighth more, or the next multiple of the grain."""
-    grain = max(grain, 1 << max(0, count.bit_length() - 4))
-    return -(-count // grain) * grain
 
 
 def _padded(values: np.ndarray, fill: int, size: int, dtype: str = "<i4") -> np.ndarray:

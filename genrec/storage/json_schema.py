@@ -23,14 +23,12 @@ def expect(value: Any, form: Any, where: str = "") -> None:
       pattern as its only key, which all names must match. There may be names that it does not
       mention.
     """
-    if isinstance(form, tuple):
-        alternatives = [each for each in form if _alike(value, each)]
-        if not alternatives:
-            raise ValueError(f"{where or 'it'} is {_shown(value)}")
-        expect(value, alternatives[0], where)
-    elif not _alike(value, form):
+    alternatives = form if isinstance(form, tuple) else (form,)
+    fitting = [one for one in alternatives if _alike(value, one)]
+    if not fitting:
         raise ValueError(f"{where or 'it'} is {_shown(value)}")
-    elif isinstance(form, list):
+    form = fitting[0]
+    if isinstance(form, list):
         if len(form) > 1 and len(value) != len(form):
             raise ValueError(f"{where or 'it'} has {len(value)} elements")
         for number, element in enumerate(value):

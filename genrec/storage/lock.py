@@ -60,7 +60,11 @@ def held(file: Path, folder: Path, command: str, remedy: str) -> Iterator[bool]:
         return
     token = _ours.set(_ours.get() | {file})
     try:
-        _write_holder(descriptor, command)
+        since = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+        about = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
+        with contextlib.suppress(OSError):  # the disk may have no room for it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(about | {"since": since}).encode(), 0)
         yield True
     finally:
         _ours.reset(token)
@@ -96,8 +100,9 @@ def _lock(file: Path, folder: Path, remedy: str) -> int:
         try:
             if not _try_lock(descriptor, folder):
                 raise UserError(f"{folder} is in use by {_read_holder(file)}; wait for it{remedy}")
-            if _is_same(file, descriptor):
-                return descriptor
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), file.stat()):
+                    return descriptor
         except BaseException:
             os.close(descriptor)
             raise
@@ -125,25 +130,9 @@ def _try_lock(descriptor: int, folder: Path) -> bool:
     return False
 
 
-def _write_holder(descriptor: int, command: str) -> None:
-    """Writes into the lock's file who has it, if the disk has room for it."""
-    since = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    about = {"command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
-    with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(about).encode(), 0)
-
-
 def _read_holder(file: Path) -> str:
     try:
         about = parse_json(file.read_bytes())
         return "{command} (pid {pid} on {host} since {since})".format(**about)
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
-
-
-def _is_same(file: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), file.stat())
-    except FileNotFoundError:
-        return False

@@ -63,21 +63,12 @@ def write_tensors(
         temporary.write_bytes(pack_tensors(tensors, metadata))
 
 
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file, by name.
+def parse_tensors(contents: bytes, path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name, from its contents; `path` is for the error message.
 
     Raises:
-        UserError: the file cannot be read, or its header does not fit its contents.
+        UserError: the header does not fit the contents.
     """
-    try:
-        contents = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    return parse_tensors(contents, path)
-
-
-def parse_tensors(contents: bytes, path: Path) -> dict[str, np.ndarray]:
-    """Like `read_tensors`, from the contents of a file; `path` is for the error message."""
     try:
         length = int.from_bytes(contents[:8], "little")
         if len(contents) < 8 or length > min(_LONGEST_HEADER, len(contents) - 8):

@@ -2,22 +2,18 @@
 
 import numpy as np
 
-from genrec.tokenizer.vectors import check_vectors, in_chunks, sample_rows
+from genrec.tokenizer.vectors import in_chunks, sample_rows
 
 
 def fitting_sample(
     vectors: np.ndarray, codebook_sizes: tuple[int, ...], seed: int
 ) -> tuple[np.ndarray, float, np.ndarray]:
-    """Checks `vectors` (N, D) and takes the sample of them that codebooks are fitted to.
+    """The sample of `vectors` (N, D), finite, that codebooks are fitted to.
 
     Returns:
         Their centre and scale, see `centre_and_scale`; and the sample, float32 (n, D) with n ≤ N,
         centred and scaled.
-
-    Raises:
-        UserError: see `check_vectors`.
     """
-    check_vectors(vectors, codebook_sizes)
     mean, scale = centre_and_scale(vectors)
     sample = sample_rows(vectors, codebook_sizes, seed)
     return mean, scale, (sample - mean) / np.float32(scale)

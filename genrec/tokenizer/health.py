@@ -51,7 +51,11 @@ def health(
     mean = mean_of(vectors)
     order = np.lexsort(codes.T[::-1])
     total, errors, within = _squares(codes, order, vectors, mean, decode)
-    numbers = None if categories is None else _category_numbers(categories)
+    numbers = None
+    if categories is not None:
+        names = sorted({name for name in categories if name})
+        number_of = {name: number for number, name in enumerate(names)}
+        numbers = np.array([number_of.get(name or "", -1) for name in categories])
     first = np.zeros(count, bool)
     first[0] = True
     rows, ordered = [], codes[order]
@@ -115,11 +119,9 @@ def after_collisions(ids: np.ndarray, codes: np.ndarray) -> dict[str, int]:
 def refuse_collapse(measured: dict[str, Any], threshold: float) -> None:
     """Raises UserError if a level uses less than this share of the codes that it could use."""
     rows = measured["levels"]
-    sizes = [row["size"] for row in rows]
-    used = [row["used"] for row in rows]
-    errors = [row["relative_error"] or 0.0 for row in rows]
-    distinct = measured["distinct_tuples"]
-    if levels := collapsed(used, sizes, [1.0, *errors], distinct, threshold):
+    sizes, used = [row["size"] for row in rows], [row["used"] for row in rows]
+    errors = [1.0, *(row["relative_error"] or 0.0 for row in rows)]
+    if levels := collapsed(used, sizes, errors, measured["distinct_tuples"], threshold):
         raise collapse_error(levels[0], used[levels[0]], sizes, "in the end")
 
 
@@ -175,11 +177,8 @@ def _squares(
 ) -> tuple[float, list[float], list[float]]:
     """Sums of squares: about the mean; for each level, of the errors, and about prefixes' means.
 
-    Only the vectors of items with the same first code are in memory at once.
-
-    Args:
-        order: int (N,), the items sorted by their codes.
-        mean: float (D,), of the vectors.
+    Only the vectors of items with the same first code are in memory at once. `order` has the items
+    sorted by their codes.
     """
     levels = codes.shape[1]
     total, errors, within = 0.0, [0.0] * levels, [0.0] * levels
@@ -202,21 +201,11 @@ def _squares(
     return total, errors, within
 
 
-def _category_numbers(categories: Sequence[str | None]) -> np.ndarray:
-    """int (N,): the number of each item's category, -1 where it is unknown."""
-    number_of = {name: n for n, name in enumerate(sorted({name for name in categories if name}))}
-    return np.array([number_of.get(name or "", -1) for name in categories])
-
-
 def _same_category(groups: np.ndarray, numbers: np.ndarray) -> float | None:
     """How often the others in an item's group have its category: the mean over the items.
 
-    Args:
-        groups: int (N,), the group of each item.
-        numbers: int (N,), the number of its category; items with -1 do not count.
-
-    Returns:
-        None if no group has two items.
+    Both int (N,); an item whose category has the number -1 does not count. None if no group has
+    two items.
     """
     groups, numbers = groups[numbers >= 0], numbers[numbers >= 0]
     if not len(groups):

@@ -32,7 +32,7 @@ def fit_tokenizer(
         The tokenizer, and the history of its training; [] for the kinds without training.
 
     Raises:
-        UserError: see `fit_rqvae`, `fit_rqkmeans` and `fit_opq`.
+        UserError: see `fit_rqvae` and `fit_opq`.
     """
     sizes = settings.codebook_sizes
     if settings.kind == "rqkmeans":

@@ -18,9 +18,6 @@ def fit_rqkmeans(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: 
         vectors: float (N, D), finite; if they are more than 1,024 per code, a sample is used.
         codebook_sizes: K_l for each of the L levels.
         seed: of the sample and the initial centroids.
-
-    Raises:
-        UserError: vectors of the wrong shape or not finite.
     """
     mean, scale, sample = fitting_sample(vectors, codebook_sizes, seed)
     codebooks = residual_kmeans(sample, codebook_sizes, seed=seed)
@@ -56,10 +53,8 @@ def residual_kmeans(
 
 def nearest(codebook: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """int64 (N,): for each row of `vectors` (N, D) the nearest row of `codebook` (K, D)."""
-    index = faiss.IndexFlatL2(codebook.shape[1])
-    index.add(np.ascontiguousarray(codebook, np.float32))  # pyright: ignore[reportCallIssue]
-    _, rows = index.search(np.ascontiguousarray(vectors, np.float32), 1)  # pyright: ignore[reportCallIssue]
-    return rows[:, 0]
+    rows, codes = (np.ascontiguousarray(x, np.float32) for x in (vectors, codebook))
+    return faiss.knn(rows, codes, 1)[1][:, 0]
 
 
 def distinct_rows(vectors: np.ndarray) -> np.ndarray:

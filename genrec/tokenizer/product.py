@@ -29,7 +29,7 @@ def fit_opq(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: int) 
         seed: of the initial centroids.
 
     Raises:
-        UserError: vectors of the wrong shape or not finite, or fewer columns than levels.
+        UserError: fewer columns than levels.
     """
     mean, scale, sample = fitting_sample(vectors, codebook_sizes, seed)
     levels, dim = len(codebook_sizes), vectors.shape[1]

@@ -85,16 +85,11 @@ def fit_rqvae(
         square of the residuals before the level, relative to that of the latents).
 
     Raises:
-        UserError: vectors of the wrong shape or not finite, a setting out of range, a loss that
-            diverges, a level that collapses, or codes that describe vectors worse than their mean.
+        UserError: a loss that diverges, a level that collapses, or codes that describe vectors
+            worse than their mean.
     """
     mean, scale, sample = fitting_sample(vectors, codebook_sizes, seed)
     latent_dim = latent_dim if hidden is not None else vectors.shape[1]
-    if min(latent_dim, steps, batch_size, *(hidden or ())) < 1:
-        raise UserError(
-            "tokenizer.latent_dim, hidden, steps and batch_size must be at least 1; they are "
-            f"{latent_dim}, {hidden}, {steps} and {batch_size}"
-        )
     shape = (vectors.shape[1], latent_dim, hidden, codebook_sizes)
     graph = nnx.graphdef(abstract_rqvae(*shape))
     params: Any = nnx.to_pure_dict(nnx.state(RqVae(*shape, rngs=nnx.Rngs(seed)), nnx.Param))
@@ -225,7 +220,7 @@ def _optimiser(learning_rate: float, steps: int) -> optax.GradientTransformation
     )
 
     def decayed(params):
-        return jax.tree_util.tree_map_with_path(
+        return jax.tree.map_with_path(
             lambda path, _: "kernel" in jax.tree_util.keystr(path), params
         )
 

@@ -173,14 +173,8 @@ def codes_of(graph: Any, params: Any, x: Float[Array, "B D"]) -> Int[Array, "B L
 def distances_of(
     graph: Any, params: Any, x: Float[Array, "B D"], codes: Int[Array, "B L"]
 ) -> Float[Array, "B K"]:
-    """The squared latent distance of each vector from every code of the last level.
-
-    Args:
-        graph: see `structure_of`.
-        params: the tokenizer's parameters.
-        x: centred and scaled vectors.
-        codes: their codes; that of the last level is not used.
-    """
+    """The squared latent distance of each vector, centred and scaled, from every code of the last
+    level; of its own `codes`, that of the last level is not used."""
     model = nnx.merge(graph, params)
     residual = model.encode(x)
     *before, last = [codebook[...] for codebook in model.codebooks]

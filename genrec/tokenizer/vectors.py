@@ -1,12 +1,10 @@
-"""Reading a catalogue's vectors: checks, chunks, and samples."""
+"""Reading a catalogue's vectors: chunks, and samples."""
 
 import mmap
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-
-from genrec.errors import UserError
 
 _CHUNK = 4096
 _SAMPLED_PER_CODE = 1024
@@ -25,21 +23,6 @@ def in_chunks(rows: np.ndarray, dtype: type = np.float32) -> Iterator[tuple[np.n
         if mapped is not None:
             mapped.madvise(mmap.MADV_DONTNEED)  # the pages read stay in the system's cache
         yield np.pad(chunk, [(0, _CHUNK - len(chunk)), (0, 0)]), len(chunk)
-
-
-def check_vectors(vectors: np.ndarray, codebook_sizes: tuple[int, ...]) -> None:
-    """Raises UserError unless there are finite vectors (N, D) and codebooks of at least 2 codes."""
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        raise UserError(
-            f"vectors of shape {vectors.shape} cannot be tokenized: need (items, width)"
-        )
-    if not codebook_sizes or min(codebook_sizes) < 2:
-        raise UserError(f"tokenizer.codebook_sizes is {codebook_sizes}: each must be at least 2")
-    finite = [np.isfinite(chunk[:count]).all(axis=1) for chunk, count in in_chunks(vectors)]
-    bad = np.flatnonzero(~np.concatenate(finite))
-    if len(bad):
-        names = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
-        raise UserError(f"the vectors of {len(bad):,} items are not finite: items {names}")
 
 
 def sample_rows(vectors: np.ndarray, codebook_sizes: tuple[int, ...], seed: int) -> np.ndarray:

@@ -19,19 +19,12 @@ def join_cluster() -> bool:
     Raises:
         UserError: no cluster is found, or it can't be joined.
     """
-
-    def number(name: str) -> int | None:
-        value = os.environ.get(name)
-        if value is not None and not value.isdecimal():
-            raise UserError(f"{name} is {value!r}, but must be a number")
-        return None if value is None else int(value)
-
     # Without it, JAX on CPUs has no way for processes to add up their gradients.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    names = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
     try:
-        jax.distributed.initialize(
-            num_processes=number("JAX_NUM_PROCESSES"), process_id=number("JAX_PROCESS_ID")
-        )
+        numbers = {key: int(os.environ[name]) for key, name in names.items() if name in os.environ}
+        jax.distributed.initialize(**numbers)
     except (ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 from tensorboardX.summary import scalar
@@ -52,18 +53,9 @@ class Log:
         """Adds a line, which other programs see at once."""
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-        for name, value in _scalars(line):
+        for path, value in jax.tree.leaves_with_path(line):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
             if name != "step":
                 event = Event(wall_time=time.time(), step=line["step"], summary=scalar(name, value))
                 self._events.write_event(event)
         self._events.flush()
-
-
-def _scalars(line: Line, prefix: str = "") -> list[tuple[str, float | int]]:
-    nested = [
-        _scalars(value, f"{prefix}{name}/")
-        if isinstance(value, dict)
-        else [(f"{prefix}{name}", value)]
-        for name, value in line.items()
-    ]
-    return [scalar for scalars in nested for scalar in scalars]

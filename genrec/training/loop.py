@@ -1,6 +1,7 @@
 """The training of the encoder-decoder, from random weights to the best checkpoint."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,11 @@ def train(
         The number of steps that the best checkpoint was trained for.
 
     Raises:
-        UserError: nothing to learn from, codes that the model does not have, a loss that is not
-            finite, a full disk, or a checkpoint that is damaged or another training's.
+        UserError: nothing to learn from, a loss that is not finite, a full disk, or a checkpoint
+            that is damaged or another training's.
         KeyboardInterrupt: the training was interrupted, and has written a checkpoint.
     """
     model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
-    sizes, codes = [table.num_embeddings for table in model.codes], np.asarray(catalogue.codes)
-    _check_codes(codes, sizes)
     histories = histories.select(np.flatnonzero(histories.lengths >= 2))
     if not len(histories):
         raise UserError("training: no user has two items or more, so there is no target")
@@ -90,8 +89,9 @@ def train(
             position = Position(**saved)
         elif begin is not None:
             state = begun_with(begin, state)
+        patience = math.inf if settings.patience is None else settings.patience
         with Monitor(folder, position, done, batches * settings.epochs) as monitor:
-            while not _finished(position, settings):
+            while position.epoch < settings.epochs and position.waited < patience:
                 for batch in epoch_batches(
                     histories, plan, seed=seed, epoch=position.epoch, skip=position.batch, part=part
                 ):
@@ -106,7 +106,8 @@ def train(
                         raise KeyboardInterrupt(f"step {done} is kept")
                 monitor.finish_epoch()
                 position.epoch, position.batch = position.epoch + 1, 0
-                if _is_validated(position.epoch, settings):
+                last = position.epoch == settings.epochs
+                if last or position.epoch % settings.validate_every == 0:
                     validation = validate(to_host(weights(state)))
                     ndcg = validation["ndcg@10"]
                     position.waited = 0 if ndcg > position.best else position.waited + 1
@@ -124,22 +125,3 @@ def trie_of_targets(catalogue: Catalogue) -> Trie:
     codes = np.asarray(catalogue.codes)
     seen = None if catalogue.seen is None else np.flatnonzero(np.asarray(catalogue.seen))
     return with_exact_fan_out(build_trie(np.column_stack([codes, rank_in_group(codes)]), seen))
-
-
-def _finished(position: Position, settings: TrainingConfig) -> bool:
-    patient = settings.patience is None or position.waited < settings.patience
-    return position.epoch >= settings.epochs or not patient
-
-
-def _is_validated(epoch: int, settings: TrainingConfig) -> bool:
-    return epoch % settings.validate_every == 0 or epoch == settings.epochs
-
-
-def _check_codes(codes: np.ndarray, sizes: list[int]) -> None:
-    for level, size in enumerate(sizes):
-        wrong = np.flatnonzero((codes[:, level] < 0) | (codes[:, level] >= size))
-        if len(wrong):
-            raise UserError(
-                f"training: item {wrong[0]} has the code {codes[wrong[0], level]} at level "
-                f"{level + 1}, whose codes are 0…{size - 1}: run genrec tokenize again"
-            )

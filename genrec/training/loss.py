@@ -128,7 +128,7 @@ def _scores(
     An item that is never a target would only ever be pushed down, and with it all that is new.
     """
     assert encoded.start is not None
-    scores = model.score_items(encoded.start, items, catalogue)
+    scores = model.score_vectors(encoded.start, model.item_vectors(items, catalogue))
     if catalogue.seen is None:
         return scores
     return jnp.where(jnp.asarray(catalogue.seen)[items][None, None], scores, -jnp.inf)

@@ -5,7 +5,6 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -66,19 +65,13 @@ class Monitor:
 
     def __enter__(self) -> "Monitor":
         if jax.process_index() == 0:
-            self._log = self._open.enter_context(
-                Log(self._folder, self._position.lines, self._done)
-            )
+            log = Log(self._folder, self._position.lines, self._done)
+            self._log = self._open.enter_context(log)
             bar = progress("train", self._total, "step", done=self._done)
             self._bar = self._open.enter_context(bar)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._open.close()
 
     def step(self, metrics: Any) -> None:

@@ -5,6 +5,7 @@ import threading
 from types import FrameType
 
 import jax
+from jax.experimental import multihost_utils
 
 
 class Interruption:
@@ -32,8 +33,6 @@ class Interruption:
     def asked(self, step: int) -> bool:
         """Whether to stop now, before the given step; all processes get the same answer."""
         if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
             return multihost_utils.reached_preemption_sync_point(step)
         return self._asked
 

@@ -47,18 +47,20 @@ def compile_training(
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, settings.learning_rate, warmup, max(total, warmup + 1)
     )
+
+    def matrices(params: Any) -> Any:
+        """Which parameters decay: a norm's scale has one axis and is spared."""
+        return jax.tree.map(lambda x: x.ndim > 1, params)
+
     optimizer = optax.chain(
         optax.clip_by_global_norm(settings.clip),
-        optax.adamw(schedule, weight_decay=settings.weight_decay, mask=_matrices),
+        optax.adamw(schedule, weight_decay=settings.weight_decay, mask=matrices),
     )
 
     def init() -> State:
         params = nnx.as_pure(nnx.state(build(nnx.Rngs(seed)), nnx.Param))
-        state = {
-            "step": jnp.zeros((), jnp.int32),
-            "params": params,
-            "optimizer": optimizer.init(params),
-        }
+        state = {"step": jnp.zeros((), jnp.int32), "params": params}
+        state["optimizer"] = optimizer.init(params)
         return state | ({"average": params} if settings.average else {})
 
     def loss(params, catalogue, trie, batch, key):
@@ -111,9 +113,9 @@ def compile_training(
         params = optax.apply_updates(state["params"], updates)
         new = {"step": state["step"] + 1, "params": params, "optimizer": moments}
         if settings.average:
-            new["average"] = optax.incremental_update(
-                params, state["average"], 1.0 - _decay(settings.average, state["step"])
-            )
+            # Shorter averages at first, so that the random weights of the start are soon forgotten.
+            decay = jnp.minimum(settings.average, (1.0 + state["step"]) / (10.0 + state["step"]))
+            new["average"] = optax.incremental_update(params, state["average"], 1.0 - decay)
         metrics = {
             "loss": (sums.codes if shape.codes else sums.total) / targets,
             "total": sums.total / targets,
@@ -138,23 +140,13 @@ def compile_training(
 
 def begun_with(params: Any, state: State) -> State:
     """A first state with other parameters, NumPy arrays of the same shapes."""
-    parts = [part for part in ("params", "average") if part in state]
     return state | {
         part: jax.tree.map(lambda old, new: jax.device_put(new, old.sharding), state[part], params)
-        for part in parts
+        for part in ("params", "average")
+        if part in state
     }
 
 
 def weights(state: State) -> Any:
     """The parameters to validate and to use."""
     return state.get("average", state["params"])
-
-
-def _matrices(params: Any) -> Any:
-    """Which parameters decay: a norm's scale has one axis and is spared."""
-    return jax.tree.map(lambda x: x.ndim > 1, params)
-
-
-def _decay(decay: float, step: jax.Array) -> jax.Array:
-    """Shorter averages at first, so that the random weights of the start are soon forgotten."""
-    return jnp.minimum(decay, (1.0 + step) / (10.0 + step))

@@ -261,7 +261,7 @@ def test_a_missing_or_broken_array_is_named(tmp_path, name):
 def test_a_folder_of_an_older_genrec_asks_for_prepare(tmp_path):
     written(tmp_path, catalogue(TITLES), sequences(GOOD), flat(GOOD))
     shutil.rmtree(tmp_path / "histories")
-    with pytest.raises(UserError, match="older genrec wrote it; delete it and run genrec prepare"):
+    with pytest.raises(UserError, match="does not exist; run genrec prepare again"):
         load_dataset(tmp_path)
 
 

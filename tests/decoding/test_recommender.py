@@ -153,7 +153,9 @@ def by_dense_head(model, history):
 @nnx.jit
 def dense_scores(model, inputs):
     read = reading(model, inputs)
-    dense = model.score_items(read.start, jnp.arange(NUM_ITEMS), Catalogue(CODES))[0, 0]
+    dense = model.score_vectors(
+        read.start, model.item_vectors(jnp.arange(NUM_ITEMS), Catalogue(CODES))
+    )[0, 0]
     return jax.nn.log_softmax(dense)
 
 

@@ -15,9 +15,9 @@ from genrec.errors import UserError
 from genrec.export import export_huggingface
 from genrec.recommend.requests import Requests
 from genrec.sequences.padding import request_batches
-from genrec.storage.safetensors import read_tensors
 from small_loaded import TIGER, random_run
 from small_run import ITEMS
+from tensors import read_tensors
 
 IDS = [f"i{n:03}" for n in range(ITEMS)]
 USERS = [f"u{n}" for n in range(8)]

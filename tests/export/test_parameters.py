@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 from genrec.errors import UserError
 from genrec.export import export_parameters
 from genrec.model.weights import flat
-from genrec.storage.safetensors import read_tensors
 from small_loaded import TIGER, random_run
 from small_run import ITEMS
+from tensors import read_tensors
 
 IDS = [f"i{n:03}" for n in range(ITEMS)]
 FUSED = (

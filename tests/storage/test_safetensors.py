@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from genrec.errors import UserError
-from genrec.storage.safetensors import read_tensors, write_tensors
+from genrec.storage.safetensors import write_tensors
+from tensors import read_tensors
 
 TENSORS = {
     "encoder.0.kernel": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -89,20 +89,10 @@ def test_collapse_stops_the_fit(vectors, monkeypatch):
         fitted(vectors, steps=400, learning_rate=2.9e-3)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"learning_rate": 1e6}, "diverged|learned nothing"),
-        ({"learning_rate": 30.0}, "diverged|learned nothing"),
-        ({"codebook_sizes": ()}, "codebook_sizes"),
-        ({"codebook_sizes": (16, 1)}, "codebook_sizes"),
-        ({"batch_size": 0}, "at least 1"),
-        ({"hidden": (8, 0)}, "at least 1"),
-    ],
-)
-def test_bad_settings(vectors, changes, message):
-    with pytest.raises(UserError, match=message):
-        fitted(vectors, **changes)
+@pytest.mark.parametrize("rate", [1e6, 30.0])
+def test_a_rate_that_is_too_high_is_reported(vectors, rate):
+    with pytest.raises(UserError, match=r"diverged|learned nothing"):
+        fitted(vectors, learning_rate=rate)
 
 
 @pytest.mark.parametrize(
@@ -150,17 +140,6 @@ def test_the_threshold_of_collapse_is_a_setting(vectors, monkeypatch):
     fitted(vectors, steps=100, learning_rate=2.8e-3, collapse=0.05)
     with pytest.raises(UserError, match="collapsed"):
         fitted(vectors, steps=100, learning_rate=2.8e-3, collapse=0.07)
-
-
-def test_bad_vectors(vectors):
-    broken = vectors.copy()
-    broken[7, 3], broken[401, 0] = np.nan, np.inf
-    with pytest.raises(UserError, match="2 items are not finite: items 7, 401"):
-        fitted(broken)
-    with pytest.raises(UserError, match=r"shape \(12,\)"):
-        fitted(vectors[0])
-    with pytest.raises(UserError, match=r"shape \(0, 12\)"):
-        fitted(vectors[:0])
 
 
 def test_fewer_items_than_codes(vectors):

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from genrec.errors import UserError
-from genrec.tokenizer.vectors import check_vectors, in_chunks, sample_rows
+from genrec.tokenizer.vectors import in_chunks, sample_rows
 
 
 @pytest.mark.parametrize("count", [0, 1, 4096, 5000])
@@ -24,20 +23,6 @@ def test_what_was_written_to_a_private_mapping_stays(tmp_path):
     private[5, 1] = 8
     assert sum(chunk.sum() for chunk, _ in in_chunks(private)) == 8
     assert private[5, 1] == 8
-
-
-def test_bad_vectors():
-    good = np.ones((3, 2))
-    check_vectors(good, (2,))
-    for vectors, sizes, message in [
-        (good[0], (2,), r"shape \(2,\)"),
-        (good[:, :0], (2,), r"shape \(3, 0\)"),
-        (good, (), "codebook_sizes"),
-        (good, (4, 1), "codebook_sizes"),
-        (good * np.array([[1], [np.nan], [np.inf]]), (2,), "2 items are not finite: items 1, 2"),
-    ]:
-        with pytest.raises(UserError, match=message):
-            check_vectors(vectors, sizes)
 
 
 def test_a_sample_is_made_of_different_rows_and_only_of_many():

@@ -14,10 +14,9 @@ from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
 from genrec.errors import UserError
 from genrec.sequences.histories import Histories
-from genrec.sequences.inputs import Catalogue
 from genrec.training.steps import weights
 from small import small_model
-from small_training import CATALOGUE, IDENTITY, NUM_ITEMS, SETTINGS, build, build_tiger, lines, run
+from small_training import IDENTITY, NUM_ITEMS, SETTINGS, build, build_tiger, lines, run
 
 
 def final(folder, recipe=build):
@@ -213,13 +212,6 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path, rate):
 def test_histories_without_a_next_item_are_refused(tmp_path):
     with pytest.raises(UserError, match="no target"):
         run(tmp_path, histories=Histories.of([[1], []]))
-
-
-def test_codes_outside_of_the_vocabulary_are_refused(tmp_path):
-    codes = CATALOGUE.codes.copy()
-    codes[5, 1] = 3
-    with pytest.raises(UserError, match="item 5 has the code 3 at level 2, whose codes are 0…2"):
-        run(tmp_path, catalogue=Catalogue(codes))
 
 
 @pytest.mark.parametrize("recipe", [build, build_tiger])

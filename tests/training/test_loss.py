@@ -112,7 +112,9 @@ def test_no_user_s_loss_moves_with_another_one_s_history():
 def forward(model, inputs, codes):
     """For each level its logits, and the scores of every item."""
     encoded = model.encode(inputs, CATALOGUE, every_position=True)
-    scores = model.score_items(encoded.start, jnp.arange(NUM_ITEMS), CATALOGUE)
+    scores = model.score_vectors(
+        encoded.start, model.item_vectors(jnp.arange(NUM_ITEMS), CATALOGUE)
+    )
     return model.decode(codes, encoded), scores
 
 

@@ -29,7 +29,7 @@ from genrec.bundle.storage import manifest_text, pack_names, write_bundle
 from genrec.checkpoints import Checkpoints
 from genrec.cli.console import hush
 from genrec.data.known import known_source
-from genrec.storage.safetensors import pack_tensors, read_tensors, write_tensors
+from genrec.storage.safetensors import pack_tensors, parse_tensors, write_tensors
 from genrec.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from genrec.tokenizer.rqvae import RqVae
 
@@ -209,7 +209,7 @@ def make_parameters(folder: Path) -> None:
 
 def read_parameters(folder: Path) -> None:
     for name in ("model.safetensors", "items.safetensors"):
-        read_tensors(folder / name)
+        parse_tensors((folder / name).read_bytes(), folder / name)
 
 
 REVIEWS, META = "reviews_Beauty_5.json", "meta_Beauty.json"

@@ -88,7 +88,7 @@ def amazon_2014(category: str) -> OfficialDataset:
             OfficialFile(f"{_FROM_2014}/reviews_{category}_5.json.gz"),
             OfficialFile(f"{_FROM_2014}/meta_{category}.json.gz"),
         ),
-        interactions=_reviews,
+        interactions=lambda paths: read_objects(paths[0], "json", _review),
         items=_items_2014,
         published=PUBLISHED_2014.get(category),
     )
@@ -102,7 +102,7 @@ def amazon_2018(category: str) -> OfficialDataset:
             OfficialFile(f"{_LAB}/amazon_v2/categoryFilesSmall/{category}_5.json.gz"),
             OfficialFile(f"{_LAB}/amazon_v2/metaFiles2/meta_{category}.json.gz"),
         ),
-        interactions=_reviews,
+        interactions=lambda paths: read_objects(paths[0], "json", _review),
         items=lambda paths, _: read_objects(paths[1], "json", item),
     )
 
@@ -119,10 +119,6 @@ def amazon_2023(category: str) -> OfficialDataset:
         items=lambda paths, _: read_objects(paths[1], "json", item),
         timestamp_unit="milliseconds",
     )
-
-
-def _reviews(paths: Sequence[Path]) -> Iterator[InteractionRow]:
-    return read_objects(paths[0], "json", _review)
 
 
 def _review(row: dict[str, Any]) -> InteractionRow:
@@ -169,3 +165,11 @@ def _item(row: dict[str, Any], item_id: str, brand: str, categories: str) -> Ite
         "price": one_line(row.get("price")),
         "description": " ".join(html.unescape(text) for text in text_list(row.get("description"))),
     }
+
+
+AMAZON = {
+    **{f"amazon-2014/{name}": partial(amazon_2014, name) for name in CATEGORIES_2014},
+    **{f"amazon-2018/{name}": partial(amazon_2018, name) for name in CATEGORIES_2018},
+    **{f"amazon-2023/{name}": partial(amazon_2023, name) for name in CATEGORIES_2023},
+}
+"""The editions and categories by the names of their data sets."""

@@ -16,6 +16,7 @@ _SECONDS = 10.0
 _TRIES = 10
 MB = 1_000_000
 _PIP_SECONDS = 300.0
+_REMEDY = "try again from a network without a proxy or sign-in page"
 
 
 class UnavailableError(Exception):
@@ -47,10 +48,6 @@ def check_sha256(
         )
 
 
-def _check_sent(path: Path, expected: str, sender: str) -> None:
-    check_sha256(path, expected, "try again from a network without a proxy or sign-in page", sender)
-
-
 def fetch_https(url: str, path: Path, expected: str | None = None) -> None:
     """Downloads a file to `path`, resuming an interrupted download.
 
@@ -80,7 +77,7 @@ def fetch_https(url: str, path: Path, expected: str | None = None) -> None:
                 raise UnavailableError(f"{url}: {reason}") from error
     if expected is not None:
         try:
-            _check_sent(part, expected, url)
+            check_sha256(part, expected, _REMEDY, url)
         except UserError:
             part.unlink()
             raise
@@ -151,7 +148,7 @@ def fetch_wheel(requirement: str, expected: str, folder: Path) -> Path:
     if result.returncode or len(wheels) != 1:
         reason = (result.stderr.strip().splitlines() or ["pip brought no wheel"])[-1]
         raise UnavailableError(f"{requirement} from the package index: {reason}")
-    _check_sent(wheels[0], expected, requirement)
+    check_sha256(wheels[0], expected, _REMEDY, requirement)
     return wheels[0]
 
 

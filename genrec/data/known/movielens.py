@@ -10,7 +10,7 @@ import io
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +37,7 @@ _SHA256_1M = "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"
 # data files are read.
 WHEEL_REQUIREMENT = "recbole==1.2.1"
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
-_WHEEL_FOLDER = "recbole/dataset_example/ml-100k"
+_WHEEL_FILES = "recbole/dataset_example/ml-100k/ml-100k"
 
 CANONICAL_SHA256 = {
     "interactions.csv": "010fac14271cf92527353173e77ddb19b9168a476d99c55c2f4bd55d93d4c205",
@@ -71,7 +71,9 @@ def movielens_100k(cache: Path, raw: Path | None = None) -> Source:
     folder = cache / "movielens-100k"
     paths = {name: folder / name for name in CANONICAL_SHA256}
     if not all(path.is_file() for path in paths.values()):
-        _make(folder, raw)
+        for name, contents in _make(folder, raw).items():
+            with replacing(folder / name) as temporary:
+                temporary.write_bytes(contents)
     for name, path in paths.items():
         check_sha256(path, CANONICAL_SHA256[name])
     return Source(
@@ -98,19 +100,16 @@ def movielens_1m() -> OfficialDataset:
 
 
 def _ratings_1m(paths: Sequence[Path]) -> Iterator[InteractionRow]:
-    for user, item, rating, seconds in _cells_1m(paths[0], "ratings.dat", "ascii"):
+    for line in _read(paths[0], "ml-1m/ratings.dat", "ascii"):
+        user, item, rating, seconds = line.split("::")
         yield user, item, float(rating), int(seconds)
 
 
 def _films_1m(paths: Sequence[Path], _: Set[str]) -> Iterator[ItemRow]:
-    for item, title, genres in _cells_1m(paths[0], "movies.dat", "latin-1"):
+    for line in _read(paths[0], "ml-1m/movies.dat", "latin-1"):
+        item, title, genres = line.split("::")
         year = _year(title)
         yield {"item_id": item, "title": title, "year": year, "genres": genres.split("|")}
-
-
-def _cells_1m(archive: Path, name: str, encoding: str) -> Iterator[list[str]]:
-    for line in _read(archive, f"ml-1m/{name}", encoding):
-        yield line.split("::")
 
 
 def _read(archive: Path, name: str, encoding: str) -> list[str]:
@@ -120,30 +119,28 @@ def _read(archive: Path, name: str, encoding: str) -> list[str]:
     return [line for line in text.replace("\r", "").split("\n") if line.strip()]
 
 
-def _make(folder: Path, raw: Path | None) -> None:
-    """Writes the two files into `folder` from the first source that has them."""
+def _make(folder: Path, raw: Path | None) -> _Files:
+    """The two files from the first source that has them; one brought by hand is in `folder`."""
     archive, wheel = "ml-100k.zip", f"{WHEEL_REQUIREMENT.replace('==', '-')}-py3-none-any.whl"
-    by_hand: list[tuple[str, str, Callable[[Path], _Files]]] = [
+    for name, expected, convert in (
         (archive, OFFICIAL_SHA256, _from_official),
         (wheel, WHEEL_SHA256, _from_wheel),
-    ]
-    for name, expected, convert in by_hand:
+    ):
         path = (raw or folder) / name
         if path.is_file():
             check_sha256(path, expected)
-            return _write(folder, convert(path))
+            return convert(path)
     if raw is not None:
         raise UserError(f"{raw} has no file {archive}: bring it from {OFFICIAL_URL}")
     with tempfile.TemporaryDirectory(prefix="genrec-") as temporary:
         fetched = Path(temporary) / archive
         try:
             fetch_https(OFFICIAL_URL, fetched, OFFICIAL_SHA256)
-            return _write(folder, _from_official(fetched))
+            return _from_official(fetched)
         except UnavailableError as error:
             reason = str(error)
         try:
-            fetched = fetch_wheel(WHEEL_REQUIREMENT, WHEEL_SHA256, Path(temporary))
-            return _write(folder, _from_wheel(fetched))
+            return _from_wheel(fetch_wheel(WHEEL_REQUIREMENT, WHEEL_SHA256, Path(temporary)))
         except UnavailableError as error:
             raise UserError(
                 f"MovieLens-100K cannot be fetched ({reason}; {error}); download {OFFICIAL_URL} "
@@ -152,7 +149,6 @@ def _make(folder: Path, raw: Path | None) -> None:
 
 
 def _from_official(archive: Path) -> _Files:
-    """The two canonical files from the original archive, ml-100k.zip."""
     interactions = [line.split("\t") for line in _read(archive, "ml-100k/u.data", "ascii")]
     items = []
     for line in _read(archive, "ml-100k/u.item", "latin-1"):
@@ -164,10 +160,9 @@ def _from_official(archive: Path) -> _Files:
 
 def _from_wheel(wheel: Path) -> _Files:
     """The two canonical files from the wheel; both of its files begin with a header."""
-    path = f"{_WHEEL_FOLDER}/ml-100k"
-    interactions = [line.split("\t") for line in _read(wheel, f"{path}.inter", "ascii")[1:]]
+    interactions = [line.split("\t") for line in _read(wheel, f"{_WHEEL_FILES}.inter", "ascii")[1:]]
     items = []
-    for line in _read(wheel, f"{path}.item", "utf-8")[1:]:
+    for line in _read(wheel, f"{_WHEEL_FILES}.item", "utf-8")[1:]:
         item_id, title, year, genres = line.split("\t")
         # The one film without a title or a year is spelt "unkonwn" there.
         title = "unknown" if title == "unkonwn" else f"{title} ({year})"
@@ -199,9 +194,3 @@ def _csv(header: tuple[str, ...], rows: Iterable[Iterable[str]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue().encode("utf-8")
-
-
-def _write(folder: Path, files: _Files) -> None:
-    for name, contents in files.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(contents)

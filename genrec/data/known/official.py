@@ -128,13 +128,13 @@ def read_objects(
             continue
         try:
             row = parse(line)
+            if not isinstance(row, dict):
+                raise ValueError
         # A literal that is nested too deeply ends in one of the last two.
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             raise UserError(
                 f"{path}: row {number:,} is no {syntax} object: it begins with {line[:40]!r}"
             ) from error
-        if not isinstance(row, dict):
-            raise UserError(f"{path}: row {number:,} is no {syntax} object: {line[:40]!r}")
         try:
             converted = convert(row)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:

@@ -3,8 +3,7 @@
 import dataclasses
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,7 @@ import pyarrow.parquet as pq
 
 from genrec.config import Columns, DataConfig
 from genrec.data import Source
-from genrec.data.known.amazon import (
-    CATEGORIES_2014,
-    CATEGORIES_2018,
-    CATEGORIES_2023,
-    amazon_2014,
-    amazon_2018,
-    amazon_2023,
-)
+from genrec.data.known.amazon import AMAZON
 from genrec.data.known.download import UnavailableError, cache_folder, check_sha256, fetch_https
 from genrec.data.known.movielens import movielens_1m, movielens_100k
 from genrec.data.known.official import InteractionRow, ItemRow, OfficialDataset, OfficialFile
@@ -33,13 +25,7 @@ from genrec.storage.lock import held
 _INTERACTIONS_AT_ONCE = 1 << 17
 _ITEMS_AT_ONCE = 1 << 12  # a description may be long
 _CONVERTED = ("interactions.parquet", "items.parquet")
-_OFFICIAL: dict[str, Callable[[], OfficialDataset]] = {
-    "movielens-1m": movielens_1m,
-    **{f"amazon-2014/{name}": partial(amazon_2014, name) for name in CATEGORIES_2014},
-    **{f"amazon-2018/{name}": partial(amazon_2018, name) for name in CATEGORIES_2018},
-    **{f"amazon-2023/{name}": partial(amazon_2023, name) for name in CATEGORIES_2023},
-    "steam": steam,
-}
+_OFFICIAL = {"movielens-1m": movielens_1m, **AMAZON, "steam": steam}
 
 
 def dataset_names() -> list[str]:
@@ -90,8 +76,7 @@ def data_source(data: DataConfig) -> Source:
         if data.min_rating is not None and source.columns.rating is None:
             raise UserError(f"data.min_rating: {data.dataset} has no ratings")
         return source if data.text is None else dataclasses.replace(source, text=data.text)
-    if data.interactions is None:
-        raise UserError("give one of data.dataset and data.interactions")
+    assert data.interactions is not None, "the settings are checked"
     return Source(
         data.interactions,
         data.items,
@@ -122,8 +107,8 @@ def _source(official: OfficialDataset, folder: Path, raw: Path | None) -> Source
     assert record is not None, "it has just been written"
     interactions, items = (converted / name for name in _CONVERTED)
     for path in (interactions, items):
-        digest = record["converted"][path.name]
-        check_sha256(path, digest, f"delete {converted}, and run again")
+        remedy = f"delete {converted}, and run again"
+        check_sha256(path, record["converted"][path.name], remedy)
     return Source(
         interactions,
         items,
