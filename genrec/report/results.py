@@ -74,7 +74,7 @@ def recommenders(metrics: Metrics, benchmark: Benchmark | None) -> dict[str, Any
 
     Returns:
         `measures`: the names of the metrics shown; `protocols`: for each protocol the rows, each
-        with name, kind (that of `MeasuredRecommender`, or "published"), note, `cells` (text, and
+        with name, kind (that of `measured_recommenders`, or "published"), note, `cells` (text, and
         whether no other of the column is larger) and `value`, the last metric, None if it was not
         measured; `low`, `high` and `interval` if it has an interval; `longest`: the largest value.
     """
@@ -83,7 +83,7 @@ def recommenders(metrics: Metrics, benchmark: Benchmark | None) -> dict[str, Any
     measured = measured_recommenders(metrics, "test")
     protocols: dict[str, list[dict[str, Any]]] = {}
     for protocol in PROTOCOLS:
-        entries = [(m.name, m.kind, "", m.measured[protocol]) for m in measured]
+        entries = [(name, kind, "", figures[protocol]) for name, kind, figures in measured]
         for row in benchmark.rows if benchmark else ():
             pair = getattr(row, protocol)
             if pair is not None:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +17,8 @@ class QueueFull(Exception):
     """Too many requests wait already."""
 
 
-class SearchResult(NamedTuple):
-    """Items int32 (M,), best first, -1 for none, and their scores float32 (M,)."""
-
-    items: np.ndarray
-    scores: np.ndarray
+SearchResult = tuple[np.ndarray, np.ndarray]
+"""Items int32 (M,), best first, -1 for none, and their scores float32 (M,)."""
 
 
 @dataclass(eq=False)
@@ -87,7 +83,7 @@ class Batcher:
             try:
                 requests = [waiting.request for waiting in batch]
                 items, scores = batch[0].served.search(requests, shape)
-                answers = [SearchResult(*row) for row in zip(items, scores, strict=True)]
+                answers = list(zip(items, scores, strict=True))
             except Exception as error:  # theirs alone: the next batch is searched all the same
                 answers = [error] * len(batch)
             self._observe(len(batch), time.perf_counter() - began)
@@ -116,10 +112,8 @@ class Batcher:
             ]
             shape = first.served.programs.best(first.request.kind, len(same))
             batch = same[: shape.rows]
-            taken = set(map(id, batch))
-            self._queue = collections.deque(
-                waiting for waiting in alive if id(waiting) not in taken
-            )
+            taken = set(batch)
+            self._queue = collections.deque(waiting for waiting in alive if waiting not in taken)
             return batch, shape
 
 

@@ -93,12 +93,12 @@ class Service:
             request = served.prepare(resolved, exclude_history)
             try:
                 answer = self._batcher.submit(served, request)
-                result = await asyncio.wait_for(answer, self.options.timeout)
+                items, scores = await asyncio.wait_for(answer, self.options.timeout)
             except QueueFull:
                 raise Busy("the server has too much to do") from None
             except TimeoutError:
                 raise Busy(f"no answer within {self.options.timeout:g} seconds") from None
-            items, scores = result.items[:k], result.scores[:k]
+            items, scores = items[:k], scores[:k]
             notices = short_lists(resolved, items[None], k)
         else:
             lists = served.bundle.recommend_items(resolved, k)
@@ -142,7 +142,8 @@ class Service:
             self._wanted.clear()
             if self._closing.is_set():
                 return
-            if asked or self._changed():
+            now = _signature(self._folder)
+            if asked or (now is not None and now != self._seen):
                 self._swap()
 
     def _finish(self, served: ServedBundle) -> bool:
@@ -156,11 +157,6 @@ class Service:
         except Exception:
             logger.exception("not all could be compiled; answers are slower than they could be")
         return True
-
-    def _changed(self) -> bool:
-        """Whether the folder holds another bundle than at the last look, and a whole one."""
-        now = _signature(self._folder)
-        return now is not None and now != self._seen
 
     def _swap(self) -> None:
         self._seen = _signature(self._folder)

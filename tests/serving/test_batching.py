@@ -71,7 +71,7 @@ def test_those_of_a_kind_share_a_search_and_the_oldest_goes_first():
         ]
         served.go.set()
         found = await asyncio.gather(first, *answers)
-        assert [int(each.items[0]) for each in found] == list(range(len(kinds) + 1))
+        assert [int(items[0]) for items, _ in found] == list(range(len(kinds) + 1))
 
     asyncio.run(main())
     # 2 is older than 5 and 7, though many of the other kind wait.
@@ -122,8 +122,8 @@ def test_a_search_that_fails_fails_its_own_requests_alone():
     async def main():
         with pytest.raises(ZeroDivisionError):
             await batcher.submit(served, Numbered(-1))  # pyright: ignore[reportArgumentType]
-        found = await batcher.submit(served, Numbered(5))  # pyright: ignore[reportArgumentType]
-        assert found.items.tolist() == [5]
+        items, _ = await batcher.submit(served, Numbered(5))  # pyright: ignore[reportArgumentType]
+        assert items.tolist() == [5]
 
     asyncio.run(main())
     batcher.close()
