@@ -93,9 +93,7 @@ class Recommender:
         self.progress_name = progress_name
         self._drawn = 0
         codes = np.asarray(catalogue.codes)
-        self.spelt = codes
-        if places is not None:
-            self.spelt = np.column_stack([codes, places])
+        self.spelt = codes if places is None else np.column_stack([codes, places])
         self._unseen = np.zeros(0, np.int64)
         if catalogue.seen is not None:
             self._unseen = np.flatnonzero(~np.asarray(catalogue.seen))
@@ -158,9 +156,8 @@ class Recommender:
         Raises:
             ValueError: k is larger than the beam, or a history is empty.
         """
-        return self._lists(
-            histories, k, exclude_history=exclude_history, exclude=exclude, allow=allow
-        )["whole"]
+        filters = {"exclude_history": exclude_history, "exclude": exclude, "allow": allow}
+        return self._lists(histories, k, **filters)["whole"]
 
     def in_parts(
         self, histories: Histories, k: int, *, exclude_history: bool

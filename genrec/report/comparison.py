@@ -49,10 +49,6 @@ class _Run:
     log: list[dict[str, Any]]
 
 
-_Seeds = list[_Run]
-"""The runs of one recommender."""
-
-
 def write_comparison(folders: Sequence[Path], out: Path) -> int:
     """Writes the page of several evaluated runs, and returns its size in bytes.
 
@@ -135,7 +131,7 @@ def _results(recommenders: Sequence[RecommenderResults]) -> dict[str, Any]:
     return {"rows": rows, "verdicts": verdicts}
 
 
-def _charts(names: Sequence[str], runs: Sequence[_Seeds]) -> list[Chart]:
+def _charts(names: Sequence[str], runs: Sequence[list[_Run]]) -> list[Chart]:
     """Validation and loss of every run over the same axes; a colour for each recommender."""
     charts = []
     for title, axis, form, metric, note in (
@@ -157,7 +153,7 @@ def _charts(names: Sequence[str], runs: Sequence[_Seeds]) -> list[Chart]:
     return charts
 
 
-def _segments(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
+def _segments(runs: Sequence[list[_Run]]) -> list[dict[str, Any]]:
     """The parts of the users, and the filtered NDCG of every recommender for each, seeds averaged.
 
     Parts are cut by the data alone, so that all runs have the same; those that only some have, as
@@ -186,7 +182,7 @@ def _cut(part: dict[str, Any]) -> tuple[str, ...]:
     return (part["by"], part["k"], *(row["name"] for row in part["rows"]))
 
 
-def _list_quality(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
+def _list_quality(runs: Sequence[list[_Run]]) -> list[dict[str, Any]]:
     """What filtered lists are like beyond accuracy, seeds averaged; only what all runs measured."""
     measured = [[results.details(run.test, "filtered", "beyond") for run in s] for s in runs]
     return [
@@ -200,7 +196,7 @@ def _list_quality(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
     ]
 
 
-def _cost(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
+def _cost(runs: Sequence[list[_Run]]) -> list[dict[str, Any]]:
     """Time and memory, seeds averaged; only what is known of all runs."""
     rows = []
     for stage in ("tokenize", "train", "evaluate"):
