@@ -28,9 +28,9 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        counter, gauge, histogram = (
-            functools.partial(kind, registry=registry) for kind in (Counter, Gauge, Histogram)
-        )
+        counter = functools.partial(Counter, registry=registry)
+        gauge = functools.partial(Gauge, registry=registry)
+        histogram = functools.partial(Histogram, registry=registry)
         self.requests = counter("genrec_requests", "Requests answered.", ["path", "status"])
         text = "From the head of a request to the end of its answer."
         self.seconds = histogram("genrec_request_seconds", text, ["path"], buckets=_SECONDS)
