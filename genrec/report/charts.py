@@ -99,37 +99,31 @@ def line_chart(
     x_ticks = [tick for tick in x_ticks if low_x <= tick <= high_x]
     if all(float(value).is_integer() for value in xs):  # there is no half step
         x_ticks = [tick for tick in x_ticks if float(tick).is_integer()]
-    lines, described, legend = [], [], []
+    lines, legend = [], []
     for number, line in enumerate(series):
         colour = number if line.colour is None else line.colour
         legend.append((colour, line.name))
-        points = [(across(a), up(b)) for a, b in zip(line.x, line.y, strict=True)]
-        texts = [f"{x} {a:,.10g}: {b:{form}}" for a, b in zip(line.x, line.y, strict=True)]
-        dots = zip(points, texts, strict=True) if line.dots or len(points) == 1 else ()
-        lines.append(
-            {
-                "colour": colour,
-                "path": " ".join(map(",".join, points)),
-                "dots": [(*point, f"{line.name}, {text}") for point, text in dots],
-            }
-        )
-        described.append(
-            f"{line.name} from {line.y[0]:{form}} at {x} {line.x[0]:,.10g} "
-            f"to {line.y[-1]:{form}} at {line.x[-1]:,.10g}"
-        )
-    svg = (
-        environment()
-        .get_template("chart.svg")
-        .render(
-            title=title,
-            key="c-" + "".join(sign if sign.isalnum() else "-" for sign in title.lower()),
-            description="; ".join(described),
-            axis=x,
-            x_ticks=[(across(tick), _short(tick)) for tick in x_ticks],
-            y_ticks=[(up(tick), _short(tick)) for tick in ticks],
-            lines=lines,
-            **_FRAME,
-        )
+        points = [
+            (across(a), up(b), f"{line.name}, {x} {a:,.10g}: {b:{form}}")
+            for a, b in zip(line.x, line.y, strict=True)
+        ]
+        path = " ".join(f"{point_x},{point_y}" for point_x, point_y, _ in points)
+        lines.append((colour, path, points if line.dots or len(points) == 1 else []))
+    description = "; ".join(
+        f"{line.name} from {line.y[0]:{form}} at {x} {line.x[0]:,.10g} "
+        f"to {line.y[-1]:{form}} at {line.x[-1]:,.10g}"
+        for line in series
+    )
+    drawing = environment().get_template("chart.svg")
+    svg = drawing.render(
+        title=title,
+        key="c-" + "".join(sign if sign.isalnum() else "-" for sign in title.lower()),
+        description=description,
+        axis=x,
+        x_ticks=[(across(tick), _short(tick)) for tick in x_ticks],
+        y_ticks=[(up(tick), _short(tick)) for tick in ticks],
+        lines=lines,
+        **_FRAME,
     )
     header = [x, *(line.name for line in series)]
     return Chart(title, Markup(svg.rstrip()), legend, header, _rows(series, form), note)

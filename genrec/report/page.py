@@ -31,15 +31,12 @@ def render(template: str, **figures: Any) -> str:
     """
     script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        environment()
-        .get_template(template)
-        .render(
-            style=Markup((_FILES / "page.css").read_text(encoding="utf-8")),
-            script=Markup(script),
-            script_hash=f"sha256-{digest}",
-            **figures,
-        )
+    page = environment().get_template(template)
+    return page.render(
+        style=Markup((_FILES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        **figures,
     )
 
 
