@@ -94,9 +94,8 @@ class Recommender:
         self._drawn = 0
         codes = np.asarray(catalogue.codes)
         self.spelt = codes if places is None else np.column_stack([codes, places])
-        self._unseen = np.zeros(0, np.int64)
-        if catalogue.seen is not None:
-            self._unseen = np.flatnonzero(~np.asarray(catalogue.seen))
+        seen = np.ones(len(codes), bool) if catalogue.seen is None else np.asarray(catalogue.seen)
+        self._unseen = np.flatnonzero(~seen)
         self._whole = jax.device_put(build_trie(self.spelt))
         self._spell(np.arange(len(codes)))
 
@@ -120,10 +119,8 @@ class Recommender:
         """Makes the tries of the items that may be recommended."""
         usual, new = allowed, np.zeros(0, np.int64)
         if self.options.unseen_share:
-            usual, new = (
-                np.setdiff1d(allowed, self._unseen),
-                np.intersect1d(allowed, self._unseen),
-            )
+            usual = np.setdiff1d(allowed, self._unseen)
+            new = np.intersect1d(allowed, self._unseen)
         if len(usual) == 0:  # with nothing but new items, they compete with nobody
             usual, new = new, usual
         self.trie, self._unseen_trie = self._whole, None
@@ -197,7 +194,7 @@ class Recommender:
             unseen = Unseen(self._unseen_trie, share, count, k, its_means)
         lists: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for rows, batch in self._batches(histories, **filters):
-            found = search(
+            ranked = search(
                 self.structure,
                 self.params,
                 self.trie,
@@ -211,7 +208,7 @@ class Recommender:
                 beam=options.beam,
                 normalise=options.normalise,
             )
-            for name, answers in found.items():
+            for name, answers in ranked.items():
                 fill_lists(lists.setdefault(name, empty_lists(len(histories), k)), rows, answers)
         self._drawn += len(histories)
         return lists or {"whole": empty_lists(0, k)}
@@ -257,16 +254,9 @@ class Recommender:
         codes = np.zeros((len(histories), width, len(codebook_sizes)), np.int32)
         scores = np.zeros((len(histories), width), np.float32)
         for rows, batch in self._batches(histories):
-            written, score = search_freely(
-                self.structure,
-                self.params,
-                self.catalogue,
-                batch.inputs,
-                sizes=codebook_sizes,
-                beam=beam,
-            )
-            codes[rows] = np.asarray(written)[: len(rows)]
-            scores[rows] = np.asarray(score)[: len(rows)]
+            arguments = self.structure, self.params, self.catalogue, batch.inputs
+            written = search_freely(*arguments, sizes=codebook_sizes, beam=beam)
+            codes[rows], scores[rows] = (np.asarray(values)[: len(rows)] for values in written)
         return codes, scores
 
     def _sampling(self, rows: np.ndarray, size: int) -> Sampling | None:

@@ -111,12 +111,10 @@ def to_json(recommenders: Sequence[RecommenderResults], protocol: ProtocolName) 
     """All figures, as plain numbers."""
     first, *others = recommenders
     means = {
-        recommender.name: {
-            "seeds": recommender.seeds,
-            **{
-                metric: {"mean": recommender.mean(metric), "std": recommender.spread(metric)}
-                for metric in METRICS
-            },
+        recommender.name: {"seeds": recommender.seeds}
+        | {
+            metric: {"mean": recommender.mean(metric), "std": recommender.spread(metric)}
+            for metric in METRICS
         }
         for recommender in recommenders
     }

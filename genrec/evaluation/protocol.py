@@ -104,11 +104,11 @@ def evaluate(
             recommender returned something else than it promises.
     """
 
-    def whole(histories: Histories, k: int, *, exclude_history: bool):
+    def parts(histories: Histories, k: int, *, exclude_history: bool):
         return {"whole": recommend(histories, k, exclude_history=exclude_history)}
 
-    measured = evaluate_parts(whole, histories, targets, k=k, top_k=top_k, num_items=num_items)
-    return measured["whole"]
+    how = {"k": k, "top_k": top_k, "num_items": num_items}
+    return evaluate_parts(parts, histories, targets, **how)["whole"]
 
 
 def evaluate_parts(

@@ -20,10 +20,6 @@ class IdMap:
     def __init__(self, item_ids: Iterable[str]):
         self._index = {item_id: item for item, item_id in enumerate(item_ids)}
 
-    def index_of(self, item_id: str) -> int:
-        """The index of an item; -1 for an id that none has."""
-        return self._index.get(item_id, -1)
-
     def indices_of(self, item_ids: Iterable[str]) -> np.ndarray:
         """int64 (n,): the index of each of n items; -1 for an id that none has."""
         return np.array([self._index.get(item_id, -1) for item_id in item_ids], np.int64)
@@ -52,11 +48,12 @@ class ItemNames:
         Raises:
             UserError: several items have a title; their ids are given.
         """
-        items = []
-        for name in names:
-            item = self._by_id.index_of(name)
-            items.append(item if item >= 0 else self._titled(name))
-        return items
+        names = list(names)
+        items = self._by_id.indices_of(names).tolist()
+        return [
+            self._titled(name) if item < 0 else item
+            for name, item in zip(names, items, strict=True)
+        ]
 
     def known(self, names: Sequence[str]) -> list[int]:
         """The item index of each name.
@@ -70,8 +67,10 @@ class ItemNames:
         return items
 
     def unknown(self, name: str) -> UserError:
-        """The error for a name that no item has, with the titles that are most like it."""
-        near = self._similar(name)
+        """The error for a name that no item has, with titles that hold it or are spelt like it."""
+        within = [title for title in self._titles if name.strip().casefold() in title.casefold()]
+        shortest = sorted(sorted(set(within)), key=len)[:3]
+        near = shortest or nearest(name, self._titles, 3, cutoff=0.6)
         hint = f"the nearest titles are {', '.join(map(repr, near))}" if near else "nor one like it"
         return UserError(f"no item has the id or title {name!r}; {hint}")
 
@@ -86,12 +85,6 @@ class ItemNames:
                 + (f" and {more:,} more" if more > 0 else "")
             )
         return items[0] if items else -1
-
-    def _similar(self, name: str) -> list[str]:
-        """Titles that contain the name, or else those spelt most like it."""
-        within = [title for title in self._titles if name.strip().casefold() in title.casefold()]
-        shortest = sorted(sorted(set(within)), key=len)[:3]
-        return shortest or nearest(name, self._titles, 3, cutoff=0.6)
 
 
 @dataclass(frozen=True)

@@ -107,10 +107,8 @@ def short_lists(
     short = np.flatnonzero(lengths < k)
     if len(short) == 0:
         return []
-    return [
-        f"{k} items are wanted, but as few as {lengths[short].min()} are allowed for "
-        f"{whose(requests.user_ids, short)}"
-    ]
+    people, fewest = whose(requests.user_ids, short), lengths[short].min()
+    return [f"{k} items are wanted, but as few as {fewest} are allowed for {people}"]
 
 
 def log_notices(notices: Iterable[str]) -> None:

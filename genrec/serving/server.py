@@ -55,7 +55,14 @@ def serve(folder: Path, options: ServingOptions) -> None:
                 timeout_notify=0,
             )
         )
-        _print_requests(options.access_log)
+        # Its line for each request goes to the standard output, its complaints where ours do.
+        access = logging.getLogger("uvicorn.access")
+        access.propagate = False
+        if options.access_log:
+            lines = logging.StreamHandler(sys.stdout)
+            lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            access.addHandler(lines)
+            access.setLevel(logging.INFO)
         # Uvicorn raises a signal again when it has stopped, which should be a success.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
@@ -95,14 +102,3 @@ def _listen(options: ServingOptions) -> socket.socket:
         return socket.create_server(address, family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         raise UserError(f"cannot listen at {options.host}, port {options.port}: {error}") from error
-
-
-def _print_requests(wanted: bool) -> None:
-    """Uvicorn's line for each request goes to the standard output, its complaints where ours do."""
-    access = logging.getLogger("uvicorn.access")
-    access.propagate = False
-    if wanted:
-        lines = logging.StreamHandler(sys.stdout)
-        lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        access.addHandler(lines)
-        access.setLevel(logging.INFO)
