@@ -25,6 +25,30 @@ class IdMap:
         return np.array([self._index.get(item_id, -1) for item_id in item_ids], np.int64)
 
 
+class UnknownItem(UserError):
+    """No item has this id or title.
+
+    The message names titles that hold it or are spelt like it; to look for them takes long where
+    there are many, so that is done when the message is read.
+
+    Attributes:
+        brief: the message without those.
+    """
+
+    def __init__(self, name: str, titles: Sequence[str]):
+        self.brief = f"no item has the id or title {name!r}"
+        super().__init__(self.brief)
+        self._name, self._titles = name, titles
+
+    def __str__(self) -> str:
+        wanted = self._name.strip().casefold()
+        within = {title for title in self._titles if wanted in title.casefold()}
+        shortest = sorted(sorted(within), key=len)[:3]
+        near = shortest or nearest(self._name, self._titles, 3, cutoff=0.6)
+        hint = f"the nearest titles are {', '.join(map(repr, near))}" if near else "nor one like it"
+        return f"{self.brief}; {hint}"
+
+
 class ItemNames:
     """The names of a catalogue's items.
 
@@ -63,16 +87,8 @@ class ItemNames:
         """
         items = self.find(names)
         if -1 in items:
-            raise self.unknown(names[items.index(-1)])
+            raise UnknownItem(names[items.index(-1)], self._titles)
         return items
-
-    def unknown(self, name: str) -> UserError:
-        """The error for a name that no item has, with titles that hold it or are spelt like it."""
-        within = [title for title in self._titles if name.strip().casefold() in title.casefold()]
-        shortest = sorted(sorted(set(within)), key=len)[:3]
-        near = shortest or nearest(name, self._titles, 3, cutoff=0.6)
-        hint = f"the nearest titles are {', '.join(map(repr, near))}" if near else "nor one like it"
-        return UserError(f"no item has the id or title {name!r}; {hint}")
 
     def _titled(self, title: str) -> int:
         """The item of a title; -1 if there is none, UserError if there are several."""

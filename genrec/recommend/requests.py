@@ -77,18 +77,6 @@ class RankedLists(NamedTuple):
     notices: list[str]
 
 
-class UnknownItem(UserError):
-    """No item has this id or title.
-
-    Attributes:
-        name: the id or title.
-    """
-
-    def __init__(self, name: str):
-        super().__init__(f"no item has the id or title {name!r}")
-        self.name = name
-
-
 def short_lists(
     requests: ResolvedRequests, items: np.ndarray, k: int, *, partial: bool = False
 ) -> list[str]:

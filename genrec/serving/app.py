@@ -168,7 +168,7 @@ def create_app(service: Service) -> FastAPI:
                 "status": "ready",
                 "bundle": served.checksum,
                 "items": len(served.bundle.item_ids),
-                "beam": served.beam,
+                "beam": served.bundle.manifest["answers"]["beam"],
                 "compiling": service.compiling,
             }
         )

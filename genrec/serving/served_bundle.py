@@ -42,7 +42,6 @@ class ServedBundle:
         before: the one whose place this one takes.
 
     Attributes:
-        beam: the largest k.
         checksum: of the bundle's manifest: which bundle it is.
         typeahead: finds items by what people type; None until `finish` made it.
     """
@@ -52,7 +51,6 @@ class ServedBundle:
         programs = None if before is None else before.programs
         self.programs = CompiledPrograms(bundle, max_rows, programs)
         self._answers: dict[str, Any] = bundle.manifest["answers"]
-        self.beam: int = self._answers["beam"]
         self.checksum: str = bundle.manifest["checksum"]
         self.typeahead: Typeahead | None = None
 

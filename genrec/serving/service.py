@@ -10,7 +10,8 @@ import numpy as np
 
 from genrec.bundle import load_bundle
 from genrec.errors import UserError
-from genrec.recommend.requests import Requests, ResolvedRequests, UnknownItem, short_lists
+from genrec.recommend.catalog import UnknownItem
+from genrec.recommend.requests import Requests, ResolvedRequests, short_lists
 from genrec.serving.batching import Batcher, QueueFull
 from genrec.serving.options import ServingOptions
 from genrec.serving.prometheus import Metrics
@@ -112,12 +113,12 @@ class Service:
         in another thread, for one request at a time.
         """
         try:
-            return served.bundle.resolve(requests, suggest=False)
+            return served.bundle.resolve(requests)
         except UnknownItem as error:
             if not self._suggesting.acquire(blocking=False):
-                raise
+                raise UserError(error.brief) from None
             try:
-                raise await asyncio.to_thread(served.bundle.names.unknown, error.name) from None
+                raise UserError(await asyncio.to_thread(str, error)) from None
             finally:
                 self._suggesting.release()
 
