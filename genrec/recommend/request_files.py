@@ -106,13 +106,7 @@ def _requests(rows: list[dict[str, Any]], columns: list[str]) -> Requests:
     for name in ("items", "timestamps", "exclude"):
         if name in values_of:
             values_of[name] = [values or [] for values in values_of[name]]
-    return Requests(
-        values_of["user_id"],
-        values_of["items"],
-        values_of.get("timestamps"),
-        values_of.get("exclude"),
-        values_of.get("allow"),
-    )
+    return Requests(values_of.pop("user_id"), values_of.pop("items"), **values_of)
 
 
 @contextlib.contextmanager
