@@ -119,9 +119,7 @@ def to_json(recommenders: Sequence[RecommenderResults], protocol: ProtocolName) 
         for recommender in recommenders
     }
     differences = {
-        other.name: {
-            metric: dataclasses.asdict(difference(first, other, metric)) for metric in METRICS
-        }
+        other.name: {name: dataclasses.asdict(difference(first, other, name)) for name in METRICS}
         for other in others
     }
     return {

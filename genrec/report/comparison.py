@@ -86,15 +86,9 @@ def _read(folder: Path) -> _Run:
     metrics = read_figures(folder, "metrics.json")
     with blaming_figures(folder, "metrics.json"):
         segments = results.segments(metrics)
-    return _Run(
-        folder,
-        config_of(folder),
-        metrics["test"],
-        segments,
-        read_manifest(folder),
-        read_decoding_cost(folder) or {},
-        read_training_log(folder),
-    )
+    config, manifest, log = config_of(folder), read_manifest(folder), read_training_log(folder)
+    cost = read_decoding_cost(folder) or {}
+    return _Run(folder, config, metrics["test"], segments, manifest, cost, log)
 
 
 def _results(recommenders: Sequence[RecommenderResults]) -> dict[str, Any]:
