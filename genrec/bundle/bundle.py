@@ -166,7 +166,6 @@ class Bundle(ItemRecommender):
         return next(width for width in widths if width >= count)
 
     def _program(self, request: Mapping[str, np.ndarray]) -> Any:
-        """What answers such requests."""
         name = program_name(request["named"].shape[1], "users" in request)
         if name not in self._compiled:
             program = load_program(self.contents, name, self.state, request)

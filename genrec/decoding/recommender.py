@@ -167,12 +167,10 @@ class Recommender:
         lists = self._lists(histories, k, exclude_history=exclude_history)
         model = self.structure.model(self.params)
         both = bool(model.codes) and model.item_query is not None
-        others = {"dense_head": 1.0, "codes": 0.0}
-        if both and not self.options.unseen_share and self.options.dense_share in others.values():
-            for name, share in others.items():
-                if share != self.options.dense_share:
-                    other = self.ranked_by(share)
-                    lists[name] = other(histories, k, exclude_history=exclude_history)
+        other = {1.0: ("codes", 0.0), 0.0: ("dense_head", 1.0)}.get(self.options.dense_share)
+        if both and other is not None and not self.options.unseen_share:
+            name, share = other
+            lists[name] = self.ranked_by(share)(histories, k, exclude_history=exclude_history)
         return lists
 
     def _lists(
@@ -221,7 +219,7 @@ class Recommender:
         if self._prepared is not None and self._prepared[0] is self.params:
             return self._prepared[1]
         looks = self.structure.model(self.params).queries_ahead is not None
-        found = None, None, None
+        prepared = None, None, None
         if self.options.dense_share or looks:
             vectors = item_vectors(self.structure, self.params, self.catalogue)
             means, its_means = (
@@ -230,9 +228,9 @@ class Recommender:
                 else None
                 for trie in (self.trie, self._unseen_trie)
             )
-            found = vectors, means, its_means
-        self._prepared = self.params, found
-        return found
+            prepared = vectors, means, its_means
+        self._prepared = self.params, prepared
+        return prepared
 
     def write(
         self, histories: Histories, codebook_sizes: tuple[int, ...]

@@ -117,7 +117,6 @@ def _table(weights: Mapping[str, np.ndarray]) -> str:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder was written by `export_parameters`."""
     try:
         return read_json(folder / "config.json")["format"] == FORMAT
     except (OSError, ValueError, TypeError, KeyError):

@@ -273,8 +273,7 @@ class ItemRecommender(abc.ABC):
         items, scores = empty_lists(len(requests.histories), k)
         for row in range(len(items)):
             best = ranked
-            only = None if requests.allow is None else requests.allow[row]
-            if only is not None:
+            if requests.allow is not None and (only := requests.allow[row]) is not None:
                 best = best[np.isin(best, only)]
             if requests.exclude is not None:
                 best = best[~np.isin(best, requests.exclude[row])]

@@ -74,7 +74,6 @@ def read_names(path: Path) -> list[str]:
 
 
 def _object(number: int, line: str) -> dict[str, Any]:
-    """The object in line `number` of a file."""
     try:
         row = json.loads(line, parse_int=str)  # ids that are numbers may stand among titles
     except (ValueError, RecursionError) as error:

@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException
 
 from genrec.errors import UserError
 from genrec.recommend.requests import Requests
+from genrec.serving.batching import Busy
 from genrec.serving.middleware import RequestMiddleware, refusal
-from genrec.serving.service import Busy, Service
+from genrec.serving.service import Service
 
 _LONGEST = 1500  # characters of a complaint
 

@@ -13,8 +13,8 @@ from genrec.serving.compiled import Shape
 from genrec.serving.served_bundle import SearchRequest, ServedBundle
 
 
-class QueueFull(Exception):
-    """Too many requests wait already."""
+class Busy(Exception):
+    """The request cannot be answered now, but could be soon. The message says why."""
 
 
 SearchResult = tuple[np.ndarray, np.ndarray]
@@ -59,12 +59,12 @@ class Batcher:
         """What the search will find; a cancelled one is not searched. Call it from an event loop.
 
         Raises:
-            QueueFull: too many requests wait already.
+            Busy: too many requests wait already.
         """
         answer: asyncio.Future[SearchResult] = asyncio.get_running_loop().create_future()
         with self._changed:
             if self._closed or len(self._queue) >= self._max_queue:
-                raise QueueFull
+                raise Busy("the server has too much to do")
             self._queue.append(_Waiting(served, request, answer))
             self._changed.notify()
         return answer

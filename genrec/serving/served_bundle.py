@@ -61,8 +61,7 @@ class ServedBundle:
 
     def finish(self) -> Iterator[Shape]:
         """Makes answers as fast as can be; yields each shape that is compiled."""
-        names = [(item_id, self.bundle.titles[item_id]) for item_id in self.bundle.item_ids]
-        self.typeahead = Typeahead(names, self.bundle.by_popularity)
+        self.typeahead = Typeahead(list(self.bundle.titles.items()), self.bundle.by_popularity)
         yield from self.programs.finish()
 
     def prepare(self, requests: ResolvedRequests, exclude_history: bool) -> SearchRequest:

@@ -12,16 +12,12 @@ from genrec.bundle import load_bundle
 from genrec.errors import UserError
 from genrec.recommend.catalog import UnknownItem
 from genrec.recommend.requests import Requests, ResolvedRequests, short_lists
-from genrec.serving.batching import Batcher, QueueFull
+from genrec.serving.batching import Batcher, Busy
 from genrec.serving.options import ServingOptions
 from genrec.serving.prometheus import Metrics
 from genrec.serving.served_bundle import ServedBundle
 
 logger = logging.getLogger(__name__)
-
-
-class Busy(Exception):
-    """The request cannot be answered now, but could be soon. The message says why."""
 
 
 class Service:
@@ -95,8 +91,6 @@ class Service:
             try:
                 answer = self._batcher.submit(served, request)
                 items, scores = await asyncio.wait_for(answer, self.options.timeout)
-            except QueueFull:
-                raise Busy("the server has too much to do") from None
             except TimeoutError:
                 raise Busy(f"no answer within {self.options.timeout:g} seconds") from None
             items, scores = items[:k], scores[:k]

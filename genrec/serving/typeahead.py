@@ -23,8 +23,8 @@ class Typeahead:
 
     def __init__(self, names: Sequence[tuple[str, str]], order: Iterable[int]):
         self._order = list(map(int, order))
-        lines = (" " + " ".join(_words(" ".join(names[item]))) for item in self._order)
-        lines = [line.encode() for line in lines]
+        words = (" ".join(_words(" ".join(names[item]))) for item in self._order)
+        lines = [f" {line}".encode() for line in words]
         self._text = b"\n".join(lines) + b"\n"
         self._starts = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
 

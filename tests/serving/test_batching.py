@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.serving.batching import Batcher, QueueFull
+from genrec.serving.batching import Batcher, Busy
 from genrec.serving.compiled import Kind, Shape
 
 
@@ -104,7 +104,7 @@ def test_a_full_queue_refuses_and_those_who_gave_up_are_not_searched():
         first = await begun(batcher, served)
         gone = batcher.submit(served, Numbered(1))  # pyright: ignore[reportArgumentType]
         stays = batcher.submit(served, Numbered(2))  # pyright: ignore[reportArgumentType]
-        with pytest.raises(QueueFull):
+        with pytest.raises(Busy):
             batcher.submit(served, Numbered(3))  # pyright: ignore[reportArgumentType]
         gone.cancel()
         served.go.set()
@@ -138,7 +138,7 @@ def test_closing_answers_what_waits():
         served.go.set()
         await asyncio.to_thread(batcher.close)
         assert len(await asyncio.gather(first, *answers)) == 8
-        with pytest.raises(QueueFull):
+        with pytest.raises(Busy):
             batcher.submit(served, Numbered(9))  # pyright: ignore[reportArgumentType]
 
     asyncio.run(main())
