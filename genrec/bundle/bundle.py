@@ -127,14 +127,8 @@ class Bundle(ItemRecommender):
     @functools.cached_property
     def state(self) -> dict[str, Any]:
         """The first argument of the programs, on the device."""
-        state = state_of(
-            self.tables,
-            self.weights,
-            self._whole,
-            self.open_items,
-            look_ahead=self._answers["look_ahead"],
-        )
-        return jax.tree.map(jnp.asarray, state)
+        arrays, looks = (self.tables, self.weights, self._whole), self._answers["look_ahead"]
+        return jax.tree.map(jnp.asarray, state_of(*arrays, self.open_items, look_ahead=looks))
 
     def _search(
         self, requests: ResolvedRequests, k: int, exclude_history: bool
@@ -172,7 +166,6 @@ class Bundle(ItemRecommender):
         return next(width for width in widths if width >= count)
 
     def _program(self, request: Mapping[str, np.ndarray]) -> Any:
-        """What answers such requests."""
         name = program_name(request["named"].shape[1], "users" in request)
         if name not in self._compiled:
             program = load_program(self.contents, name, self.state, request)
@@ -197,27 +190,20 @@ def state_of(
         allowed: int, the items that may be recommended, at least one.
         look_ahead: whether the model wants to know the means below every node.
     """
-    count, room = len(items["codes"]), len(whole.leaf)
-    part = whole
+    count, part, means = len(items["codes"]), whole, ()
     if len(allowed) < count:
         part = build_trie(items["codes"], allowed, whole.shapes)
-    means = ()
-    vectors = items.get("vectors")
-    if vectors is not None and look_ahead:
-        seen = None if items["seen"].all() else items["seen"]
-        means = means_in(whole, part, vectors.astype(np.float32), seen)
-    if vectors is not None:
-        vectors = np.pad(vectors, [(0, room - count), (0, 0)])
+    padding = [(0, len(whole.leaf) - count), (0, 0)]
+    if (vectors := items.get("vectors")) is not None:
+        if look_ahead:
+            seen = None if items["seen"].all() else items["seen"]
+            means = means_in(whole, part, vectors.astype(np.float32), seen)
+        vectors = np.pad(vectors, padding)
     return {
         "weights": dict(weights),
-        "codes": np.pad(items["codes"], [(0, room - count), (0, 0)]).astype(np.int32),
+        "codes": np.pad(items["codes"], padding).astype(np.int32),
         "vectors": vectors,
         "count": np.int32(count),
-        "trie": {
-            "codes": part.codes,
-            "children": part.children,
-            "item": part.item,
-            "leaf": part.leaf,
-        },
+        "trie": {name: getattr(part, name) for name in ("codes", "children", "item", "leaf")},
         "means": means,
     }

@@ -113,8 +113,8 @@ def check_items(
         codebook = weights.get(f"codes.{level}.embedding")
         if codebook is not None and codebook.shape and code >= len(codebook):
             raise ValueError(f"there is a code {code} at level {level}, of {len(codebook)}")
-    learned = dict(weights) if vectors is None else {**weights, "vectors": vectors}
-    for name, values in learned.items():
+    learned = {} if vectors is None else {"vectors": vectors}
+    for name, values in {**weights, **learned}.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{name} has numbers that are not finite")
     if not len(item_ids) == len(titles) == count:

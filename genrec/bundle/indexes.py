@@ -42,12 +42,11 @@ def load_index(contents: Mapping[str, bytes], name: str, width: int, count: int)
         raise UserError(f"the bundle has no {name}: export it again")
     tensors = parse_tensors(contents[name], Path(name))
     codes, trained = tensors.get("codes"), tensors.get("trained")
-    sizes = width if trained is not None else width * np.dtype(np.float32).itemsize
-    fits = codes is not None and codes.dtype == np.uint8 and codes.shape == (count, sizes)
+    size = width if trained is not None else width * np.dtype(np.float32).itemsize
+    fits = codes is not None and codes.dtype == np.uint8 and codes.shape == (count, size)
     if trained is not None:
         fits &= trained.dtype == np.float32 and trained.shape == (2 * width,)
-        fits = fits and bool(np.isfinite(trained).all())
-    if not fits:
+    if not fits or (trained is not None and not np.isfinite(trained).all()):
         raise UserError(f"{name} does not hold {count:,} vectors of width {width}")
     if trained is None:
         index = faiss.IndexFlatIP(width)

@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import faiss
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -87,11 +86,16 @@ class NewItemEncoder:
         Raises:
             UserError: there is no room left to tell some items apart.
         """
+        parameters = {
+            name: jnp.asarray(value)
+            for name, value in self._tensors.items()
+            if name.startswith("tokenizer.")
+        }
         inputs = self._inputs(content)
-        codes = np.asarray(self._run("encode", self._parameters, inputs))
+        codes = np.asarray(self._run("encode", parameters, inputs))
 
         def distances(new: np.ndarray) -> np.ndarray:
-            return np.asarray(self._run("distances", self._parameters, inputs[new], codes[new]))
+            return np.asarray(self._run("distances", parameters, inputs[new], codes[new]))
 
         return append_codes(before, codes, self._settings["collisions"], distances)
 
@@ -128,13 +132,6 @@ class NewItemEncoder:
 
     def _standard(self, name: str) -> Standard:
         return Standard(self._tensors[f"{name}.mean"], self._tensors[f"{name}.norm"].item())
-
-    @property
-    def _parameters(self) -> dict[str, jax.Array]:
-        tensors = self._tensors.items()
-        return {
-            name: jnp.asarray(value) for name, value in tensors if name.startswith("tokenizer.")
-        }
 
     def _run(self, name: str, *arguments: Any) -> Any:
         return load_program(self._contents, f"programs/{name}.bin", *arguments)(*arguments)

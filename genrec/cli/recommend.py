@@ -83,7 +83,7 @@ def _check(command: Recommend) -> None:
 
 def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
     """Writes or shows all lists; returns them as a document, or the name of their file."""
-    from genrec.decoding import ListsWriter
+    from genrec.decoding import writing_lists
     from genrec.recommend.requests import log_notices
 
     total, requests = _requests(command, run)
@@ -91,9 +91,9 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
     options = {"k": command.k, "exclude_history": not command.include_history}
     invalid, lists = 0.0, []
     with contextlib.ExitStack() as stack:
-        writer = bar = None
+        write = bar = None
         if command.out:
-            writer = stack.enter_context(ListsWriter(command.out, run.item_ids, codes))
+            write = stack.enter_context(writing_lists(command.out, run.item_ids, codes))
             bar = stack.enter_context(progress("recommend", total, "user"))
         for some in requests:
             log_notices(some.notices)
@@ -106,8 +106,8 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
                 )
                 log_notices(notices)
             users = [""] * len(items) if some.user_ids is None else some.user_ids
-            if writer is not None and bar is not None:
-                writer.write(users, items, scores)
+            if write is not None and bar is not None:
+                write(users, items, scores)
                 bar.advance(len(items))
             else:
                 lists += _show_lists(run, users, items, scores, codes)

@@ -2,13 +2,12 @@
 
 from genrec.decoding.beam import Sampling, beam_search, unconstrained_beam_search
 from genrec.decoding.filters import Filters
-from genrec.decoding.lists import ListsWriter, read_lists
+from genrec.decoding.lists import read_lists, writing_lists
 from genrec.decoding.recommender import Recommender, SearchOptions
 from genrec.decoding.resolver import Resolver, rank_by_distance
 
 __all__ = [
     "Filters",
-    "ListsWriter",
     "Recommender",
     "Resolver",
     "Sampling",
@@ -17,4 +16,5 @@ __all__ = [
     "rank_by_distance",
     "read_lists",
     "unconstrained_beam_search",
+    "writing_lists",
 ]

@@ -199,7 +199,8 @@ class _Search:
             return self._choose(total, total, total, code, [*self._past, present])
         tempered = jax.nn.log_softmax(gained / self._sampling.temperature[level], axis=2)
         tempered = self._tempered[:, :, None] + tempered
-        keys = jax.vmap(jax.random.fold_in, (0, None))(_keys(self._sampling.seeds), level)
+        keys = jax.vmap(jax.random.key)(jnp.asarray(self._sampling.seeds))
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys, level)
         noise = jax.vmap(lambda key: jax.random.gumbel(key, code.shape[1:]))(keys)
         rank = _perturbed(tempered, noise, self.rank, allowed)
         return self._choose(rank, total, tempered, code, [*self._past, present])
@@ -248,10 +249,6 @@ def _queries(encoded: Encoded, count: int) -> Encoded:
     """Histories with `count` queries each in place of one."""
     start = None if encoded.start is None else jnp.repeat(encoded.start, count, axis=1)
     return encoded._replace(mask=jnp.repeat(encoded.mask, count, axis=1), start=start)
-
-
-def _keys(seeds: np.ndarray | Array) -> Array:
-    return jax.vmap(jax.random.key)(jnp.asarray(seeds))
 
 
 def _perturbed(

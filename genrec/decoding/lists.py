@@ -1,9 +1,8 @@
 """Ranked lists of item ids and scores as Parquet files."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,10 @@ _COLUMNS = {
     "item_id": pa.list_(pa.string()),
     "score": pa.list_(pa.float32()),
 }
+
+
+WriteLists = Callable[[Sequence[str] | np.ndarray, np.ndarray, np.ndarray], None]
+"""Adds a list for each of B users, from item indices (B, k), -1 being none, and scores."""
 
 
 def read_lists(path: Path) -> pa.Table:
@@ -45,8 +48,11 @@ def read_lists(path: Path) -> pa.Table:
     return table
 
 
-class ListsWriter:
-    """Writes ranked lists as Parquet, some users at a time; a context manager.
+@contextlib.contextmanager
+def writing_lists(
+    path: Path, item_ids: Sequence[str], codes: np.ndarray | None = None
+) -> Iterator[WriteLists]:
+    """Writes ranked lists as Parquet, some users at a time.
 
     The columns are user_id, item_id (list), score (list) and, if codes are given, codes (list of
     lists). The file appears when all is written, or not at all.
@@ -55,44 +61,25 @@ class ListsWriter:
         item_ids: the id of each item.
         codes: int (N, L), the semantic ID of each item, to be written beside it.
     """
+    ids = pa.array(item_ids, pa.string())
+    kinds = _COLUMNS if codes is None else _COLUMNS | {"codes": pa.list_(pa.list_(pa.int32()))}
+    schema = pa.schema(kinds)
 
-    def __init__(self, path: Path, item_ids: Sequence[str], codes: np.ndarray | None = None):
-        self._path, self._codes = path, codes
-        self._item_ids = pa.array(item_ids, pa.string())
-        self._open = contextlib.ExitStack()
-        fields = dict(_COLUMNS)
-        if codes is not None:
-            fields["codes"] = pa.list_(pa.list_(pa.int32()))
-        self._schema = pa.schema(fields)
-
-    def __enter__(self) -> "ListsWriter":
-        temporary = self._open.enter_context(replacing(self._path))
-        self._file = self._open.enter_context(pq.ParquetWriter(temporary, self._schema))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
-
-    def write(
-        self, user_ids: Sequence[str] | np.ndarray, items: np.ndarray, scores: np.ndarray
-    ) -> None:
-        """Adds a list for each user, from item indices (B, k), -1 being none, and scores."""
+    def write(user_ids: Sequence[str] | np.ndarray, items: np.ndarray, scores: np.ndarray) -> None:
         valid = items >= 0
         flat = items[valid]
         ends = pa.array(np.cumsum([0, *valid.sum(axis=1)], dtype=np.int32))
         columns = [
             pa.array(user_ids, pa.string()),
-            pa.ListArray.from_arrays(ends, self._item_ids.take(pa.array(flat))),
+            pa.ListArray.from_arrays(ends, ids.take(pa.array(flat))),
             pa.ListArray.from_arrays(ends, pa.array(scores[valid], pa.float32())),
         ]
-        if self._codes is not None:
-            codes = self._codes[flat].astype(np.int32)
-            inner = np.arange(len(flat) + 1, dtype=np.int32) * codes.shape[1]
-            tuples = pa.ListArray.from_arrays(pa.array(inner), pa.array(codes.reshape(-1)))
-            columns.append(pa.ListArray.from_arrays(ends, tuples))
-        self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        if codes is not None:
+            tuples = codes[flat].astype(np.int32)
+            inner = np.arange(len(flat) + 1, dtype=np.int32) * tuples.shape[1]
+            lists = pa.ListArray.from_arrays(pa.array(inner), pa.array(tuples.reshape(-1)))
+            columns.append(pa.ListArray.from_arrays(ends, lists))
+        file.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as file:
+        yield write

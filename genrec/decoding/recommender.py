@@ -93,12 +93,9 @@ class Recommender:
         self.progress_name = progress_name
         self._drawn = 0
         codes = np.asarray(catalogue.codes)
-        self.spelt = codes
-        if places is not None:
-            self.spelt = np.column_stack([codes, places])
-        self._unseen = np.zeros(0, np.int64)
-        if catalogue.seen is not None:
-            self._unseen = np.flatnonzero(~np.asarray(catalogue.seen))
+        self.spelt = codes if places is None else np.column_stack([codes, places])
+        seen = np.ones(len(codes), bool) if catalogue.seen is None else np.asarray(catalogue.seen)
+        self._unseen = np.flatnonzero(~seen)
         self._whole = jax.device_put(build_trie(self.spelt))
         self._spell(np.arange(len(codes)))
 
@@ -122,10 +119,8 @@ class Recommender:
         """Makes the tries of the items that may be recommended."""
         usual, new = allowed, np.zeros(0, np.int64)
         if self.options.unseen_share:
-            usual, new = (
-                np.setdiff1d(allowed, self._unseen),
-                np.intersect1d(allowed, self._unseen),
-            )
+            usual = np.setdiff1d(allowed, self._unseen)
+            new = np.intersect1d(allowed, self._unseen)
         if len(usual) == 0:  # with nothing but new items, they compete with nobody
             usual, new = new, usual
         self.trie, self._unseen_trie = self._whole, None
@@ -158,9 +153,8 @@ class Recommender:
         Raises:
             ValueError: k is larger than the beam, or a history is empty.
         """
-        return self._lists(
-            histories, k, exclude_history=exclude_history, exclude=exclude, allow=allow
-        )["whole"]
+        filters = {"exclude_history": exclude_history, "exclude": exclude, "allow": allow}
+        return self._lists(histories, k, **filters)["whole"]
 
     def in_parts(
         self, histories: Histories, k: int, *, exclude_history: bool
@@ -173,12 +167,10 @@ class Recommender:
         lists = self._lists(histories, k, exclude_history=exclude_history)
         model = self.structure.model(self.params)
         both = bool(model.codes) and model.item_query is not None
-        others = {"dense_head": 1.0, "codes": 0.0}
-        if both and not self.options.unseen_share and self.options.dense_share in others.values():
-            for name, share in others.items():
-                if share != self.options.dense_share:
-                    other = self.ranked_by(share)
-                    lists[name] = other(histories, k, exclude_history=exclude_history)
+        other = {1.0: ("codes", 0.0), 0.0: ("dense_head", 1.0)}.get(self.options.dense_share)
+        if both and other is not None and not self.options.unseen_share:
+            name, share = other
+            lists[name] = self.ranked_by(share)(histories, k, exclude_history=exclude_history)
         return lists
 
     def _lists(
@@ -200,7 +192,7 @@ class Recommender:
             unseen = Unseen(self._unseen_trie, share, count, k, its_means)
         lists: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for rows, batch in self._batches(histories, **filters):
-            found = search(
+            ranked = search(
                 self.structure,
                 self.params,
                 self.trie,
@@ -214,7 +206,7 @@ class Recommender:
                 beam=options.beam,
                 normalise=options.normalise,
             )
-            for name, answers in found.items():
+            for name, answers in ranked.items():
                 fill_lists(lists.setdefault(name, empty_lists(len(histories), k)), rows, answers)
         self._drawn += len(histories)
         return lists or {"whole": empty_lists(0, k)}
@@ -227,7 +219,7 @@ class Recommender:
         if self._prepared is not None and self._prepared[0] is self.params:
             return self._prepared[1]
         looks = self.structure.model(self.params).queries_ahead is not None
-        found = None, None, None
+        prepared = None, None, None
         if self.options.dense_share or looks:
             vectors = item_vectors(self.structure, self.params, self.catalogue)
             means, its_means = (
@@ -236,9 +228,9 @@ class Recommender:
                 else None
                 for trie in (self.trie, self._unseen_trie)
             )
-            found = vectors, means, its_means
-        self._prepared = self.params, found
-        return found
+            prepared = vectors, means, its_means
+        self._prepared = self.params, prepared
+        return prepared
 
     def write(
         self, histories: Histories, codebook_sizes: tuple[int, ...]
@@ -260,16 +252,9 @@ class Recommender:
         codes = np.zeros((len(histories), width, len(codebook_sizes)), np.int32)
         scores = np.zeros((len(histories), width), np.float32)
         for rows, batch in self._batches(histories):
-            written, score = search_freely(
-                self.structure,
-                self.params,
-                self.catalogue,
-                batch.inputs,
-                sizes=codebook_sizes,
-                beam=beam,
-            )
-            codes[rows] = np.asarray(written)[: len(rows)]
-            scores[rows] = np.asarray(score)[: len(rows)]
+            arguments = self.structure, self.params, self.catalogue, batch.inputs
+            written = search_freely(*arguments, sizes=codebook_sizes, beam=beam)
+            codes[rows], scores[rows] = (np.asarray(values)[: len(rows)] for values in written)
         return codes, scores
 
     def _sampling(self, rows: np.ndarray, size: int) -> Sampling | None:

@@ -58,8 +58,8 @@ class Resolver:
             such items it is the one nearest to the vector rebuilt from the codes; without any, it
             is the nearest of all items.
         """
-        exact_matches = [self._items.get(row.tobytes(), -1) for row in codes.astype(np.int32)]
-        items = np.array(exact_matches, np.int32)
+        matches = [self._items.get(row.tobytes(), -1) for row in codes.astype(np.int32)]
+        items = np.array(matches, np.int32)
         exact = items >= 0
         if not exact.all():
             items[~exact] = self._nearest(self._index, codes[~exact])

@@ -111,19 +111,15 @@ def to_json(recommenders: Sequence[RecommenderResults], protocol: ProtocolName) 
     """All figures, as plain numbers."""
     first, *others = recommenders
     means = {
-        recommender.name: {
-            "seeds": recommender.seeds,
-            **{
-                metric: {"mean": recommender.mean(metric), "std": recommender.spread(metric)}
-                for metric in METRICS
-            },
+        recommender.name: {"seeds": recommender.seeds}
+        | {
+            metric: {"mean": recommender.mean(metric), "std": recommender.spread(metric)}
+            for metric in METRICS
         }
         for recommender in recommenders
     }
     differences = {
-        other.name: {
-            metric: dataclasses.asdict(difference(first, other, metric)) for metric in METRICS
-        }
+        other.name: {name: dataclasses.asdict(difference(first, other, name)) for name in METRICS}
         for other in others
     }
     return {

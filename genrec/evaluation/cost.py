@@ -32,15 +32,10 @@ def decoding_cost(recommend: RankingFunction, histories: Histories, k: int) -> d
     started = time.perf_counter()
     recommend(users, k, exclude_history=True)
     seconds = time.perf_counter() - started
+    device = jax.devices()[0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
     return {
-        "device": jax.devices()[0].device_kind,
+        "device": device.device_kind,
         "users_per_second": count / seconds,
-        "peak_memory_gib": _peak_bytes() / 2**30,
+        "peak_memory_gib": (device.memory_stats() or {}).get("peak_bytes_in_use", peak) / 2**30,
     }
-
-
-def _peak_bytes() -> int:
-    statistics = jax.devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in statistics:
-        return statistics["peak_bytes_in_use"]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT

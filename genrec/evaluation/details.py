@@ -70,14 +70,13 @@ def ranking_details(
     }
 
 
-def details_tables(metrics: dict[str, Any], split: str, protocol: str = "filtered") -> list[Table]:
-    """The details of metrics.json for one split and protocol, as two tables of 80 columns."""
-    measured = metrics[split][protocol]
-    details = metrics[split]["details"][protocol]
+def details_tables(metrics: dict[str, Any], split: str) -> list[Table]:
+    """The details of metrics.json for filtered lists of one split, as two tables of 80 columns."""
+    measured, details = metrics[split]["filtered"], metrics[split]["details"]["filtered"]
     k = next(iter(details["beyond"])).split("@")[1]
     parts = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{protocol}, {split} items; in brackets 95 % of bootstrap samples of the users",
+        title=f"filtered, {split} items; in brackets 95 % of bootstrap samples of the users",
         title_justify="left",
     )
     for column in ("", "users", f"Recall@{k}", f"NDCG@{k}"):
@@ -97,7 +96,7 @@ def details_tables(metrics: dict[str, Any], split: str, protocol: str = "filtere
             parts.add_row(f"{by} {name}", f"{row['users']:,}", *figures)
         parts.add_section()
     quality = Table(box=box.SIMPLE_HEAD)
-    for column in ("", "", f"{protocol}, first {k}"):
+    for column in ("", "", f"filtered, first {k}"):
         quality.add_column(column)
     for name, value in details["beyond"].items():
         kind = name.split("@")[0]

@@ -88,8 +88,7 @@ def miscalibration(
     for start in range(0, len(lists), _USERS_AT_ONCE):
         rows = lists[start : start + _USERS_AT_ONCE]
         chunk = histories.select(np.arange(start, start + len(rows)))
-        shape = (len(rows), len(names))
-        users = np.arange(len(rows))
+        shape, users = (len(rows), len(names)), np.arange(len(rows))
         p = _shares(np.repeat(users, chunk.lengths), numbers[chunk.csr()[1]], shape)
         q = _shares(np.repeat(users, rows.shape[1]), numbers[rows].reshape(-1), shape)
         counted = (p.sum(axis=1) > 0) & (q.sum(axis=1) > 0)

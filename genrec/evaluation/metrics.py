@@ -36,7 +36,8 @@ def target_ranks(recommended: np.ndarray, targets: np.ndarray) -> np.ndarray:
         )
     if (targets < 0).any():
         raise ValueError(f"user {int((targets < 0).argmax())} has a negative target")
-    twice = _holds_twice(recommended)
+    ordered = np.sort(recommended, axis=1)
+    twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)
     if twice.any():
         raise ValueError(f"the list of user {int(twice.argmax())} names an item twice")
     hits = recommended == targets[:, None]
@@ -105,9 +106,3 @@ def summarise(ranks: np.ndarray, top_k: Sequence[int], width: int) -> dict[str, 
     if len(ranks) == 0:
         raise ValueError("there are no users to average over")
     return {name: float(values.mean()) for name, values in per_user(ranks, top_k, width).items()}
-
-
-def _holds_twice(recommended: np.ndarray) -> np.ndarray:
-    """bool (U,): which lists name an item more than once, padding aside."""
-    ordered = np.sort(recommended, axis=1)
-    return ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)

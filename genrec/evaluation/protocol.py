@@ -104,11 +104,11 @@ def evaluate(
             recommender returned something else than it promises.
     """
 
-    def whole(histories: Histories, k: int, *, exclude_history: bool):
+    def parts(histories: Histories, k: int, *, exclude_history: bool):
         return {"whole": recommend(histories, k, exclude_history=exclude_history)}
 
-    measured = evaluate_parts(whole, histories, targets, k=k, top_k=top_k, num_items=num_items)
-    return measured["whole"]
+    how = {"k": k, "top_k": top_k, "num_items": num_items}
+    return evaluate_parts(parts, histories, targets, **how)["whole"]
 
 
 def evaluate_parts(
@@ -145,7 +145,8 @@ def evaluate_parts(
             items, scores = np.asarray(items), np.asarray(scores)
             _check_lists(items, scores, (len(histories), k), num_items)
             if exclude_history:
-                _check_filtered(items, owned, num_items)
+                kept = np.where(items >= 0, _pairs(users[:, None], items, num_items), -1)
+                _refuse(np.isin(kept, owned), "is filtered, but holds an item of their history")
             ranks = target_ranks(items, targets)
             metrics = summarise(ranks, top_k, k)
             ranked[name] = Ranking(
@@ -192,16 +193,6 @@ def _check_lists(
     _refuse(
         (scores[:, 1:] > scores[:, :-1]) & present[:, 1:], "is not ordered by score, best first"
     )
-
-
-def _check_filtered(items: np.ndarray, owned: np.ndarray, num_items: int) -> None:
-    present = items >= 0
-    users, _ = np.nonzero(present)
-    repeated = np.isin(_pairs(users, items[present], num_items), owned)
-    if repeated.any():
-        raise ValueError(
-            f"the filtered list of user {users[repeated.argmax()]} holds an item of their history"
-        )
 
 
 def _refuse(wrong: np.ndarray, complaint: str) -> None:

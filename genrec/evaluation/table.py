@@ -1,7 +1,6 @@
 """The table that ends a run: every recommender, under both protocols, on one split."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -14,22 +13,14 @@ from genrec.evaluation.protocol import PROTOCOLS
 _USUAL_CUT_OFFS = (5, 10)
 
 
-@dataclass(frozen=True)
-class MeasuredRecommender:
-    """One recommender of metrics.json.
-
-    Attributes:
-        kind: "ours" for the model, "part" for a part of it alone, or "baseline".
-        measured: what was measured of it on one split: `users`, `unfiltered`, `filtered` and so on.
-    """
-
-    name: str
-    kind: str
-    measured: dict[str, Any]
-
-
-def measured_recommenders(metrics: dict[str, Any], split: str) -> list[MeasuredRecommender]:
+def measured_recommenders(
+    metrics: dict[str, Any], split: str
+) -> list[tuple[str, str, dict[str, Any]]]:
     """The recommenders of metrics.json: the model, called genrec, its parts and the baselines.
+
+    Returns:
+        For each its name; "ours" for the model, "part" for a part of it alone, or "baseline"; and
+        what was measured of it on one split: `users`, `unfiltered`, `filtered` and so on.
 
     Raises:
         ValueError: one has no figures for `split`, or was measured on other users than the model.
@@ -46,7 +37,7 @@ def measured_recommenders(metrics: dict[str, Any], split: str) -> list[MeasuredR
             raise ValueError(f"{name} has no figures for the split {split!r}")
         if splits[split]["users"] != metrics[split]["users"]:
             raise ValueError(f"{name} was measured on other users than genrec")
-        recommenders.append(MeasuredRecommender(name, kind, splits[split]))
+        recommenders.append((name, kind, splits[split]))
     return recommenders
 
 
@@ -88,35 +79,30 @@ def results_table(metrics: dict[str, Any], split: str) -> Table:
             other cut-offs.
     """
     recommenders = measured_recommenders(metrics, split)
-    ours = recommenders[0].measured
+    ours = metrics[split]
     shown = shown_metrics(ours["unfiltered"])
-    table = Table(box=box.SIMPLE_HEAD, caption=_caption(ours, split), caption_justify="left")
+    caption = f"{ours['users']:,} users, {split} items, full catalogue, leave-one-out"
+    if ours.get("repeat_targets"):
+        caption += (
+            f"; {ours['repeat_targets']:,} of the items are in the user's history already, "
+            "out of reach of filtered lists"
+        )
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     for column in ("", "recommender"):
         table.add_column(column, overflow="fold")
     for metric in shown:
         table.add_column(label(metric), justify="right", no_wrap=True)
     for protocol in PROTOCOLS:
         try:
-            measured = [recommender.measured[protocol] for recommender in recommenders]
-            rows = [[f"{figures[metric]:.4f}" for metric in shown] for figures in measured]
+            figures = [measured[protocol] for _, _, measured in recommenders]
+            rows = [[f"{row[metric]:.4f}" for metric in shown] for row in figures]
         except KeyError as missing:
             raise ValueError(f"a recommender was not measured at {missing}") from None
         first = protocol
-        for recommender, row, largest in zip(
-            recommenders, rows, largest_of_columns(rows), strict=True
-        ):
-            cells = (Text(text, "bold" * best) for text, best in zip(row, largest, strict=True))
-            table.add_row(first, recommender.name, *cells)
+        largest = largest_of_columns(rows)
+        for (name, *_), row, bold in zip(recommenders, rows, largest, strict=True):
+            cells = (Text(text, "bold" * best) for text, best in zip(row, bold, strict=True))
+            table.add_row(first, name, *cells)
             first = ""
         table.add_section()
     return table
-
-
-def _caption(measured: dict[str, Any], split: str) -> str:
-    caption = f"{measured['users']:,} users, {split} items, full catalogue, leave-one-out"
-    if measured.get("repeat_targets"):
-        caption += (
-            f"; {measured['repeat_targets']:,} of the items are in the user's history already, "
-            "out of reach of filtered lists"
-        )
-    return caption

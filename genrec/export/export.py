@@ -83,7 +83,13 @@ def _export(
     # What the model learned of each item alone is in the items' vectors.
     weights = {name: value.astype(stored) for name, value in parameters if name != OWN}
     graph = _graph(run, dataclasses.replace(model, item_embedding=False), catalogue)
-    tables = _tables(run)
+    counts = run.dataset.training().counts(run.dataset.num_items)
+    tables = {
+        "codes": run.recommender.spelt.astype(np.int32),
+        "counts": counts,
+        "seen": counts > 0,
+        "open": np.asarray(run.open_items, np.int32),
+    }
     if model.tokens == "items":
         structure = Structure(_graph(run, model, catalogue))
         arrays = jax.tree.map(jnp.asarray, catalogue)
@@ -105,11 +111,8 @@ def _export(
         before = _same_model(out, answers, weights)
         newcomers = before.manifest["newcomers"] is not None
         trie = trie_in(before, tables["codes"], out, "export without --update")
-        programs = {
-            name: program
-            for name, program in before.contents.items()
-            if name.startswith("programs/")
-        }
+        files = before.contents.items()
+        programs = {name: file for name, file in files if name.startswith("programs/")}
     else:
         trie = build_trie(tables["codes"], room=room)
         state = state_of(tables, weights, trie, tables["open"], look_ahead=model.look_ahead)
@@ -158,17 +161,6 @@ def _graph(
     return nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
 
 
-def _tables(run: LoadedRun) -> dict[str, np.ndarray]:
-    """The arrays of items.safetensors, but for the vectors."""
-    counts = run.dataset.training().counts(run.dataset.num_items)
-    return {
-        "codes": run.recommender.spelt.astype(np.int32),
-        "counts": counts,
-        "seen": counts > 0,
-        "open": np.asarray(run.open_items, np.int32),
-    }
-
-
 def _same_model(out: Path, answers: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Bundle:
     """The bundle that is there; UserError unless it answers so, with these weights."""
     before = load_bundle(out)
@@ -177,9 +169,8 @@ def _same_model(out: Path, answers: Mapping[str, Any], weights: Mapping[str, np.
         raise UserError(
             f"{out} was made with another {', '.join(differing)}: export without --update"
         )
-    same = before.weights.keys() == weights.keys() and all(
+    if before.weights.keys() != weights.keys() or not all(
         np.array_equal(before.weights[name], weights[name]) for name in weights
-    )
-    if not same:
+    ):
         raise UserError(f"{out} was made from another model: export without --update")
     return before

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genrec.config import Config
 from genrec.errors import UserError
 from genrec.export.t5 import MOST_LEVELS, t5_layers, t5_settings, t5_tables
 from genrec.model.weights import flat
@@ -45,9 +44,23 @@ def export_huggingface(
     Raises:
         UserError: the run has settings that T5 cannot express, or `out` holds something else.
     """
-    _refuse_other(run.config, len(run.items.ids.codebook_sizes))
-    refuse_others(out, ours=(out / "semantic_ids.json").is_file())
     model, decoding = run.config.model, run.config.decoding
+    wanted = {
+        "model.codes true": model.codes,
+        "model.tokens codes": model.tokens == "codes",
+        "model.encoder bidirectional": model.encoder == "bidirectional",
+        "model.look_ahead false": not model.look_ahead,
+        "tokenizer.collisions code or reassign": run.config.tokenizer.collisions != "none",
+        f"at most {MOST_LEVELS} levels": len(run.items.ids.codebook_sizes) <= MOST_LEVELS,
+        "decoding.temperature null": decoding.temperature is None,
+        "decoding.unseen_share 0": decoding.unseen_share == 0,
+    }
+    if differing := [name for name, kept in wanted.items() if not kept]:
+        raise UserError(
+            "T5 can express TIGER's recipe only, such as configs/quickstart-tiger.yaml; this run "
+            f"would need {', '.join(differing)}"
+        )
+    refuse_others(out, ours=(out / "semantic_ids.json").is_file())
     weights, tokens = flat(run.recommender.params), _tokens(run)
     state = _vocabulary(weights) | t5_layers(weights, model)
     state = {name: value.astype(dtype or "float32") for name, value in state.items()}
@@ -80,26 +93,6 @@ def export_huggingface(
         (folder / "semantic_ids.json").write_text(text + "\n", encoding="utf-8")
         (folder / "README.md").write_text(readme.read_text(encoding="utf-8"), encoding="utf-8")
     return f"{len(tokens['items']):,} items, a T5 of {config['vocab_size']:,} tokens"
-
-
-def _refuse_other(config: Config, levels: int) -> None:
-    model, decoding = config.model, config.decoding
-    wanted = {
-        "model.codes true": model.codes,
-        "model.tokens codes": model.tokens == "codes",
-        "model.encoder bidirectional": model.encoder == "bidirectional",
-        "model.look_ahead false": not model.look_ahead,
-        "tokenizer.collisions code or reassign": config.tokenizer.collisions != "none",
-        f"at most {MOST_LEVELS} levels": levels <= MOST_LEVELS,
-        "decoding.temperature null": decoding.temperature is None,
-        "decoding.unseen_share 0": decoding.unseen_share == 0,
-    }
-    differing = [name for name, kept in wanted.items() if not kept]
-    if differing:
-        raise UserError(
-            "T5 can express TIGER's recipe only, such as configs/quickstart-tiger.yaml; this run "
-            f"would need {', '.join(differing)}"
-        )
 
 
 def _vocabulary(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -117,9 +117,7 @@ def _table(weights: Mapping[str, np.ndarray]) -> str:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder was written by `export_parameters`."""
     try:
-        config = read_json(folder / "config.json")
-    except (OSError, ValueError):
+        return read_json(folder / "config.json")["format"] == FORMAT
+    except (OSError, ValueError, TypeError, KeyError):
         return False
-    return isinstance(config, dict) and config.get("format") == FORMAT

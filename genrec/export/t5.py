@@ -76,14 +76,9 @@ def t5_tables(weights: Weights) -> Tables:
     begin = weights["begin.embedding"] * scale
     codes = [weights[f"codes.{level}.embedding"] * scale for level in range(levels)]
     # The last level's codes are followed by none.
-    followed = [codes[level] + begin[level + 1] for level in range(levels - 1)]
+    followed = [codes[level] + begin[level + 1] for level in range(levels - 1)] + codes[-1:]
     heads = [weights[f"logits.{level}.kernel"].T for level in range(levels)]
-    return Tables(
-        np.concatenate(codes),
-        begin[:1],
-        np.concatenate([*followed, codes[-1]]),
-        np.concatenate(heads),
-    )
+    return Tables(np.concatenate(codes), begin[:1], np.concatenate(followed), np.concatenate(heads))
 
 
 def t5_layers(weights: Weights, model: ModelConfig) -> dict[str, np.ndarray]:
@@ -106,6 +101,10 @@ def t5_layers(weights: Weights, model: ModelConfig) -> dict[str, np.ndarray]:
         state.update({f"{name}.{part}.weight": x.T for part, x in parts.items()})
         state[f"{layer}.layer_norm.weight"] = weights[f"{norm}.scale"]
 
+    def self_attention(layer: str, mine: str, norm: str, output: str) -> None:
+        parts = np.split(weights[f"{mine}.query_key_value.kernel"], 3, axis=1)
+        attention(f"{layer}.SelfAttention", f"{mine}.{norm}", parts, f"{mine}.{output}")
+
     def feed_forward(layer: str, name: str) -> None:
         state[f"{layer}.DenseReluDense.wi.weight"] = weights[f"{name}.up.kernel"].T
         state[f"{layer}.DenseReluDense.wo.weight"] = weights[f"{name}.down.kernel"].T
@@ -113,17 +112,14 @@ def t5_layers(weights: Weights, model: ModelConfig) -> dict[str, np.ndarray]:
 
     for i in range(model.encoder_layers):
         mine, theirs = f"encoder.{i}", f"encoder.block.{i}.layer"
-        parts = np.split(weights[f"{mine}.query_key_value.kernel"], 3, axis=1)
-        attention(f"{theirs}.0.SelfAttention", f"{mine}.attention_norm", parts, f"{mine}.output")
+        self_attention(f"{theirs}.0", mine, "attention_norm", "output")
         feed_forward(f"{theirs}.1", f"{mine}.feed_forward")
     for i in range(model.decoder_layers):
         mine, theirs = f"decoder.{i}", f"decoder.block.{i}.layer"
-        parts = np.split(weights[f"{mine}.query_key_value.kernel"], 3, axis=1)
-        attention(f"{theirs}.0.SelfAttention", f"{mine}.self_norm", parts, f"{mine}.self_output")
+        self_attention(f"{theirs}.0", mine, "self_norm", "self_output")
         parts = np.split(weights[f"{mine}.key_value.kernel"], 2, axis=1)
         parts = [weights[f"{mine}.query.kernel"], *parts]
-        attention(
-            f"{theirs}.1.EncDecAttention", f"{mine}.cross_norm", parts, f"{mine}.cross_output"
-        )
+        cross = f"{theirs}.1.EncDecAttention"
+        attention(cross, f"{mine}.cross_norm", parts, f"{mine}.cross_output")
         feed_forward(f"{theirs}.2", f"{mine}.feed_forward")
     return state

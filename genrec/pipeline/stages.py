@@ -13,7 +13,7 @@ from genrec.config import Config
 from genrec.data import load_dataset, prepare
 from genrec.data.flat import save_array
 from genrec.data.known import data_source
-from genrec.decoding import ListsWriter
+from genrec.decoding import writing_lists
 from genrec.embedding import embed_file, embed_tfidf, load_vectors
 from genrec.evaluation import (
     decoding_cost,
@@ -203,8 +203,8 @@ def make_metrics(task: Task) -> str:
         for protocol, ranking in both.items()
     }
     for suffix, ranking in (("", ours.unfiltered), ("_filtered", ours.filtered)):
-        with ListsWriter(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as writer:
-            writer.write(dataset.user_ids[test.users], ranking.items, ranking.scores)
+        with writing_lists(folder / f"recommendations{suffix}.parquet", dataset.item_ids) as write:
+            write(dataset.user_ids[test.users], ranking.items, ranking.scores)
     entry = {"test": {**ours.to_json(), "details": details}, "alone": alone, "baselines": theirs}
     write_json(folder / "metrics.json", entry)
     write_json(folder / "decoding_cost.json", cost)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from genrec.errors import UserError
-from genrec.recommend.catalog import ItemNames
+from genrec.recommend.catalog import ItemNames, UnknownItem
 from genrec.recommend.requests import (
     RankedLists,
     Requests,
     ResolvedRequests,
-    UnknownItem,
     first_few,
     log_notices,
     short_lists,
@@ -192,26 +191,21 @@ class ItemRecommender(abc.ABC):
         wanted = np.array(self.names.known(items), np.int64)
         return named_lists(self.item_ids, *nearest_others(index, wanted, k, self.open_items))
 
-    def resolve(self, requests: Requests, *, suggest: bool = True) -> ResolvedRequests:
+    def resolve(self, requests: Requests) -> ResolvedRequests:
         """Requests with item indices in place of names.
 
-        Args:
-            suggest: names titles that are like an unknown one, which takes long where there are
-                many.
-
         Raises:
-            UserError: an item is unknown (UnknownItem without `suggest`), several items have a
-                title, or the parts of the requests do not fit each other.
+            UserError: an item is unknown (UnknownItem), several items have a title, or the parts
+                of the requests do not fit each other.
         """
         histories, times = requests.histories, requests.timestamps
         for name, part in vars(requests).items():
             if part is not None and len(part) != len(histories):
                 raise UserError(f"{len(histories)} histories do not fit {len(part)} {name}")
         notices: list[str] = []
-        find = functools.partial(self._find, notices=notices, suggest=suggest)
-        known_items = functools.partial(self._known_items, notices=notices, suggest=suggest)
         counts = np.array([len(history) for history in histories], np.int64)
-        items = find([name for history in histories for name in history], "histories")
+        names = [name for history in histories for name in history]
+        items = self._find(names, "histories", notices)
         known = items >= 0
         owner = np.repeat(np.arange(len(histories)), counts)
         lengths = np.bincount(owner[known], minlength=len(histories))
@@ -228,10 +222,11 @@ class ItemRecommender(abc.ABC):
         users = None if requests.user_ids is None else hash_user_ids(requests.user_ids)
         exclude, allow = None, None
         if requests.exclude is not None:
-            exclude = [known_items(names, "exclude") for names in requests.exclude]
+            exclude = [self._known_items(names, "exclude", notices) for names in requests.exclude]
         if requests.allow is not None:
             allow = [
-                None if names is None else known_items(names, "allow") for names in requests.allow
+                None if names is None else self._known_items(names, "allow", notices)
+                for names in requests.allow
             ]
         return ResolvedRequests(
             requests.user_ids,
@@ -253,16 +248,12 @@ class ItemRecommender(abc.ABC):
         """Finds items by id or title."""
         return ItemNames(self.item_ids, self._item_titles)
 
-    def _known_items(
-        self, names: Sequence[str], where: str, notices: list[str], *, suggest: bool = True
-    ) -> np.ndarray:
+    def _known_items(self, names: Sequence[str], where: str, notices: list[str]) -> np.ndarray:
         """int32: the items of some names, each once, in ascending order; see `_find`."""
-        items = self._find(names, where, notices, suggest=suggest)
+        items = self._find(names, where, notices)
         return np.unique(items[items >= 0])
 
-    def _find(
-        self, names: Sequence[str], where: str, notices: list[str], *, suggest: bool = True
-    ) -> np.ndarray:
+    def _find(self, names: Sequence[str], where: str, notices: list[str]) -> np.ndarray:
         """int32: the item of each name; -1, and a notice, for unknown ones if they are skipped.
 
         Raises:
@@ -271,7 +262,7 @@ class ItemRecommender(abc.ABC):
         items = np.array(self.names.find(names), np.int32)
         unknown = list(dict.fromkeys(names[row] for row in np.flatnonzero(items < 0).tolist()))
         if unknown and not self._skips_unknown:
-            raise self.names.unknown(unknown[0]) if suggest else UnknownItem(unknown[0])
+            raise UnknownItem(unknown[0], self._item_titles)
         if unknown:
             notices.append(f"skipped in {where}, for no item has this name: {first_few(unknown)}")
         return items
@@ -282,8 +273,7 @@ class ItemRecommender(abc.ABC):
         items, scores = empty_lists(len(requests.histories), k)
         for row in range(len(items)):
             best = ranked
-            only = None if requests.allow is None else requests.allow[row]
-            if only is not None:
+            if requests.allow is not None and (only := requests.allow[row]) is not None:
                 best = best[np.isin(best, only)]
             if requests.exclude is not None:
                 best = best[~np.isin(best, requests.exclude[row])]

@@ -20,13 +20,33 @@ class IdMap:
     def __init__(self, item_ids: Iterable[str]):
         self._index = {item_id: item for item, item_id in enumerate(item_ids)}
 
-    def index_of(self, item_id: str) -> int:
-        """The index of an item; -1 for an id that none has."""
-        return self._index.get(item_id, -1)
-
     def indices_of(self, item_ids: Iterable[str]) -> np.ndarray:
         """int64 (n,): the index of each of n items; -1 for an id that none has."""
         return np.array([self._index.get(item_id, -1) for item_id in item_ids], np.int64)
+
+
+class UnknownItem(UserError):
+    """No item has this id or title.
+
+    The message names titles that hold it or are spelt like it; to look for them takes long where
+    there are many, so that is done when the message is read.
+
+    Attributes:
+        brief: the message without those.
+    """
+
+    def __init__(self, name: str, titles: Sequence[str]):
+        self.brief = f"no item has the id or title {name!r}"
+        super().__init__(self.brief)
+        self._name, self._titles = name, titles
+
+    def __str__(self) -> str:
+        wanted = self._name.strip().casefold()
+        within = {title for title in self._titles if wanted in title.casefold()}
+        shortest = sorted(sorted(within), key=len)[:3]
+        near = shortest or nearest(self._name, self._titles, 3, cutoff=0.6)
+        hint = f"the nearest titles are {', '.join(map(repr, near))}" if near else "nor one like it"
+        return f"{self.brief}; {hint}"
 
 
 class ItemNames:
@@ -52,11 +72,12 @@ class ItemNames:
         Raises:
             UserError: several items have a title; their ids are given.
         """
-        items = []
-        for name in names:
-            item = self._by_id.index_of(name)
-            items.append(item if item >= 0 else self._titled(name))
-        return items
+        names = list(names)
+        items = self._by_id.indices_of(names).tolist()
+        return [
+            self._titled(name) if item < 0 else item
+            for name, item in zip(names, items, strict=True)
+        ]
 
     def known(self, names: Sequence[str]) -> list[int]:
         """The item index of each name.
@@ -66,14 +87,8 @@ class ItemNames:
         """
         items = self.find(names)
         if -1 in items:
-            raise self.unknown(names[items.index(-1)])
+            raise UnknownItem(names[items.index(-1)], self._titles)
         return items
-
-    def unknown(self, name: str) -> UserError:
-        """The error for a name that no item has, with the titles that are most like it."""
-        near = self._similar(name)
-        hint = f"the nearest titles are {', '.join(map(repr, near))}" if near else "nor one like it"
-        return UserError(f"no item has the id or title {name!r}; {hint}")
 
     def _titled(self, title: str) -> int:
         """The item of a title; -1 if there is none, UserError if there are several."""
@@ -86,12 +101,6 @@ class ItemNames:
                 + (f" and {more:,} more" if more > 0 else "")
             )
         return items[0] if items else -1
-
-    def _similar(self, name: str) -> list[str]:
-        """Titles that contain the name, or else those spelt most like it."""
-        within = [title for title in self._titles if name.strip().casefold() in title.casefold()]
-        shortest = sorted(sorted(set(within)), key=len)[:3]
-        return shortest or nearest(name, self._titles, 3, cutoff=0.6)
 
 
 @dataclass(frozen=True)

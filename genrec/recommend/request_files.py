@@ -74,7 +74,6 @@ def read_names(path: Path) -> list[str]:
 
 
 def _object(number: int, line: str) -> dict[str, Any]:
-    """The object in line `number` of a file."""
     try:
         row = json.loads(line, parse_int=str)  # ids that are numbers may stand among titles
     except (ValueError, RecursionError) as error:
@@ -106,13 +105,7 @@ def _requests(rows: list[dict[str, Any]], columns: list[str]) -> Requests:
     for name in ("items", "timestamps", "exclude"):
         if name in values_of:
             values_of[name] = [values or [] for values in values_of[name]]
-    return Requests(
-        values_of["user_id"],
-        values_of["items"],
-        values_of.get("timestamps"),
-        values_of.get("exclude"),
-        values_of.get("allow"),
-    )
+    return Requests(values_of.pop("user_id"), values_of.pop("items"), **values_of)
 
 
 @contextlib.contextmanager

@@ -77,18 +77,6 @@ class RankedLists(NamedTuple):
     notices: list[str]
 
 
-class UnknownItem(UserError):
-    """No item has this id or title.
-
-    Attributes:
-        name: the id or title.
-    """
-
-    def __init__(self, name: str):
-        super().__init__(f"no item has the id or title {name!r}")
-        self.name = name
-
-
 def short_lists(
     requests: ResolvedRequests, items: np.ndarray, k: int, *, partial: bool = False
 ) -> list[str]:
@@ -107,10 +95,8 @@ def short_lists(
     short = np.flatnonzero(lengths < k)
     if len(short) == 0:
         return []
-    return [
-        f"{k} items are wanted, but as few as {lengths[short].min()} are allowed for "
-        f"{whose(requests.user_ids, short)}"
-    ]
+    people, fewest = whose(requests.user_ids, short), lengths[short].min()
+    return [f"{k} items are wanted, but as few as {fewest} are allowed for {people}"]
 
 
 def log_notices(notices: Iterable[str]) -> None:

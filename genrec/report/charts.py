@@ -8,12 +8,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from genrec.report.page import environment
 
 Number = int | float
 
-_WIDTH, _HEIGHT = 400, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 10, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 384, 10, 186
+_FRAME = {"width": 400, "height": 230, "left": _LEFT, "right": _RIGHT, "bottom": _BOTTOM}
 _MOST_POINTS = 240
 """Of a line; more could not be told apart."""
 _MOST_ROWS = 16
@@ -87,57 +89,44 @@ def line_chart(
 
     def across(value: Number) -> str:
         share = (value - low_x) / (high_x - low_x) if high_x > low_x else 0.5
-        return f"{_LEFT + share * (_WIDTH - _LEFT - _RIGHT):.1f}"
+        return f"{_LEFT + share * (_RIGHT - _LEFT):.1f}"
 
     def up(value: Number) -> str:
         share = (value - low_y) / (high_y - low_y) if high_y > low_y else 0.5
-        return f"{_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM):.1f}"
+        return f"{_BOTTOM - share * (_BOTTOM - _TOP):.1f}"
 
-    parts = []
-    for tick in ticks:
-        parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{up(tick)}" '
-            f'y2="{up(tick)}"/><text class="tick" text-anchor="end" x="{_LEFT - 6}" '
-            f'y="{up(tick)}" dy=".32em">{_short(tick)}</text>'
-        )
-    bottom = _HEIGHT - _BOTTOM
-    whole = all(float(value).is_integer() for value in xs)  # there is no half step
-    for tick in _ticks(low_x, high_x, 5) if high_x > low_x else [low_x]:
-        if low_x <= tick <= high_x and (not whole or float(tick).is_integer()):
-            parts.append(
-                f'<text class="tick" text-anchor="middle" x="{across(tick)}" y="{bottom + 18}">'
-                f"{_short(tick)}</text>"
-            )
-    parts.append(
-        f'<text class="axis" text-anchor="middle" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" '
-        f'y="{_HEIGHT - 6}">{escape(x)}</text>'
-    )
-    legend = []
+    x_ticks = _ticks(low_x, high_x, 5) if high_x > low_x else [low_x]
+    x_ticks = [tick for tick in x_ticks if low_x <= tick <= high_x]
+    if all(float(value).is_integer() for value in xs):  # there is no half step
+        x_ticks = [tick for tick in x_ticks if float(tick).is_integer()]
+    lines, legend = [], []
     for number, line in enumerate(series):
         colour = number if line.colour is None else line.colour
         legend.append((colour, line.name))
-        points = list(zip(line.x, line.y, strict=True))
-        path = " ".join(f"{across(point_x)},{up(point_y)}" for point_x, point_y in points)
-        parts.append(f'<polyline class="line l{colour}" points="{path}"/>')
-        for point_x, point_y in points if line.dots or len(points) == 1 else []:
-            text = escape(f"{line.name}, {x} {point_x:,.10g}: {point_y:{form}}")
-            parts.append(
-                f'<circle class="dot d{colour}" cx="{across(point_x)}" cy="{up(point_y)}" r="3.2">'
-                f"<title>{text}</title></circle>"
-            )
-    key = "c-" + "".join(sign if sign.isalnum() else "-" for sign in title.lower())
+        points = [
+            (across(a), up(b), f"{line.name}, {x} {a:,.10g}: {b:{form}}")
+            for a, b in zip(line.x, line.y, strict=True)
+        ]
+        path = " ".join(f"{point_x},{point_y}" for point_x, point_y, _ in points)
+        lines.append((colour, path, points if line.dots or len(points) == 1 else []))
     description = "; ".join(
         f"{line.name} from {line.y[0]:{form}} at {x} {line.x[0]:,.10g} "
         f"to {line.y[-1]:{form}} at {line.x[-1]:,.10g}"
         for line in series
     )
-    svg = Markup(
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-labelledby="{key}-t {key}-d"><title id="{key}-t">{escape(title)}</title>'
-        f'<desc id="{key}-d">{escape(description)}</desc>{"".join(parts)}</svg>'
+    drawing = environment().get_template("chart.svg")
+    svg = drawing.render(
+        title=title,
+        key="c-" + "".join(sign if sign.isalnum() else "-" for sign in title.lower()),
+        description=description,
+        axis=x,
+        x_ticks=[(across(tick), _short(tick)) for tick in x_ticks],
+        y_ticks=[(up(tick), _short(tick)) for tick in ticks],
+        lines=lines,
+        **_FRAME,
     )
     header = [x, *(line.name for line in series)]
-    return Chart(title, svg, legend, header, _rows(series, form), note)
+    return Chart(title, Markup(svg.rstrip()), legend, header, _rows(series, form), note)
 
 
 def _thinned(line: Series) -> Series:

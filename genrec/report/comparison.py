@@ -49,10 +49,6 @@ class _Run:
     log: list[dict[str, Any]]
 
 
-_Seeds = list[_Run]
-"""The runs of one recommender."""
-
-
 def write_comparison(folders: Sequence[Path], out: Path) -> int:
     """Writes the page of several evaluated runs, and returns its size in bytes.
 
@@ -90,15 +86,9 @@ def _read(folder: Path) -> _Run:
     metrics = read_figures(folder, "metrics.json")
     with blaming_figures(folder, "metrics.json"):
         segments = results.segments(metrics)
-    return _Run(
-        folder,
-        config_of(folder),
-        metrics["test"],
-        segments,
-        read_manifest(folder),
-        read_decoding_cost(folder) or {},
-        read_training_log(folder),
-    )
+    config, manifest, log = config_of(folder), read_manifest(folder), read_training_log(folder)
+    cost = read_decoding_cost(folder) or {}
+    return _Run(folder, config, metrics["test"], segments, manifest, cost, log)
 
 
 def _results(recommenders: Sequence[RecommenderResults]) -> dict[str, Any]:
@@ -135,7 +125,7 @@ def _results(recommenders: Sequence[RecommenderResults]) -> dict[str, Any]:
     return {"rows": rows, "verdicts": verdicts}
 
 
-def _charts(names: Sequence[str], runs: Sequence[_Seeds]) -> list[Chart]:
+def _charts(names: Sequence[str], runs: Sequence[list[_Run]]) -> list[Chart]:
     """Validation and loss of every run over the same axes; a colour for each recommender."""
     charts = []
     for title, axis, form, metric, note in (
@@ -157,7 +147,7 @@ def _charts(names: Sequence[str], runs: Sequence[_Seeds]) -> list[Chart]:
     return charts
 
 
-def _segments(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
+def _segments(runs: Sequence[list[_Run]]) -> list[dict[str, Any]]:
     """The parts of the users, and the filtered NDCG of every recommender for each, seeds averaged.
 
     Parts are cut by the data alone, so that all runs have the same; those that only some have, as
@@ -186,7 +176,7 @@ def _cut(part: dict[str, Any]) -> tuple[str, ...]:
     return (part["by"], part["k"], *(row["name"] for row in part["rows"]))
 
 
-def _list_quality(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
+def _list_quality(runs: Sequence[list[_Run]]) -> list[dict[str, Any]]:
     """What filtered lists are like beyond accuracy, seeds averaged; only what all runs measured."""
     measured = [[results.details(run.test, "filtered", "beyond") for run in s] for s in runs]
     return [
@@ -200,7 +190,7 @@ def _list_quality(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
     ]
 
 
-def _cost(runs: Sequence[_Seeds]) -> list[dict[str, Any]]:
+def _cost(runs: Sequence[list[_Run]]) -> list[dict[str, Any]]:
     """Time and memory, seeds averaged; only what is known of all runs."""
     rows = []
     for stage in ("tokenize", "train", "evaluate"):

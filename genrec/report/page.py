@@ -1,6 +1,7 @@
 """From figures to one HTML file that needs nothing else."""
 
 import base64
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,21 @@ def render(template: str, **figures: Any) -> str:
     All text is escaped, and so is what is embedded for the script: titles and names come from
     outside. The page's own policy allows the one script whose hash it names, and no connection.
     """
-    environment = jinja2.Environment(
+    script = (_FILES / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = environment().get_template(template)
+    return page.render(
+        style=Markup((_FILES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        **figures,
+    )
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """The templates, which escape all text."""
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FILES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -36,13 +51,6 @@ def render(template: str, **figures: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["duration"] = duration
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    script = (_FILES / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(
-        style=Markup((_FILES / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-        **figures,
-    )
+    templates.filters["duration"] = duration
+    templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    return templates

@@ -47,15 +47,14 @@ def headline(metrics: Metrics, cost: dict[str, Any] | None) -> list[dict[str, st
             note = f"95 % within {_range(interval)}; {note}"
         add(f"{label(metric)}, filtered", f"{filtered[metric]:.4f}", note)
     ndcg = f"ndcg@{k}"
-    baselines = {
-        name: splits["test"]["filtered"][ndcg]
+    baselines = [
+        (splits["test"]["filtered"][ndcg], name.replace("_", " "))
         for name, splits in metrics.get("baselines", {}).items()
-    }
-    best = max(baselines, key=lambda name: baselines[name], default=None)
-    if best is not None and baselines[best] > 0:
-        gain = f"{filtered[ndcg] / baselines[best] - 1:+.0%}".replace("-", "\N{MINUS SIGN}")
-        note = f"{label(ndcg)}, filtered; {best.replace('_', ' ')} has {baselines[best]:.4f}"
-        add("Over the best baseline", gain, note)
+    ]
+    value, best = max(baselines, key=lambda baseline: baseline[0], default=(0.0, ""))
+    if value > 0:
+        gain = f"{filtered[ndcg] / value - 1:+.0%}".replace("-", "\N{MINUS SIGN}")
+        add("Over the best baseline", gain, f"{label(ndcg)}, filtered; {best} has {value:.4f}")
     for name, value in details(test, "filtered", "beyond").items():
         if name.startswith("coverage"):
             note = f"in the first {name.split('@')[1]} places of any list"
@@ -74,7 +73,7 @@ def recommenders(metrics: Metrics, benchmark: Benchmark | None) -> dict[str, Any
 
     Returns:
         `measures`: the names of the metrics shown; `protocols`: for each protocol the rows, each
-        with name, kind (that of `MeasuredRecommender`, or "published"), note, `cells` (text, and
+        with name, kind (that of `measured_recommenders`, or "published"), note, `cells` (text, and
         whether no other of the column is larger) and `value`, the last metric, None if it was not
         measured; `low`, `high` and `interval` if it has an interval; `longest`: the largest value.
     """
@@ -83,7 +82,7 @@ def recommenders(metrics: Metrics, benchmark: Benchmark | None) -> dict[str, Any
     measured = measured_recommenders(metrics, "test")
     protocols: dict[str, list[dict[str, Any]]] = {}
     for protocol in PROTOCOLS:
-        entries = [(m.name, m.kind, "", m.measured[protocol]) for m in measured]
+        entries = [(name, kind, "", figures[protocol]) for name, kind, figures in measured]
         for row in benchmark.rows if benchmark else ():
             pair = getattr(row, protocol)
             if pair is not None:
@@ -127,10 +126,10 @@ def all_figures(metrics: Metrics) -> dict[str, Any]:
     for protocol in PROTOCOLS:
         for kind in dict.fromkeys(metric.split("@")[0] for metric in test[protocol]):
             cells = []
-            for k in there:
-                interval = _interval(test, protocol, f"{kind}@{k}")
+            for metric in (f"{kind}@{k}" for k in there):
+                interval = _interval(test, protocol, metric)
                 text = _range(interval) if interval else ""
-                cells.append((f"{test[protocol][f'{kind}@{k}']:.4f}", text))
+                cells.append((f"{test[protocol][metric]:.4f}", text))
             rows.append({"name": label(kind), "protocol": protocol, "cells": cells})
     return {"cut_offs": there, "rows": rows}
 

@@ -1,6 +1,5 @@
 """The tree of semantic IDs as nested lists, for the explorer on the page."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,43 +32,35 @@ def tree(codes: np.ndarray, labels: list[str], *, seed: int) -> dict[str, Any]:
     shown = np.arange(count)
     if count > MOST_ITEMS:
         shown = np.sort(np.random.default_rng(seed).choice(count, MOST_ITEMS, replace=False))
-    roots = _below(codes, _Sizes(codes), labels, shown, ())
-    return {"items": count, "shown": len(shown), "branches": roots}
+    by_codes = codes[np.lexsort(codes.T[::-1])].T
 
-
-class _Sizes:
-    """How many items begin with given codes, by binary search in the sorted semantic IDs."""
-
-    def __init__(self, codes: np.ndarray):
-        self._columns = codes[np.lexsort(codes.T[::-1])].T
-
-    def __call__(self, prefix: Sequence[int]) -> int:
-        low, high = 0, self._columns.shape[1]
-        for column, code in zip(self._columns, prefix, strict=False):
+    def size_of(prefix: tuple[int, ...]) -> int:
+        """How many items begin with these codes."""
+        low, high = 0, count
+        for column, code in zip(by_codes, prefix, strict=False):
             part = column[low:high]
             low, high = low + part.searchsorted(code), low + part.searchsorted(code, "right")
         return int(high - low)
 
+    def below(items: np.ndarray, prefix: tuple[int, ...]) -> list[list[Any]]:
+        """The branches and items below a prefix, with which these items, int64, begin."""
+        depth = len(prefix)
+        if depth == codes.shape[1]:  # items that share their whole semantic ID
+            return [["", _title(labels[item])] for item in items.tolist()]
+        inner, leaves = [], []
+        for branch in branches(codes, labels, prefix, items=items, words=_WORDS):
+            size = size_of(branch.prefix)
+            if size == 1:
+                item = branch.items[0]
+                rest = " ".join(map(str, codes[item, depth:].tolist()))
+                leaves.append([rest, _title(labels[item])])
+                continue
+            nodes = below(np.sort(branch.items), branch.prefix)
+            inner.append([branch.prefix[-1], size, ", ".join(branch.words), nodes])
+        inner.sort(key=lambda node: (-node[1], node[0]))
+        return inner + leaves
 
-def _below(
-    codes: np.ndarray, sizes: _Sizes, labels: list[str], items: np.ndarray, prefix: tuple[int, ...]
-) -> list[list[Any]]:
-    """The branches and items below a prefix; `items`, int64, are those shown that begin with it."""
-    depth = len(prefix)
-    if depth == codes.shape[1]:  # items that share their whole semantic ID
-        return [["", _title(labels[item])] for item in items.tolist()]
-    inner, leaves = [], []
-    for branch in branches(codes, labels, prefix, items=items, words=_WORDS):
-        size = sizes(branch.prefix)
-        if size == 1:
-            item = branch.items[0]
-            rest = " ".join(map(str, codes[item, depth:].tolist()))
-            leaves.append([rest, _title(labels[item])])
-            continue
-        below = _below(codes, sizes, labels, np.sort(branch.items), branch.prefix)
-        inner.append([branch.prefix[-1], size, ", ".join(branch.words), below])
-    inner.sort(key=lambda node: (-node[1], node[0]))
-    return inner + leaves
+    return {"items": count, "shown": len(shown), "branches": below(shown, ())}
 
 
 def _title(text: str) -> str:

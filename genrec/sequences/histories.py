@@ -35,16 +35,13 @@ class Histories:
     users: np.ndarray | None = None
 
     def __post_init__(self):
-        if self.starts.shape != self.stops.shape:
-            raise ValueError(f"{len(self.starts)} starts of histories, but {len(self.stops)} stops")
-        if self.timestamps is not None and self.timestamps.shape != self.items.shape:
-            raise ValueError(
-                f"not one timestamp for every item: {len(self.timestamps)} for {len(self.items)}"
-            )
-        if self.users is not None and self.users.shape != self.starts.shape:
-            raise ValueError(
-                f"not one user for every history: {len(self.users)} for {len(self.starts)}"
-            )
+        for one, other, fault in (
+            (self.stops, self.starts, "stop for every start of a history"),
+            (self.timestamps, self.items, "timestamp for every item"),
+            (self.users, self.starts, "user for every history"),
+        ):
+            if one is not None and one.shape != other.shape:
+                raise ValueError(f"not one {fault}: {len(one)} for {len(other)}")
 
     @classmethod
     def of(
@@ -60,12 +57,12 @@ class Histories:
                 hash for every history.
         """
         rows = [np.asarray(history, dtype=np.int32) for history in histories]
-        ends = np.cumsum([0] + [len(row) for row in rows], dtype=np.int64)
+        ends = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         items = np.concatenate([np.zeros(0, np.int32), *rows])
         times = None
         if timestamps is not None:
             stamps = [np.asarray(row, dtype=np.int64) for row in timestamps]
-            if [len(row) for row in stamps] != [len(row) for row in rows]:
+            if list(map(len, stamps)) != list(map(len, rows)):
                 raise ValueError("not one timestamp for every item of every history")
             times = np.concatenate([np.zeros(0, np.int64), *stamps])
         hashes = None if users is None else np.asarray(users, dtype=np.uint32)
@@ -99,8 +96,7 @@ class Histories:
 
     def without_last(self, count: int) -> "Histories":
         """Every history without its last `count` items; a shorter one becomes empty."""
-        stops = np.maximum(self.stops - count, self.starts)
-        return self.up_to(stops)
+        return self.up_to(np.maximum(self.stops - count, self.starts))
 
     def csr(self) -> tuple[np.ndarray, np.ndarray]:
         """The items of these histories alone, end to end, as the rows of a sparse matrix.

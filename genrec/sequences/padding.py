@@ -28,15 +28,10 @@ class RequestBatch(NamedTuple):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The second argument of a bundle's programs, see `genrec.export.stablehlo`."""
-        read = self.inputs
-        arrays = {
-            "items": np.asarray(read.items),
-            "segments": np.asarray(read.segments),
-            "gaps": np.asarray(np.zeros_like(read.items) if read.gaps is None else read.gaps),
-            "named": self.named,
-            "allow": self.allow,
-        }
-        return arrays if read.users is None else arrays | {"users": np.asarray(read.users)}
+        arrays = self.inputs._asdict() | {"named": self.named, "allow": self.allow}
+        if self.inputs.gaps is None:
+            arrays["gaps"] = np.zeros_like(self.inputs.items)
+        return {name: np.asarray(x) for name, x in arrays.items() if x is not None}
 
 
 class NamedItems(NamedTuple):

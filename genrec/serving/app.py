@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import re
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException
 
 from genrec.errors import UserError
 from genrec.recommend.requests import Requests
+from genrec.serving.batching import Busy
 from genrec.serving.middleware import RequestMiddleware, refusal
-from genrec.serving.service import Busy, Service
+from genrec.serving.service import Service
 
 _LONGEST = 1500  # characters of a complaint
 
@@ -128,10 +129,10 @@ def create_app(service: Service) -> FastAPI:
             )
         requests = Requests(
             None if request.user_id is None else [str(request.user_id)],
-            [_texts(request.history)],
+            [list(map(str, request.history))],
             None if request.timestamps is None else [request.timestamps],
-            [_texts(request.exclude)] if request.exclude else None,
-            None if request.allow is None else [_texts(request.allow)],
+            [list(map(str, request.exclude))] if request.exclude else None,
+            None if request.allow is None else [list(map(str, request.allow))],
         )
         served, items, scores, notices = await service.recommend(
             requests, request.k, not request.include_history
@@ -149,8 +150,8 @@ def create_app(service: Service) -> FastAPI:
         if served.typeahead is None:
             raise Busy("the server is starting")
         ids, titles = served.bundle.item_ids, served.bundle.titles
-        found = [ids[item] for item in served.typeahead.find(q, limit)]
-        return JSONResponse({"items": [{"item_id": name, "title": titles[name]} for name in found]})
+        matches = [ids[item] for item in served.typeahead.find(q, limit)]
+        return JSONResponse({"items": [{"item_id": id, "title": titles[id]} for id in matches]})
 
     @app.get("/health", response_model=StateResponse, response_model_exclude_none=True)
     async def health() -> Response:
@@ -168,7 +169,7 @@ def create_app(service: Service) -> FastAPI:
                 "status": "ready",
                 "bundle": served.checksum,
                 "items": len(served.bundle.item_ids),
-                "beam": served.beam,
+                "beam": served.bundle.manifest["answers"]["beam"],
                 "compiling": service.compiling,
             }
         )
@@ -203,20 +204,11 @@ def create_app(service: Service) -> FastAPI:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return refusal(400, "the body is no JSON")
-        return refusal(422, _one_line(_invalid(first)))
+        where = [str(part) for part in first["loc"] if part not in ("str", "int")]
+        field, message = ".".join(where[1:]) or "the body", first["msg"]
+        return refusal(422, _one_line(f"{field}: {message[:1].lower()}{message[1:]}"))
 
     return app
-
-
-def _texts(names: list[Any]) -> list[str]:
-    return [str(name) for name in names]
-
-
-def _invalid(error: dict[str, Any]) -> str:
-    """One line for what pydantic finds wrong in a request: where, and what."""
-    where = [str(part) for part in error["loc"] if part not in ("str", "int")]
-    field = ".".join(where[1:]) or "the body"
-    return f"{field}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
 def _one_line(message: str) -> str:

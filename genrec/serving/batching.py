@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,15 +13,12 @@ from genrec.serving.compiled import Shape
 from genrec.serving.served_bundle import SearchRequest, ServedBundle
 
 
-class QueueFull(Exception):
-    """Too many requests wait already."""
+class Busy(Exception):
+    """The request cannot be answered now, but could be soon. The message says why."""
 
 
-class SearchResult(NamedTuple):
-    """Items int32 (M,), best first, -1 for none, and their scores float32 (M,)."""
-
-    items: np.ndarray
-    scores: np.ndarray
+SearchResult = tuple[np.ndarray, np.ndarray]
+"""Items int32 (M,), best first, -1 for none, and their scores float32 (M,)."""
 
 
 @dataclass(eq=False)
@@ -63,12 +59,12 @@ class Batcher:
         """What the search will find; a cancelled one is not searched. Call it from an event loop.
 
         Raises:
-            QueueFull: too many requests wait already.
+            Busy: too many requests wait already.
         """
         answer: asyncio.Future[SearchResult] = asyncio.get_running_loop().create_future()
         with self._changed:
             if self._closed or len(self._queue) >= self._max_queue:
-                raise QueueFull
+                raise Busy("the server has too much to do")
             self._queue.append(_Waiting(served, request, answer))
             self._changed.notify()
         return answer
@@ -87,7 +83,7 @@ class Batcher:
             try:
                 requests = [waiting.request for waiting in batch]
                 items, scores = batch[0].served.search(requests, shape)
-                answers = [SearchResult(*row) for row in zip(items, scores, strict=True)]
+                answers = list(zip(items, scores, strict=True))
             except Exception as error:  # theirs alone: the next batch is searched all the same
                 answers = [error] * len(batch)
             self._observe(len(batch), time.perf_counter() - began)
@@ -116,10 +112,8 @@ class Batcher:
             ]
             shape = first.served.programs.best(first.request.kind, len(same))
             batch = same[: shape.rows]
-            taken = set(map(id, batch))
-            self._queue = collections.deque(
-                waiting for waiting in alive if id(waiting) not in taken
-            )
+            taken = set(batch)
+            self._queue = collections.deque(waiting for waiting in alive if waiting not in taken)
             return batch, shape
 
 

@@ -145,17 +145,13 @@ class CompiledPrograms:
         key = self._key(shape)
         program = self._before.get(key)
         if program is None:
-            function = jax.jit(self._loaded(shape))
-            lowered = function.lower(self._bundle.state, blank(shape))
+            name = program_name(shape.kind.named, shape.kind.users)
+            arguments = self._bundle.state, blank(shape)
+            if name not in self._read:
+                self._read[name] = load_program(self._bundle.contents, name, *arguments)
+            lowered = jax.jit(self._read[name]).lower(*arguments)
             program = lowered.compile(compiler_options=options)
         self._compiled[key] = program
-
-    def _loaded(self, shape: Shape) -> Program:
-        name = program_name(shape.kind.named, shape.kind.users)
-        if name not in self._read:
-            bundle = self._bundle
-            self._read[name] = load_program(bundle.contents, name, bundle.state, blank(shape))
-        return self._read[name]
 
     def _measure(self, shapes: list[Shape]) -> None:
         """Times some shapes in turns: what else the machine does falls on all of them alike."""

@@ -53,11 +53,10 @@ class RequestMiddleware:
     async def _body(self, scope: Scope, receive: Receive) -> bytes | JSONResponse | None:
         """The body, or a refusal of it; None where the client has gone."""
         most = self._options.max_body
+        too_large = f"the body has more than the {most:,} bytes that are allowed"
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > most:
-            return refusal(
-                413, f"the body has {int(length):,} bytes; {most:,} are allowed", last=True
-            )
+            return refusal(413, too_large, last=True)
         body, more = bytearray(), True
         try:
             async with asyncio.timeout(self._options.read_timeout):
@@ -68,8 +67,7 @@ class RequestMiddleware:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > most:
-                        message = f"the body has more than the {most:,} bytes that are allowed"
-                        return refusal(413, message, last=True)
+                        return refusal(413, too_large, last=True)
         except TimeoutError:
             return refusal(408, "the body took too long to arrive", last=True)
         return bytes(body)

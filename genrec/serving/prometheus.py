@@ -1,5 +1,6 @@
 """The metrics of the server, for Prometheus."""
 
+import functools
 from collections.abc import Callable
 
 from prometheus_client import (
@@ -27,39 +28,20 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self.requests = Counter(
-            "genrec_requests", "Requests answered.", ["path", "status"], registry=registry
-        )
-        self.seconds = Histogram(
-            "genrec_request_seconds",
-            "From the head of a request to the end of its answer.",
-            ["path"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._batches = Histogram(
-            "genrec_batch_size",
-            "Requests searched together.",
-            buckets=[1 << n for n in range(8)],
-            registry=registry,
-        )
-        self._searches = Histogram(
-            "genrec_search_seconds", "A batch's search.", buckets=_SECONDS, registry=registry
-        )
-        queue = Gauge("genrec_queue_length", "Requests that wait.", registry=registry)
-        queue.set_function(waiting)
-        self._bundle = Gauge(
-            "genrec_bundle_info",
-            "The bundle that answers, 1.",
-            ["checksum", "items"],
-            registry=registry,
-        )
-        self.shapes = Gauge(
-            "genrec_compiled_shapes", "Shapes of batches that can be used.", registry=registry
-        )
-        self.swaps = Counter(
-            "genrec_bundle_swaps", "New bundles met.", ["outcome"], registry=registry
-        )
+        counter = functools.partial(Counter, registry=registry)
+        gauge = functools.partial(Gauge, registry=registry)
+        histogram = functools.partial(Histogram, registry=registry)
+        self.requests = counter("genrec_requests", "Requests answered.", ["path", "status"])
+        text = "From the head of a request to the end of its answer."
+        self.seconds = histogram("genrec_request_seconds", text, ["path"], buckets=_SECONDS)
+        sizes = [1 << n for n in range(8)]
+        self._batches = histogram("genrec_batch_size", "Requests searched together.", buckets=sizes)
+        self._searches = histogram("genrec_search_seconds", "A batch's search.", buckets=_SECONDS)
+        gauge("genrec_queue_length", "Requests that wait.").set_function(waiting)
+        labels = ["checksum", "items"]
+        self._bundle = gauge("genrec_bundle_info", "The bundle that answers, 1.", labels)
+        self.shapes = gauge("genrec_compiled_shapes", "Shapes of batches that can be used.")
+        self.swaps = counter("genrec_bundle_swaps", "New bundles met.", ["outcome"])
         for outcome in ("taken", "refused"):
             self.swaps.labels(outcome)
 

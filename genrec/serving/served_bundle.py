@@ -42,7 +42,6 @@ class ServedBundle:
         before: the one whose place this one takes.
 
     Attributes:
-        beam: the largest k.
         checksum: of the bundle's manifest: which bundle it is.
         typeahead: finds items by what people type; None until `finish` made it.
     """
@@ -52,7 +51,6 @@ class ServedBundle:
         programs = None if before is None else before.programs
         self.programs = CompiledPrograms(bundle, max_rows, programs)
         self._answers: dict[str, Any] = bundle.manifest["answers"]
-        self.beam: int = self._answers["beam"]
         self.checksum: str = bundle.manifest["checksum"]
         self.typeahead: Typeahead | None = None
 
@@ -63,8 +61,7 @@ class ServedBundle:
 
     def finish(self) -> Iterator[Shape]:
         """Makes answers as fast as can be; yields each shape that is compiled."""
-        names = [(item_id, self.bundle.titles[item_id]) for item_id in self.bundle.item_ids]
-        self.typeahead = Typeahead(names, self.bundle.by_popularity)
+        self.typeahead = Typeahead(list(self.bundle.titles.items()), self.bundle.by_popularity)
         yield from self.programs.finish()
 
     def prepare(self, requests: ResolvedRequests, exclude_history: bool) -> SearchRequest:

@@ -10,17 +10,14 @@ import numpy as np
 
 from genrec.bundle import load_bundle
 from genrec.errors import UserError
-from genrec.recommend.requests import Requests, ResolvedRequests, UnknownItem, short_lists
-from genrec.serving.batching import Batcher, QueueFull
+from genrec.recommend.catalog import UnknownItem
+from genrec.recommend.requests import Requests, ResolvedRequests, short_lists
+from genrec.serving.batching import Batcher, Busy
 from genrec.serving.options import ServingOptions
 from genrec.serving.prometheus import Metrics
 from genrec.serving.served_bundle import ServedBundle
 
 logger = logging.getLogger(__name__)
-
-
-class Busy(Exception):
-    """The request cannot be answered now, but could be soon. The message says why."""
 
 
 class Service:
@@ -93,12 +90,10 @@ class Service:
             request = served.prepare(resolved, exclude_history)
             try:
                 answer = self._batcher.submit(served, request)
-                result = await asyncio.wait_for(answer, self.options.timeout)
-            except QueueFull:
-                raise Busy("the server has too much to do") from None
+                items, scores = await asyncio.wait_for(answer, self.options.timeout)
             except TimeoutError:
                 raise Busy(f"no answer within {self.options.timeout:g} seconds") from None
-            items, scores = result.items[:k], result.scores[:k]
+            items, scores = items[:k], scores[:k]
             notices = short_lists(resolved, items[None], k)
         else:
             lists = served.bundle.recommend_items(resolved, k)
@@ -112,12 +107,12 @@ class Service:
         in another thread, for one request at a time.
         """
         try:
-            return served.bundle.resolve(requests, suggest=False)
+            return served.bundle.resolve(requests)
         except UnknownItem as error:
             if not self._suggesting.acquire(blocking=False):
-                raise
+                raise UserError(error.brief) from None
             try:
-                raise await asyncio.to_thread(served.bundle.names.unknown, error.name) from None
+                raise UserError(await asyncio.to_thread(str, error)) from None
             finally:
                 self._suggesting.release()
 
@@ -142,7 +137,8 @@ class Service:
             self._wanted.clear()
             if self._closing.is_set():
                 return
-            if asked or self._changed():
+            now = _signature(self._folder)
+            if asked or (now is not None and now != self._seen):
                 self._swap()
 
     def _finish(self, served: ServedBundle) -> bool:
@@ -156,11 +152,6 @@ class Service:
         except Exception:
             logger.exception("not all could be compiled; answers are slower than they could be")
         return True
-
-    def _changed(self) -> bool:
-        """Whether the folder holds another bundle than at the last look, and a whole one."""
-        now = _signature(self._folder)
-        return now is not None and now != self._seen
 
     def _swap(self) -> None:
         self._seen = _signature(self._folder)

@@ -1,6 +1,7 @@
 """Finding items as a person types: by the beginnings of words of their ids and titles."""
 
 import bisect
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -22,13 +23,10 @@ class Typeahead:
 
     def __init__(self, names: Sequence[tuple[str, str]], order: Iterable[int]):
         self._order = list(map(int, order))
-        lines = (" " + " ".join(_words(" ".join(names[item]))) for item in self._order)
-        lines = [line.encode() for line in lines]
+        words = (" ".join(_words(" ".join(names[item]))) for item in self._order)
+        lines = [f" {line}".encode() for line in words]
         self._text = b"\n".join(lines) + b"\n"
-        self._starts, offset = [], 0
-        for line in lines:
-            self._starts.append(offset)
-            offset += len(line) + 1
+        self._starts = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
 
     def find(self, typed: str, limit: int) -> list[int]:
         """Up to `limit` items that have a word beginning with each of those typed."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.decoding import ListsWriter
+from genrec.decoding import writing_lists
 from genrec.recommend.base import named_lists
 
 IDS = [f"id{n}" for n in range(9)]
@@ -39,10 +39,10 @@ def expected(lists, users):
 def test_what_was_written_piece_by_piece_is_read_back_whole(tmp_path_factory, pieces, with_codes):
     path = tmp_path_factory.mktemp("lists") / "lists.parquet"
     rows = []
-    with ListsWriter(path, IDS, CODES if with_codes else None) as writer:
+    with writing_lists(path, IDS, CODES if with_codes else None) as write:
         for number, lists in enumerate(pieces):
             users = [f"u{number}.{row}" for row in range(len(lists))]
-            writer.write(users, *padded(lists))
+            write(users, *padded(lists))
             rows += expected(lists, users)
     for row in rows if not with_codes else []:
         del row["codes"]
@@ -69,7 +69,7 @@ def test_a_file_that_was_not_finished_leaves_what_was_there(tmp_path, before):
     path = tmp_path / "lists.parquet"
     if before:
         path.write_text(before)
-    with pytest.raises(RuntimeError), ListsWriter(path, IDS) as writer:
-        writer.write(["a"], *padded([[1, 2]]))
+    with pytest.raises(RuntimeError), writing_lists(path, IDS) as write:
+        write(["a"], *padded([[1, 2]]))
         raise RuntimeError
     assert [file.read_text() for file in tmp_path.iterdir()] == ([before] if before else [])

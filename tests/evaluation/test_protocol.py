@@ -63,7 +63,9 @@ def test_histories_may_be_runs_of_an_array_with_more_in_it():
     histories = longer.without_last(1).select(np.array([1, 3, 0]))
     assert [history.tolist() for history in histories] == [[0, 1], [2], [3, 4]]
     assert measure(fixed(UNFILTERED, FILTERED), histories).filtered.ranks.tolist() == [0, 2, 3]
-    with pytest.raises(ValueError, match="filtered list of user 1 holds an item of their history"):
+    with pytest.raises(
+        ValueError, match="list of user 1 is filtered, but holds an item of their history"
+    ):
         measure(fixed(UNFILTERED, [[2, 3, 4], [0, 2, 3], [0, 1, 2]]), histories)
 
 
@@ -126,7 +128,9 @@ def test_lists_shorter_than_the_cut_off_are_refused():
 
 
 def test_a_recommender_that_does_not_filter_is_found_out():
-    with pytest.raises(ValueError, match="filtered list of user 0 holds an item of their history"):
+    with pytest.raises(
+        ValueError, match="list of user 0 is filtered, but holds an item of their history"
+    ):
         measure(fixed(UNFILTERED, UNFILTERED))
 
 

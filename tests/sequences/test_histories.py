@@ -144,7 +144,7 @@ def test_runs_are_as_long_as_allowed(lengths, most):
         (lambda: Histories.of([[1], [2]], users=[1]), "not one user for every history: 1 for 2"),
         (
             lambda: Histories(np.zeros(2, np.int64), np.zeros(3, np.int64), np.zeros(0, np.int32)),
-            "2 starts of histories, but 3 stops",
+            "not one stop for every start of a history: 3 for 2",
         ),
     ],
 )

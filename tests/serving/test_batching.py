@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.serving.batching import Batcher, QueueFull
+from genrec.serving.batching import Batcher, Busy
 from genrec.serving.compiled import Kind, Shape
 
 
@@ -71,7 +71,7 @@ def test_those_of_a_kind_share_a_search_and_the_oldest_goes_first():
         ]
         served.go.set()
         found = await asyncio.gather(first, *answers)
-        assert [int(each.items[0]) for each in found] == list(range(len(kinds) + 1))
+        assert [int(items[0]) for items, _ in found] == list(range(len(kinds) + 1))
 
     asyncio.run(main())
     # 2 is older than 5 and 7, though many of the other kind wait.
@@ -104,7 +104,7 @@ def test_a_full_queue_refuses_and_those_who_gave_up_are_not_searched():
         first = await begun(batcher, served)
         gone = batcher.submit(served, Numbered(1))  # pyright: ignore[reportArgumentType]
         stays = batcher.submit(served, Numbered(2))  # pyright: ignore[reportArgumentType]
-        with pytest.raises(QueueFull):
+        with pytest.raises(Busy):
             batcher.submit(served, Numbered(3))  # pyright: ignore[reportArgumentType]
         gone.cancel()
         served.go.set()
@@ -122,8 +122,8 @@ def test_a_search_that_fails_fails_its_own_requests_alone():
     async def main():
         with pytest.raises(ZeroDivisionError):
             await batcher.submit(served, Numbered(-1))  # pyright: ignore[reportArgumentType]
-        found = await batcher.submit(served, Numbered(5))  # pyright: ignore[reportArgumentType]
-        assert found.items.tolist() == [5]
+        items, _ = await batcher.submit(served, Numbered(5))  # pyright: ignore[reportArgumentType]
+        assert items.tolist() == [5]
 
     asyncio.run(main())
     batcher.close()
@@ -138,7 +138,7 @@ def test_closing_answers_what_waits():
         served.go.set()
         await asyncio.to_thread(batcher.close)
         assert len(await asyncio.gather(first, *answers)) == 8
-        with pytest.raises(QueueFull):
+        with pytest.raises(Busy):
             batcher.submit(served, Numbered(9))  # pyright: ignore[reportArgumentType]
 
     asyncio.run(main())
