@@ -151,6 +151,8 @@ def _shown(value: Any) -> str:
     """A value for a complaint; of a text its beginning, and nothing of what may be huge."""
     if isinstance(value, int | None) and (value is None or abs(value) < 1e60):
         return yaml.safe_dump(value).split()[0]
+    if isinstance(value, int):
+        return "a number of very many digits"
     if isinstance(value, str | float):
         return f"{value!r:.60}"
     return "several settings by name" if isinstance(value, dict) else f"a {type(value).__name__}"
