@@ -122,17 +122,14 @@ def abstract_rqvae(
 
 
 class Quantized(NamedTuple):
-    """A batch of latents after residual quantization.
-
-    Attributes:
-        codes: for each level the code nearest to the residual before it.
-        total: sum of the chosen codes over the levels: the quantized latent.
-        residuals: the residual before each level; the last entry is the error that remains.
-    """
+    """A batch of latents after residual quantization."""
 
     codes: Int[Array, "B L"]
+    """For each level the code nearest to the residual before it."""
     total: Float[Array, "B d"]
+    """Sum of the chosen codes over the levels: the quantized latent."""
     residuals: Float[Array, "L+1 B d"]
+    """The residual before each level; the last entry is the error that remains."""
 
 
 class Losses(NamedTuple):
@@ -290,11 +287,11 @@ class Average(NamedTuple):
 
 def averages(codebooks: dict[int, Float[Array, "_ d"]], batch_size: int) -> dict[int, Average]:
     """Averages by level that give these codes, as if all codes had been chosen equally often."""
-    result = {}
-    for level, codebook in codebooks.items():
-        share = batch_size / len(codebook)
-        result[level] = Average(jnp.full(len(codebook), share), share * codebook)
-    return result
+    shares = {level: batch_size / len(codebook) for level, codebook in codebooks.items()}
+    return {
+        level: Average(jnp.full(len(codebook), shares[level]), shares[level] * codebook)
+        for level, codebook in codebooks.items()
+    }
 
 
 def follow(average: dict[int, Average], batch: Quantized, decay: float) -> dict[int, Average]:

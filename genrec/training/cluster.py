@@ -1,6 +1,7 @@
 """Joining the other processes of a training that runs on several machines."""
 
 import os
+from typing import Any
 
 import jax
 
@@ -23,7 +24,7 @@ def join_cluster() -> bool:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     names = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
     try:
-        numbers = {key: int(os.environ[name]) for key, name in names.items() if name in os.environ}
+        numbers: Any = {key: int(os.environ[n]) for key, n in names.items() if n in os.environ}
         jax.distributed.initialize(**numbers)
     except (ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
