@@ -21,7 +21,7 @@ from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
 from genrec.model import EncoderDecoder
 from genrec.model.weights import OWN, flat, like
-from genrec.recommend.catalog import IdMap
+from genrec.recommend.catalog import indices_of
 from genrec.runs.items import load_items
 from genrec.runs.manifest import read_manifest as read_run
 from genrec.runs.model import load_recommender
@@ -92,7 +92,7 @@ def begin_from(
         without = item_vectors(
             Structure(nnx.graphdef(model)), like(random, begun), jax.tree.map(jnp.asarray, known)
         )
-        was = IdMap(ids).indices_of(item_ids)
+        was = indices_of(item_ids, ids)
         there = was >= 0
         own = vectors[was[there]] - np.asarray(without)[there]
         begun[OWN][there] = own / own.shape[1] ** 0.5  # see `Embedding`
