@@ -21,7 +21,7 @@ from genrec.decoding.search import Structure, item_vectors
 from genrec.errors import UserError
 from genrec.model import EncoderDecoder
 from genrec.model.weights import OWN, flat, like
-from genrec.recommend.catalog import IdMap
+from genrec.recommend.catalog import indices_of
 from genrec.runs.items import load_items
 from genrec.runs.manifest import read_manifest as read_run
 from genrec.runs.model import load_recommender
@@ -83,7 +83,7 @@ def begin_from(
         begun[OWN] = np.zeros_like(begun[OWN])
         arrays = jax.tree.map(jnp.asarray, catalogue._replace(seen=None))
         without = item_vectors(Structure(nnx.graphdef(model)), like(random, begun), arrays)
-        before = IdMap(ids).indices_of(item_ids)
+        before = indices_of(item_ids, ids)
         kept = before >= 0
         own = vectors[before[kept]] - np.asarray(without)[kept]
         begun[OWN][kept] = own / own.shape[1] ** 0.5  # see `Embedding`

@@ -10,19 +10,10 @@ from genrec.errors import UserError, nearest
 _NAMED_AT_MOST = 20
 
 
-class IdMap:
-    """The index of every item of a catalogue, by the user's own id of it.
-
-    Args:
-        item_ids: of N items by index, each of them once.
-    """
-
-    def __init__(self, item_ids: Iterable[str]):
-        self._index = {item_id: item for item, item_id in enumerate(item_ids)}
-
-    def indices_of(self, item_ids: Iterable[str]) -> np.ndarray:
-        """int64 (n,): the index of each of n items; -1 for an id that none has."""
-        return np.array([self._index.get(item_id, -1) for item_id in item_ids], np.int64)
+def indices_of(wanted: Iterable[str], item_ids: Iterable[str]) -> np.ndarray:
+    """int64 (n,): the index of each of n ids among those of a catalogue; -1 for one it has not."""
+    index = {item_id: item for item, item_id in enumerate(item_ids)}
+    return np.array([index.get(item_id, -1) for item_id in wanted], np.int64)
 
 
 class UnknownItem(UserError):
@@ -61,7 +52,7 @@ class ItemNames:
 
     def __init__(self, ids: Sequence[str], titles: Sequence[str]):
         self._ids, self._titles = ids, titles
-        self._by_id = IdMap(ids)
+        self._by_id = {item_id: item for item, item_id in enumerate(ids)}
         self._by_title: dict[str, list[int]] = {}
         for item, title in enumerate(self._titles):
             self._by_title.setdefault(title.casefold(), []).append(item)
@@ -72,12 +63,8 @@ class ItemNames:
         Raises:
             UserError: several items have a title; their ids are given.
         """
-        names = list(names)
-        items = self._by_id.indices_of(names).tolist()
-        return [
-            self._titled(name) if item < 0 else item
-            for name, item in zip(names, items, strict=True)
-        ]
+        by_id = self._by_id
+        return [by_id[name] if name in by_id else self._titled(name) for name in names]
 
     def known(self, names: Sequence[str]) -> list[int]:
         """The item index of each name.
@@ -151,7 +138,7 @@ def plan_additions(
         int64, the items that may be recommended afterwards, also those that had been removed; and
         the counts of the change.
     """
-    items = IdMap(item_ids).indices_of(to_add)
+    items = indices_of(to_add, item_ids)
     new, known = np.flatnonzero(items < 0), items[items >= 0]
     new_items = len(item_ids) + np.arange(len(new))
     after = np.union1d(open_items, np.concatenate([known, new_items]))

@@ -67,7 +67,7 @@ def item_map(
         }
         for colour, code in enumerate(common, 1)
     ]
-    colours = {code: colour for colour, code in enumerate(common, 1)}
+    colours = {group["code"]: group["colour"] for group in groups}
     paths: dict[int, list[str]] = {}
     points = []
     for item, (x, y), code in zip(chosen.tolist(), positions.tolist(), codes.tolist(), strict=True):

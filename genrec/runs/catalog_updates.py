@@ -25,7 +25,7 @@ from genrec.data import Dataset, read_new_items
 from genrec.data.known import data_source
 from genrec.embedding import embed_file, embed_tfidf
 from genrec.errors import UserError, blaming
-from genrec.recommend.catalog import Change, IdMap, ItemNames, change_of, plan_additions
+from genrec.recommend.catalog import Change, ItemNames, change_of, indices_of, plan_additions
 from genrec.runs.folder import alone, require
 from genrec.runs.items import RunItems, load_items, tokenized_vectors
 from genrec.semantic_ids.branches import Branch, branches
@@ -81,7 +81,7 @@ def current_items(folder: Path, built_on: dict[str, str]) -> tuple[RunItems, np.
             raise ValueError("its items are not numbered on from those of the dataset")
         if len(set(dataset.item_ids)) < dataset.num_items:
             raise ValueError("an item is there twice")
-        gone = IdMap(dataset.item_ids).indices_of(state["gone"])
+        gone = indices_of(state["gone"], dataset.item_ids)
         if (gone < 0).any():
             raise ValueError("an item that was removed is not in the catalogue")
     if not state["inputs"].items() <= built_on.items():
