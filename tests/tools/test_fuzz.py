@@ -234,7 +234,7 @@ SETTINGS = {
     "a set": ("seed: !!set {1}", "seed should be a whole number, but is a set"),
     "a long number": ("seed: 0x" + "f" * 9000, "seed should be a whole number, but is a number"),
     "a long number in a text": ("data: {text: 0x" + "f" * 9000 + "}", "of very many digits"),
-    "a long number for a name": ("0x" + "f" * 9000 + ": 1", "can't be read"),
+    "a long number for a name": ("? 0x" + "f" * 9000 + "\n: 1", "is no name of a setting"),
     "large": ("# " + "x" * 2**18, "is larger than 256 KiB"),
 }
 
