@@ -26,6 +26,7 @@ class _Waiting:
     served: ServedBundle
     request: SearchRequest
     answer: asyncio.Future[SearchResult]
+    since: float
 
 
 class Batcher:
@@ -65,7 +66,7 @@ class Batcher:
         with self._changed:
             if self._closed or len(self._queue) >= self._max_queue:
                 raise Busy("the server has too much to do")
-            self._queue.append(_Waiting(served, request, answer))
+            self._queue.append(_Waiting(served, request, answer, time.monotonic()))
             self._changed.notify()
         return answer
 
@@ -96,7 +97,8 @@ class Batcher:
                 self._changed.wait_for(lambda: self._queue or self._closed)
                 if self._wait and not self._closed:
                     self._changed.wait_for(
-                        lambda: len(self._queue) >= self._max_rows or self._closed, self._wait
+                        lambda: len(self._queue) >= self._max_rows or self._closed,
+                        self._queue[0].since + self._wait - time.monotonic(),
                     )
                 alive = [waiting for waiting in self._queue if not waiting.answer.cancelled()]
                 if alive:

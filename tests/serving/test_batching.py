@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -154,4 +156,24 @@ def test_waiting_for_company_ends_when_the_batch_is_full():
 
     asyncio.run(main())
     assert served.batches == [[0, 1, 2]]
+    batcher.close()
+
+
+def test_those_that_a_full_batch_leaves_do_not_wait_anew(monkeypatch):
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now, perf_counter=time.perf_counter)
+    monkeypatch.setattr("genrec.serving.batching.time", clock)
+    served, batcher = Echo(rows=1), queue(wait=600.0)
+
+    async def main():
+        nonlocal now
+        answers = [batcher.submit(served, Numbered(n)) for n in range(3)]  # pyright: ignore[reportArgumentType]
+        while len(batcher) == 3:
+            await asyncio.sleep(0.001)
+        now = 601.0
+        served.go.set()
+        await asyncio.wait_for(asyncio.gather(*answers), 60)
+
+    asyncio.run(main())
+    assert served.batches == [[0], [1], [2]]
     batcher.close()

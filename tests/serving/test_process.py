@@ -54,7 +54,7 @@ def running(bundle, *flags, command=PLAIN):
 
 
 def asked(port, path, request=None):
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as asking:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=600)) as asking:
         body = None if request is None else json.dumps(request)
         headers = {"content-type": "application/json"}
         asking.request("GET" if body is None else "POST", path, body, headers)
@@ -82,8 +82,8 @@ def test_it_needs_neither_the_models_code_nor_what_makes_runs(bundle):
 
 
 def test_sigterm_answers_what_waits_and_exits_with_0(bundle):
-    """Requests wait for company that never comes, until the server is told to stop."""
-    with running(bundle, "--wait-ms", "30000", "--timeout", "60", "--max-batch", "4") as found:
+    """Three requests wait for a fourth that never comes while the server is told to stop."""
+    with running(bundle, "--wait-ms", "5000", "--timeout", "600", "--max-batch", "4") as found:
         process, port, _ = found
         wait(lambda: is_ready(port))
         answers = []
@@ -107,8 +107,8 @@ def test_sigterm_answers_what_waits_and_exits_with_0(bundle):
         metrics.close()
         process.send_signal(signal.SIGTERM)
         for each in asks:
-            each.join(60)
-        assert process.wait(60) == 0
+            each.join(600)
+        assert process.wait(600) == 0
     assert [status for status, _ in answers] == [200] * 3
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 1)
