@@ -72,7 +72,7 @@ def command(
 
 
 def made_once(
-    factory: pytest.TempPathFactory, name: str, result: str, make: Callable[[Path], None]
+    factory: pytest.TempPathFactory, name: str, result: str, make: Callable[[Path], object]
 ) -> Path:
     """The file or folder `result` in the folder `name`, which `make` is given to make it in.
 
@@ -109,6 +109,23 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         genrec.run(config, folder / "run")
 
     return made_once(tmp_path_factory, "tiny", "run", make)
+
+
+@pytest.fixture(scope="session")
+def recipe_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Evaluated runs of the recipes of `small_run`, by name, and shared as `tiny_run` is."""
+
+    def run_of(name: str) -> Path:
+        from small_run import RECIPES, trained
+
+        return made_once(
+            tmp_path_factory,
+            name,
+            "run",
+            lambda folder: trained(tiny_run, folder / "run", *RECIPES[name]),
+        )
+
+    return run_of
 
 
 @pytest.fixture(scope="session")

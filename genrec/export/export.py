@@ -1,5 +1,6 @@
 """Writing a bundle."""
 
+import bisect
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ from genrec.storage.files import read_json, refuse_others
 from genrec.storage.safetensors import pack_tensors
 
 NAMED = (64, 512, 4096)
-"""How many items a request may name; a program for each."""
+"""How many items a request may name; a program for each, up to the first that takes all items."""
 
 
 def export_bundle(
@@ -105,16 +106,17 @@ def _export(
         "dtype": model.dtype,
         "users": model.user_tokens > 0,
         "look_ahead": model.look_ahead,
-        "named": list(NAMED),
     }
     if update:
         before = _same_model(out, answers, weights)
+        widths = before.manifest["answers"]["named"]
         newcomers = before.manifest["newcomers"] is not None
         trie = trie_in(before, tables["codes"], out, "export without --update")
         files = before.contents.items()
         programs = {name: file for name, file in files if name.startswith("programs/")}
     else:
         trie = build_trie(tables["codes"], room=room)
+        widths = named_widths(trie.shapes.items)
         state = state_of(tables, weights, trie, tables["open"], look_ahead=model.look_ahead)
         programs = {
             program_name(named, users): export_program(
@@ -126,7 +128,7 @@ def _export(
                 named=named,
                 users=users,
             )
-            for named in NAMED
+            for named in widths
             for users in (False, True)[: 1 + answers["users"]]
         }
     new_items = None
@@ -137,7 +139,7 @@ def _export(
     manifest = {
         "items": len(tables["codes"]),
         "added": 0,
-        "answers": answers | {"shapes": dataclasses.asdict(trie.shapes)},
+        "answers": answers | {"named": widths, "shapes": dataclasses.asdict(trie.shapes)},
         "newcomers": new_items,
         "platforms": list(PLATFORMS),
         "provenance": provenance(),
@@ -150,6 +152,11 @@ def _export(
         "items.json.gz": pack_names(run.item_ids, run.dataset.titles),
     }
     return write_bundle(out, manifest, contents)
+
+
+def named_widths(items: int) -> list[int]:
+    """How many items a request may name in each of the programs for a catalogue of so many."""
+    return list(NAMED[: bisect.bisect_left(NAMED, items) + 1])
 
 
 def _graph(

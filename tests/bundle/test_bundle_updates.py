@@ -21,34 +21,28 @@ from small_run import ITEMS
 
 NEW = ["n1", "n2", "n3", "n4"]
 TITLES = ["New film 1", "New film 2", "Film 33 again", "New film 4"]
-RECIPES = {
-    "code": [],
-    "reassign": [
-        *("tokenizer.collisions=reassign", "tokenizer.codebook_sizes=[8, 32]"),
-        *("tokenizer.cooccurrence=1.0", "model.content=true", "model.item_head=true"),
-        *("model.look_ahead=true", "decoding.dense_share=0.5"),
-    ],
-    "none": ["tokenizer.collisions=none", "tokenizer.kind=opq", "model.content=true"],
-}
+OPQ = ("tokenizer.collisions=none", "tokenizer.kind=opq", "model.content=true")
 
 
 @pytest.fixture(
-    scope="module", params=["code", "reassign", pytest.param("none", marks=pytest.mark.soak)]
+    scope="module", params=["code", "reassign", pytest.param("opq", marks=pytest.mark.soak)]
 )
-def trained(request, tiny_run, tiny_bundle, tmp_path_factory):
+def trained(request, tiny_run, tiny_bundle, recipe_run, tmp_path_factory):
     """A run of every way with collisions, and its bundle."""
-    settings = RECIPES[request.param]
-    if not settings:
+    if request.param == "code":
         return tiny_run, tiny_bundle
-    folder = tmp_path_factory.mktemp(request.param) / "run"
-    small_run.trained(tiny_run, folder, *settings, evaluated=False)
-    bundle = folder.parent / "bundle"
+    folder = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "reassign":
+            run = recipe_run("everything")
             # Eight bits let items that are equally like a new one change places.
             patch.setattr("genrec.recommend.similarity.STORED", "Flat")
-        export_bundle(load_run(folder), bundle)
-    return folder, bundle
+        elif request.param == "none":
+            run = recipe_run("fused")
+        else:
+            run = small_run.trained(tiny_run, folder / "run", *OPQ)
+        export_bundle(load_run(run), folder / "bundle")
+    return run, folder / "bundle"
 
 
 @pytest.fixture

@@ -21,39 +21,29 @@ from genrec.bundle.storage import manifest_text
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
 from genrec.export import export_bundle
+from genrec.export.export import named_widths
 from genrec.recommend.requests import Requests
 from genrec.runs.loaded import load_run
 from small_run import ITEMS, trained
 
 IDS = [f"i{n:03}" for n in range(ITEMS)]
-RECIPES = {
-    "codes": [],
-    "fused": [
-        *("model.item_head=true", "model.content=true", "model.look_ahead=true"),
-        *("model.repeats=true", "model.time_gaps=true", "decoding.dense_share=0.5"),
-        "tokenizer.collisions=none",
-    ],
-    "sasrec": [
-        *("model.codes=false", "model.item_head=true", "decoding.dense_share=1.0"),
-    ],
-    "tiger": [
-        *("model.tokens=codes", "model.encoder=bidirectional", "model.user_tokens=7"),
-        *("model.item_embedding=false", "model.item_head=false", "training.row_length=64"),
-    ],
-}
+SASREC = ("model.codes=false", "model.item_head=true", "decoding.dense_share=1.0")
 
 
 @pytest.fixture(
     scope="module",
     params=["codes", "fused", "tiger", pytest.param("sasrec", marks=pytest.mark.soak)],
 )
-def pair(request, tiny_run, tiny_bundle, tmp_path_factory):
+def pair(request, tiny_run, tiny_bundle, recipe_run, tmp_path_factory):
     """A run of every recipe, and its bundle."""
-    settings = RECIPES[request.param]
-    if not settings:
+    if request.param == "codes":
         return load_run(tiny_run), tiny_bundle
     folder = tmp_path_factory.mktemp(request.param)
-    run = load_run(trained(tiny_run, folder / "run", *settings, evaluated=False))
+    if request.param == "sasrec":
+        made = trained(tiny_run, folder / "run", *SASREC)
+    else:
+        made = recipe_run(request.param)
+    run = load_run(made)
     export_bundle(run, folder / "bundle")
     return run, folder / "bundle"
 
@@ -251,6 +241,14 @@ def test_bundles_that_are_not_read(pair, tmp_path, how, complaint):
 def test_a_folder_that_is_no_bundle(tmp_path):
     with pytest.raises(UserError, match=r"manifest.json cannot be read as a bundle's manifest"):
         genrec.load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("items", "widths"),
+    [(1, [64]), (64, [64]), (65, [64, 512]), (512, [64, 512]), (10**7, [64, 512, 4096])],
+)
+def test_no_program_takes_more_names_than_there_are_items(items, widths):
+    assert named_widths(items) == widths
 
 
 @pytest.mark.parametrize("pair", ["codes"], indirect=True)

@@ -184,35 +184,13 @@ def test_the_same_seed_gives_the_same_lists_and_another_seed_others(finished, tm
     assert metrics(tmp_path / "other")["test"] != metrics(tmp_path / "same")["test"]
 
 
-RECIPES = {
-    "tiger": {
-        "model": "{tokens: codes, encoder: bidirectional, user_tokens: 7, item_embedding: false, "
-        "d_model: 32, heads: 2, head_dim: 8, d_ff: 64, max_history: 12, attention_dropout: 0.1}",
-        "training": "{epochs: 12, rows: 64, accumulate: 4, learning_rate: 1e-2, "
-        "label_smoothing: 0.1, validate_every: 4}",
-    },
-    "everything": {
-        "model": "{content: true, time_gaps: true, item_head: true, decoder_dropout: 0.2, "
-        "d_model: 32, heads: 2, d_ff: 64, encoder_layers: 1, max_history: 8}",
-        "training": "{epochs: 14, rows: 8, row_length: 24, learning_rate: 5e-3, average: 0.95, "
-        "item_negatives: 20, longer_histories: recent, validate_every: 2, patience: 3}",
-    },
-}
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_another_recipe_is_other_settings_of_the_same_command(finished, tmp_path, recipe):
-    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
-    run = tmp_path / "runs/tiny"
-    shutil.rmtree(run / "checkpoints")
-    kept = [line for line in SETTINGS.splitlines() if not line.startswith(("model", "training"))]
-    sections = [f"{section}: {values}" for section, values in RECIPES[recipe].items()]
-    (tmp_path / "other.yaml").write_text("\n".join([*kept, *sections]))
-    command(tmp_path, "run", "other.yaml", "--out", "runs/tiny")
+@pytest.mark.parametrize("recipe", ["tiger", "fused", "everything"])
+def test_another_recipe_is_other_settings(recipe_run, recipe):
+    run = recipe_run(recipe)
     figures = metrics(run)
     popular = figures["baselines"]["most_popular"]["test"]["filtered"]["ndcg@10"]
     assert figures["test"]["filtered"]["ndcg@10"] > 2 * popular
-    command(tmp_path, "recommend", "runs/tiny", "--history", "Film 3", "Film 7", "--k", "4")
+    command(run, "recommend", str(run), "--history", "Film 3", "Film 7", "--k", "4")
 
 
 def test_ctrl_c_keeps_the_training_and_says_so(finished, tmp_path):

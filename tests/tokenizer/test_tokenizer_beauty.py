@@ -17,6 +17,7 @@ def pairs(groups):
     return sum(n * (n - 1) for n in Counter(groups).values())
 
 
+@pytest.mark.soak
 def test_beauty():
     if not BEAUTY.is_dir():
         pytest.skip(f"no Amazon Beauty at {BEAUTY}")

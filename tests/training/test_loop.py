@@ -1,3 +1,4 @@
+import functools
 import os
 import shutil
 import signal
@@ -14,9 +15,28 @@ from genrec.checkpoints import Checkpoints
 from genrec.config import TrainingConfig
 from genrec.errors import UserError
 from genrec.sequences.histories import Histories
-from genrec.training.steps import weights
+from genrec.training import loop
+from genrec.training.steps import compile_training, weights
 from small import small_model
 from small_training import IDENTITY, NUM_ITEMS, SETTINGS, build, build_tiger, lines, run
+
+
+@functools.cache
+def compiled(build, settings, mesh, *, total, seed):
+    return compile_training(build, settings, mesh, total=total, seed=seed)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once():
+    """Trainings that differ in what happens between their steps share the program of a step."""
+
+    def shared(build, settings, mesh, *, total, seed):
+        of_the_loop = {"epochs": 1, "validate_every": 1, "checkpoint_every": 1, "patience": None}
+        return compiled(build, replace(settings, **of_the_loop), mesh, total=total, seed=seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "compile_training", shared)
+        yield
 
 
 def final(folder, recipe=build):
@@ -216,14 +236,11 @@ def test_histories_without_a_next_item_are_refused(tmp_path):
 
 @pytest.mark.parametrize("recipe", [build, build_tiger])
 def test_an_epoch_compiles_one_step_for_each_width_of_a_batch(tmp_path, monkeypatch, recipe):
-    from genrec.training import loop
-
-    compiled, widths = [], set()
-    compile_training = loop.compile_training
+    steps, widths = [], set()
 
     def spy(*args, **kwargs):
         init, step = compile_training(*args, **kwargs)
-        compiled.append(step)
+        steps.append(step)
 
         def counted(state, catalogue, order, batch):
             widths.add(batch.inputs.items.shape[1])
@@ -234,7 +251,7 @@ def test_an_epoch_compiles_one_step_for_each_width_of_a_batch(tmp_path, monkeypa
     monkeypatch.setattr(loop, "compile_training", spy)
     run(tmp_path, build=recipe)
     assert len(widths) == (1 if recipe is build else 3)
-    assert compiled[0]._cache_size() == len(widths)
+    assert steps[0]._cache_size() == len(widths)
 
 
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(tmp_path):
