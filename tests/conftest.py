@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Workers fill the cores already: threads of Faiss and NumPy that wait for each other's take longer.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Most of the tests' time is LLVM's, for programs that run for milliseconds. What XLA makes of them
 # before that, and so what genrec is answerable for, is as a user has it; 0 brings all of it back.
 # The emitters of LLVM code are those that XLA had before its MLIR ones: three times as quick.

@@ -205,4 +205,11 @@ def _widths(values: Any) -> tuple[int, ...]:
 def structure_of(tokenizer: Tokenizer) -> Any:
     """The static description of the tokenizer's module, for `nnx.merge` with its parameters."""
     dim, sizes = len(tokenizer.mean), tokenizer.codebook_sizes
-    return nnx.graphdef(abstract_rqvae(dim, tokenizer.latent_dim, tokenizer.hidden, sizes))
+    return _structure(dim, tokenizer.latent_dim, tokenizer.hidden, sizes)
+
+
+@functools.cache  # it takes longer to make than a batch takes to be decoded
+def _structure(
+    dim: int, latent_dim: int, hidden: tuple[int, ...] | None, codebook_sizes: tuple[int, ...]
+) -> Any:
+    return nnx.graphdef(abstract_rqvae(dim, latent_dim, hidden, codebook_sizes))
