@@ -97,9 +97,11 @@ def test_a_stage_that_has_no_room_says_so_and_ends_the_same_when_there_is(run, t
             assert "the disk is full" in (lacking(error) or repr(error))
         gc.collect()  # what Orbax began and could not end complains when it goes
         new = {path for path in tree(run).keys() - there if "/checkpoints/" not in path}
-        left = {path for path in new if "/." in path or ".tmp" in path}
-        assert not left
+        # TensorStore's threads may write for a moment after the failure: the next stage sweeps it.
+        mine = {path for path in new if ".orbax-checkpoint-tmp/" not in path}
+        assert not {path for path in mine if "/." in path or ".tmp" in path}
     run_stage(name, config, run)
+    assert not [path for path in tree(run) if ".tmp" in path]
     assert results(run, name) == results(tiny_run, name)
 
 
