@@ -85,8 +85,8 @@ def fuse(
     the centres and the norms (None: all).
     """
     return beside(
-        standardised(content, standard_of(content[:fitted])),
-        standardised(cooccurrence, standard_of(cooccurrence[:fitted])),
+        standardised(content, *standard_of(content[:fitted])),
+        standardised(cooccurrence, *standard_of(cooccurrence[:fitted])),
         weight,
     )
 
