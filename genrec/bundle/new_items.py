@@ -29,13 +29,7 @@ from genrec.bundle.stablehlo import load_program
 from genrec.errors import UserError, misfit
 from genrec.recommend.similarity import nearest
 from genrec.semantic_ids.collisions import SemanticIds, append_codes
-from genrec.semantic_ids.item_features import (
-    NEIGHBOURS,
-    beside,
-    directions,
-    lent,
-    standardised,
-)
+from genrec.semantic_ids.item_features import NEIGHBOURS, beside, directions, lent, standardised
 
 
 class NewItemEncoder:

@@ -14,14 +14,7 @@ from flax import nnx
 
 from genrec.decoding.beam import Normalise, Sampling
 from genrec.decoding.filters import Filters
-from genrec.decoding.search import (
-    Fusion,
-    Structure,
-    Unseen,
-    item_vectors,
-    search,
-    search_freely,
-)
+from genrec.decoding.search import Fusion, Structure, Unseen, item_vectors, search, search_freely
 from genrec.model import EncoderDecoder
 from genrec.model.look_ahead import Means
 from genrec.progress import progress

@@ -24,12 +24,7 @@ from genrec.report import results
 from genrec.report.charts import Chart, Series, line_chart
 from genrec.report.page import write_page
 from genrec.report.provenance import changed_settings, duration
-from genrec.runs.figures import (
-    blaming_figures,
-    read_decoding_cost,
-    read_figures,
-    read_training_log,
-)
+from genrec.runs.figures import blaming_figures, read_decoding_cost, read_figures, read_training_log
 from genrec.runs.folder import config_of
 from genrec.runs.manifest import read_manifest
 
