@@ -49,13 +49,9 @@ _LITTLE_MEMORY = 1.5 * _GIB
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was looked at: what was found, and how to mend it.
 
-    Attributes:
-        name: what was looked at.
-        state: "ok"; "missing", which is needed for some things only; "problem", which is to be
-            mended.
-        said: what was found, and how to mend it.
+    It may be "missing" where it is needed for some things only; a "problem" is to be mended.
     """
 
     name: str

@@ -51,12 +51,7 @@ _SPAN = "SELECT MIN(ts), MAX(ts) FROM {events}"
 
 @dataclass(frozen=True)
 class Published:
-    """The size of a known data set according to its publisher or a paper.
-
-    Attributes:
-        users, items, interactions: their numbers before any step of the preparation.
-        source: the publisher or the paper.
-    """
+    """The size of a known data set before any step of the preparation, and who published it."""
 
     users: int
     items: int

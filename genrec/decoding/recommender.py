@@ -40,7 +40,6 @@ class SearchOptions:
             searched apart; 0 lets them compete like all others.
         temperature: one for each level, or a single one for all: draws items at random; None takes
             the best.
-        seed: of what is random.
     """
 
     beam: int
@@ -58,9 +57,7 @@ class Recommender:
     Args:
         graph: the model's structure, `nnx.graphdef(model)`.
         params: the model's parameters, a pytree.
-        catalogue: what the model knows of every item.
         max_history: the most recent items of a history that are read.
-        options: how lists are made.
         places: int (N,), the rank of each item among those of the same codes, where codes may be
             shared; else the last code is taken for one that tells items of the same codes apart.
         progress_name: shows progress under this name; None shows none.

@@ -45,8 +45,6 @@ def intervals(
 
     Args:
         ranks: int64 (U,), from `target_ranks` of lists of `width` items; U ≥ 1.
-        top_k: the cut-offs.
-        seed: of the resampling.
 
     Returns:
         For each metric, [lower, upper].

@@ -42,11 +42,9 @@ def ranking_details(
         ranking: of U users.
         histories: of these users, without their targets.
         targets: int32 (U,).
-        training: the histories that training saw.
         top_k: the cut-offs of the intervals.
         vectors: float32 (N, C), the content of the items.
         categories: of the N items, "" or None where unknown; None if there are no categories.
-        seed: of the bootstrap.
 
     Returns:
         "intervals" and "segments", see the functions; and "beyond", the list quality. The last two

@@ -39,7 +39,6 @@ class ResolvedRequests:
     """Requests with item indices in place of names; see `Requests`.
 
     Attributes:
-        user_ids: whose histories they are; None where nobody knows.
         histories: B histories.
         exclude: for each, int, the items that its list must not hold.
         allow: for each, int, the only items that its list may hold; None for all.

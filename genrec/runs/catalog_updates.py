@@ -97,7 +97,6 @@ def append_items(
     """Gives codes to new items of a run, without changing those of any other.
 
     Args:
-        config, folder: of the run.
         file: items, one on a row, with the columns that the run's items have.
         vectors: .npy file of their vectors, row by row, where the run's come from a file too.
 

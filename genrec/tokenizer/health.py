@@ -20,7 +20,6 @@ def health(
 
     Args:
         codes: integers (N, L), N ≥ 1.
-        codebook_sizes: K_l for each of the L levels.
         vectors: float (N, D), the vectors that were tokenized; may be memory-mapped.
         decode: codes (B, 1…L) → float (B, D), the vectors that codes of the first levels stand for.
         categories: the category of each item; None or "" for an item where it is unknown.

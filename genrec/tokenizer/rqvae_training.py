@@ -65,11 +65,9 @@ def fit_rqvae(
 
     Args:
         vectors: float (N, D), finite; may be memory-mapped.
-        codebook_sizes: K_l for each of the L levels.
         latent_dim: d, width of the latent vectors.
         hidden: widths of the encoder's hidden layers; the decoder mirrors them. None for a residual
             vector quantizer, which quantizes the vectors themselves; d is then their width.
-        steps: optimiser steps.
         batch_size: vectors in a step; all of them if they are fewer.
         learning_rate: peak learning rate, warmed up linearly, then decayed by a cosine.
         objective: the terms of the loss, and how codebooks are updated.

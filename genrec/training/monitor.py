@@ -48,7 +48,6 @@ class Monitor:
     never waits for them; `settle` reads what is left.
 
     Args:
-        folder: the run's.
         position: where the training stands; the sums and the last step's numbers are kept here.
         done: steps done before.
         total: steps of the whole training.
