@@ -168,17 +168,14 @@ def memory() -> tuple[int, int | None]:
 
 def _disks() -> Iterator[Finding]:
     chosen = "GENREC_CACHE" if os.environ.get("GENREC_CACHE") else "the default, no GENREC_CACHE"
-    yield _disk("cache folder", cache_folder(), f" ({chosen})")
-    yield _disk("this folder", Path.cwd(), "")
-
-
-def _disk(name: str, folder: Path, about: str) -> Finding:
-    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    free = shutil.disk_usage(existing).free
-    said = f"{folder}{about}, {free / _GIB:.1f} GiB free"
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return _finding(name, said, f"; {existing} cannot be written to")
-    return _finding(name, said, "; nearly full" if free < _GIB else "")
+    places = {"cache folder": (cache_folder(), f" ({chosen})"), "this folder": (Path.cwd(), "")}
+    for name, (folder, about) in places.items():
+        existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        free = shutil.disk_usage(existing).free
+        problem = "; nearly full" if free < _GIB else ""
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            problem = f"; {existing} cannot be written to"
+        yield _finding(name, f"{folder}{about}, {free / _GIB:.1f} GiB free", problem)
 
 
 def _extras() -> Iterator[Finding]:

@@ -70,7 +70,6 @@ def line_chart(
         x: name of the horizontal axis.
         form: format of the figures.
         zero: whether the vertical axis reaches to 0, whatever the figures.
-        note: a remark to stand below it.
     """
     series = [_thinned(line) for line in series]
     xs = [value for line in series for value in line.x]
