@@ -212,8 +212,7 @@ def _compilation_cache() -> Iterator[Finding]:
 
 def _encoding() -> Iterator[Finding]:
     output = getattr(sys.stdout, "encoding", None) or "unknown"
-    files = locale.getencoding()
-    said = f"output {output}, files {files}"
+    said = f"output {output}, files {locale.getencoding()}"
     advice = "; titles of items may not be printable: set PYTHONUTF8=1 or LANG=C.UTF-8"
     unicode = output.lower().replace("-", "") == "utf8"
     yield _finding("encoding", said, "" if unicode else advice)

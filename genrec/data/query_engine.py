@@ -86,30 +86,38 @@ class QueryEngine(Protocol):
             UserError: see `find_files`; a header cannot be read, or files have other columns than
                 the first.
         """
+        ...
 
     def run(self, sql: str) -> list[tuple]:
         """Runs one statement and returns all its rows."""
+        ...
 
     def create(self, name: str, sql: str) -> None:
         """Makes a table of a query's rows; replaces an earlier one of that name."""
+        ...
 
     def create_from(self, name: str, rows: pa.Table) -> None:
         """Makes a table of the rows of an Arrow table."""
+        ...
 
     def drop(self, name: str) -> None:
         """Deletes a table."""
+        ...
 
     def fetch(self, sql: str) -> pa.Table:
         """The rows of a query as an Arrow table, in the query's order."""
+        ...
 
     def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
         """The rows of a query, one batch after another, in the query's order.
 
         No other statement may be run before the last batch has been read.
         """
+        ...
 
     def reading(self, location: str) -> contextlib.AbstractContextManager[None]:
         """Within this context the engine's errors about a file become a UserError of one line."""
+        ...
 
 
 def literal(value: str) -> str:

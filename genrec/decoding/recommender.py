@@ -28,19 +28,8 @@ _means_in = jax.jit(means_in)
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How lists are made.
-
-    Attributes:
-        beam: beam width, and so the largest k.
-        batch_size: the most histories searched at once.
-        normalise: over what the probabilities of a level's codes sum to one.
-        dense_share: the dense head's share of the score, in 0…1; 0 asks the decoder alone, 1 the
-            head alone.
-        unseen_share: the share of a list that goes to items without a training interaction,
-            searched apart; 0 lets them compete like all others.
-        temperature: one for each level, or a single one for all: draws items at random; None takes
-            the best.
-    """
+    """How lists are made: settings of `DecodingConfig`, which says what they are, and the seed of
+    what is random. No list is longer than the beam is wide."""
 
     beam: int
     batch_size: int = 32

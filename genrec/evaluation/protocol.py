@@ -34,6 +34,7 @@ class RankingFunction(Protocol):
             items int32 (B, k), best first, −1 behind the last item of a shorter list; scores
             float32 (B, k), finite and never rising along a list, of any value where the item is −1.
         """
+        ...
 
 
 @dataclass(frozen=True)
