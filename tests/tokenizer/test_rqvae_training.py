@@ -83,7 +83,7 @@ def test_dead_codes_are_revived(vectors, monkeypatch):
 
 def test_collapse_stops_the_fit(vectors, monkeypatch):
     monkeypatch.setattr(rqvae_training, "residual_kmeans", far_away)
-    monkeypatch.setattr(rqvae_training, "revive", lambda codebook, *_: codebook)
+    monkeypatch.setattr(rqvae_training.rqvae, "revive", lambda codebook, *_: codebook)
     with pytest.raises(UserError, match="collapsed: by step 100 level 0 uses 1 of 16 codes"):
         # Settings of its own, so that nothing compiled with the true revival is used.
         fitted(vectors, steps=400, learning_rate=2.9e-3)
@@ -136,7 +136,7 @@ def test_dead_codes_are_revived_with_moving_averages(vectors, monkeypatch):
 
 def test_the_threshold_of_collapse_is_a_setting(vectors, monkeypatch):
     monkeypatch.setattr(rqvae_training, "residual_kmeans", far_away)
-    monkeypatch.setattr(rqvae_training, "revive", lambda codebook, *_: codebook)
+    monkeypatch.setattr(rqvae_training.rqvae, "revive", lambda codebook, *_: codebook)
     fitted(vectors, steps=100, learning_rate=2.8e-3, collapse=0.05)
     with pytest.raises(UserError, match="collapsed"):
         fitted(vectors, steps=100, learning_rate=2.8e-3, collapse=0.07)
