@@ -106,7 +106,9 @@ def lacking(error: BaseException) -> str | None:
             return f"{cause.filename} is gone: put it back, or run again the command that makes it"
         if number in (errno.EACCES, errno.EPERM):
             return f"not permitted{where}: change the permissions, or choose another place"
-        if isinstance(cause, MemoryError) or number == errno.ENOMEM or _out_of_memory(message):
+        # The texts are those of JAX and DuckDB, neither of which raises MemoryError.
+        says_so = message.startswith(("RESOURCE_EXHAUSTED", "Out of Memory Error"))
+        if says_so or isinstance(cause, MemoryError) or number == errno.ENOMEM:
             return (
                 "out of memory: close other programs, or ask for less at once (training.rows, "
                 "training.accumulate, decoding.batch_size, decoding.beam, data.memory_gib)"
@@ -117,11 +119,6 @@ def lacking(error: BaseException) -> str | None:
                 "memory and processes (ulimit -v, ulimit -u)"
             )
     return None
-
-
-def _out_of_memory(message: str) -> bool:
-    """Whether JAX or DuckDB says so; neither raises MemoryError."""
-    return message.startswith(("RESOURCE_EXHAUSTED", "Out of Memory Error"))
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

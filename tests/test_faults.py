@@ -264,9 +264,9 @@ def test_a_file_that_goes_while_a_stage_works_is_named(run, command, monkeypatch
     before(run, "report")
     write = MAKE["report"]
 
-    def make(task):
+    def make(*task):
         (run / "metrics.json").unlink()  # it was there when the stage began
-        return write(task)
+        return write(*task)
 
     monkeypatch.setitem(MAKE, "report", make)
     _, (line,) = command("report", str(run), status=2)
@@ -298,10 +298,10 @@ def test_a_clock_that_jumps_while_a_stage_works_changes_nothing(run, tiny_run, m
     before(run, "tokenize")
     for name, jump in zip(list(STAGES)[2:], [1e8, -1e9, 3600, -3600], strict=True):
 
-        def make(task, made=MAKE[name], jump=jump):
+        def make(*task, made=MAKE[name], jump=jump):
             nonlocal ahead
             ahead = jump
-            return made(task)
+            return made(*task)
 
         monkeypatch.setitem(MAKE, name, make)
         for path in run.rglob("*"):

@@ -55,8 +55,6 @@ class Bundle(ItemRecommender):
     """What a bundle holds, see the module; `load_bundle` makes one.
 
     Attributes:
-        manifest: as it was written.
-        contents: what each file holds.
         tables: what items.safetensors holds.
         weights: the model's parameters, by name.
         shapes: how large a catalogue the programs are for.

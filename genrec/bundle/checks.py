@@ -84,12 +84,8 @@ def check_items(
     """Raises ValueError or KeyError unless the tables fit each other, the names and the manifest.
 
     Numbers that are not finite would go unnoticed: a list would just hold some items twice.
-
-    Args:
-        answers: those of the manifest, checked.
-        count: how many items it says that there are.
-        tables: the arrays of items.safetensors.
-        weights: those of weights.safetensors.
+    `answers` and `count`, of the items, are those of the manifest, checked; `tables` and `weights`
+    the arrays of items.safetensors and weights.safetensors.
     """
     levels = len(answers["shapes"]["codes"])
     expected = {
@@ -126,12 +122,9 @@ def check_items(
 def check_tokenizer(
     settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], count: int
 ) -> None:
-    """Raises ValueError or KeyError unless the tensors are those that new items need.
+    """Raises ValueError or KeyError unless tokenizer.safetensors holds what new items need.
 
-    Args:
-        settings: the manifest's entry for new items, checked.
-        tensors: the arrays of tokenizer.safetensors.
-        count: how many items there are.
+    `settings` is the manifest's entry for them, checked; `count`, how many items there are.
     """
     parts = ("content", "consumed") if settings["cooccurrence"] else ("content",)
     for name in (*(f"{part}.norm" for part in parts), "input.scale"):

@@ -28,12 +28,8 @@ def pack_index(index: faiss.Index) -> bytes:
 
 
 def load_index(contents: Mapping[str, bytes], name: str, width: int, count: int) -> faiss.Index:
-    """The index of a file, to search and to add to.
-
-    Args:
-        contents: of every file of the bundle.
-        width: C, of its vectors.
-        count: N, how many there must be.
+    """The index of `count` (N) vectors of a width (C) that a file of a bundle holds, to search and
+    to add to; `contents` are those of all its files.
 
     Raises:
         UserError: there is no such file, or it holds something else.

@@ -29,14 +29,7 @@ from genrec.bundle.stablehlo import load_program
 from genrec.errors import UserError, misfit
 from genrec.recommend.similarity import nearest
 from genrec.semantic_ids.collisions import SemanticIds, append_codes
-from genrec.semantic_ids.item_features import (
-    NEIGHBOURS,
-    Standard,
-    beside,
-    directions,
-    lent,
-    standardised,
-)
+from genrec.semantic_ids.item_features import NEIGHBOURS, beside, directions, lent, standardised
 
 
 class NewItemEncoder:
@@ -124,14 +117,11 @@ class NewItemEncoder:
             consumed = index.reconstruct_n(0, len(lenders))  # pyright: ignore[reportCallIssue]
             borrowed = lent(consumed[np.searchsorted(lenders, near)])
             vectors = beside(
-                standardised(content, self._standard("content")),
-                standardised(borrowed, self._standard("consumed")),
+                standardised(content, tensors["content.mean"], tensors["content.norm"].item()),
+                standardised(borrowed, tensors["consumed.mean"], tensors["consumed.norm"].item()),
                 weight,
             )
         return ((vectors - tensors["input.mean"]) / tensors["input.scale"]).astype(np.float32)
-
-    def _standard(self, name: str) -> Standard:
-        return Standard(self._tensors[f"{name}.mean"], self._tensors[f"{name}.norm"].item())
 
     def _run(self, name: str, *arguments: Any) -> Any:
         return load_program(self._contents, f"programs/{name}.bin", *arguments)(*arguments)

@@ -82,7 +82,6 @@ def check_files(folder: Path, files: Mapping[str, str], parts: Collection[str]) 
     """Verifies the checksums of a checkpoint's files.
 
     Args:
-        folder: the checkpoint.
         files: the SHA-256 of each file by its relative name.
         parts: the subfolders to verify; files in others are skipped.
 

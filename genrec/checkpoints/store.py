@@ -50,7 +50,6 @@ class Checkpoints:
     Use it as a context manager: leaving waits for the last write, and raises what `save` would.
 
     Args:
-        folder: the folder of the checkpoints.
         identity: settings and data by name, JSON values; a checkpoint that was made with others is
             refused. None opens the folder for reading only, without that check; a training may be
             writing at the same time.
@@ -157,7 +156,6 @@ class Checkpoints:
         """The parts of a checkpoint's state that `like` names, and its position.
 
         Args:
-            step: the checkpoint's number of steps.
             like: trees of arrays or `jax.ShapeDtypeStruct`. An array is restored with the sharding
                 that is given here, whatever mesh it was saved from; without one onto the first
                 local device.

@@ -49,13 +49,9 @@ _LITTLE_MEMORY = 1.5 * _GIB
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was looked at: what was found, and how to mend it.
 
-    Attributes:
-        name: what was looked at.
-        state: "ok"; "missing", which is needed for some things only; "problem", which is to be
-            mended.
-        said: what was found, and how to mend it.
+    It may be "missing" where it is needed for some things only; a "problem" is to be mended.
     """
 
     name: str
@@ -172,17 +168,14 @@ def memory() -> tuple[int, int | None]:
 
 def _disks() -> Iterator[Finding]:
     chosen = "GENREC_CACHE" if os.environ.get("GENREC_CACHE") else "the default, no GENREC_CACHE"
-    yield _disk("cache folder", cache_folder(), f" ({chosen})")
-    yield _disk("this folder", Path.cwd(), "")
-
-
-def _disk(name: str, folder: Path, about: str) -> Finding:
-    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    free = shutil.disk_usage(existing).free
-    said = f"{folder}{about}, {free / _GIB:.1f} GiB free"
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return _finding(name, said, f"; {existing} cannot be written to")
-    return _finding(name, said, "; nearly full" if free < _GIB else "")
+    places = {"cache folder": (cache_folder(), f" ({chosen})"), "this folder": (Path.cwd(), "")}
+    for name, (folder, about) in places.items():
+        existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        free = shutil.disk_usage(existing).free
+        problem = "; nearly full" if free < _GIB else ""
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            problem = f"; {existing} cannot be written to"
+        yield _finding(name, f"{folder}{about}, {free / _GIB:.1f} GiB free", problem)
 
 
 def _extras() -> Iterator[Finding]:
@@ -219,8 +212,7 @@ def _compilation_cache() -> Iterator[Finding]:
 
 def _encoding() -> Iterator[Finding]:
     output = getattr(sys.stdout, "encoding", None) or "unknown"
-    files = locale.getencoding()
-    said = f"output {output}, files {files}"
+    said = f"output {output}, files {locale.getencoding()}"
     advice = "; titles of items may not be printable: set PYTHONUTF8=1 or LANG=C.UTF-8"
     unicode = output.lower().replace("-", "") == "utf8"
     yield _finding("encoding", said, "" if unicode else advice)

@@ -29,11 +29,6 @@ class Columns:
     measure how well semantic IDs gather like items. Without it, a column called category,
     categories, genre or genres, if there is one."""
 
-    def interactions(self) -> tuple[str, ...]:
-        """The columns of the interactions."""
-        named = (self.user, self.item, self.timestamp, self.position, self.rating)
-        return tuple(name for name in named if name is not None)
-
 
 @dataclass(frozen=True)
 class DataConfig:

@@ -121,10 +121,7 @@ def item_table(
 ) -> pa.Table:
     """The table items.parquet (see `prepare`), made from the tables `catalogue` and `described`.
 
-    Args:
-        path: the items file, for the complaint.
-        names: the first result of `read_items`.
-        template: of the items' texts.
+    `names` is the first result of `read_items`; `path`, the items file, is for the complaint.
 
     Raises:
         UserError: an item of the catalogue is not described.

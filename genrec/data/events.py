@@ -87,12 +87,7 @@ _LATEST = 253_402_300_799
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the preparation, and the numbers of what is left after it.
-
-    Attributes:
-        name: what the step keeps, for people.
-        interactions, users, items: how many are left.
-    """
+    """A step of the preparation: what it keeps, for people, and how many are left after it."""
 
     name: str
     interactions: int
@@ -187,7 +182,6 @@ class Events:
 
         Args:
             share: share of the items drawn, among those that are the last of some user.
-            seed: of the draw.
 
         Returns:
             How many items were drawn.

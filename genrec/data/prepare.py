@@ -16,12 +16,10 @@ from genrec.data.events import Events, Step, read_events
 from genrec.data.flat import open_histories, read_run, write_histories
 from genrec.data.query_engine import BadRows, QueryEngine
 from genrec.data.spark import on_spark
-from genrec.data.splits import MIN_HISTORY, leave_one_out, temporal, write_split
+from genrec.data.splits import leave_one_out, temporal, write_split
 from genrec.errors import UserError
 from genrec.sequences.histories import Histories, runs
 from genrec.storage.files import replacing, write_json
-
-SplitName = Literal["leave-one-out", "temporal", "cold-start"]
 
 SEQUENCES = {
     "user_id": pa.string(),
@@ -31,7 +29,8 @@ SEQUENCES = {
 """The columns of sequences.parquet."""
 
 _INTERACTIONS_AT_ONCE = 1 << 22
-_FEWEST = {"leave-one-out": MIN_HISTORY, "cold-start": MIN_HISTORY, "temporal": 2}
+_FEWEST = {"leave-one-out": 3, "cold-start": 3, "temporal": 2}
+"""Interactions that a split needs of a user: for training, for validation, for the test."""
 
 _USERS = """
 SELECT user_ids.user_id, counts.u, counts.length
@@ -51,12 +50,7 @@ _SPAN = "SELECT MIN(ts), MAX(ts) FROM {events}"
 
 @dataclass(frozen=True)
 class Published:
-    """The size of a known data set according to its publisher or a paper.
-
-    Attributes:
-        users, items, interactions: their numbers before any step of the preparation.
-        source: the publisher or the paper.
-    """
+    """The size of a known data set before any step of the preparation, and who published it."""
 
     users: int
     items: int
@@ -97,7 +91,7 @@ def prepare(
     min_rating: float | None = None,
     duplicates: Literal["all", "first", "last"] = "all",
     max_interactions: int | None = None,
-    split: SplitName = "leave-one-out",
+    split: Literal["leave-one-out", "temporal", "cold-start"] = "leave-one-out",
     held_out: float = 0.1,
     on_bad_rows: BadRows = "error",
     engine: Literal["duckdb", "spark"] = "duckdb",
@@ -154,7 +148,7 @@ def prepare(
         columns = source.columns
         if min_rating is None:
             columns = dataclasses.replace(columns, rating=None)
-        table = db.open_table(source.interactions, columns.interactions(), source.delimiter)
+        table = db.open_table(source.interactions, vars(columns).values(), source.delimiter)
         milliseconds = source.timestamp_unit == "milliseconds"
         events, bad_rows = read_events(
             db, table, columns, milliseconds=milliseconds, on_bad_rows=on_bad_rows
@@ -176,7 +170,7 @@ def prepare(
         new_items = 0
         if split == "cold-start" and events.steps[-1].interactions:
             new_items = events.without(held_out, seed)
-            events.long_enough(MIN_HISTORY)
+            events.long_enough(_FEWEST[split])
         left = events.steps[-1]
         if not left.interactions:
             raise UserError(_nothing_left(source.interactions, events.steps))

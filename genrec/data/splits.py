@@ -8,9 +8,6 @@ import numpy as np
 from genrec.data.flat import open_array, save_array
 from genrec.sequences.histories import Histories, runs
 
-MIN_HISTORY = 3
-"""Interactions that leave-one-out needs of a user: for training, for validation, for the test."""
-
 _AT_ONCE = 1 << 22
 
 

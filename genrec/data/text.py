@@ -25,7 +25,6 @@ def fill_template(template: str, columns: Mapping[str, Sequence[Any]], rows: int
     Args:
         template: see `template_fields`; every field is a key of `columns`.
         columns: `rows` values by name of the column, see `as_text`.
-        rows: the number of texts.
     """
     pieces: list[Iterable[str]] = [[""] * rows]
     for literal, field in _parts(template):

@@ -58,7 +58,6 @@ def writing_lists(
     lists). The file appears when all is written, or not at all.
 
     Args:
-        item_ids: the id of each item.
         codes: int (N, L), the semantic ID of each item, to be written beside it.
     """
     ids = pa.array(item_ids, pa.string())

@@ -14,14 +14,7 @@ from flax import nnx
 
 from genrec.decoding.beam import Normalise, Sampling
 from genrec.decoding.filters import Filters
-from genrec.decoding.search import (
-    Fusion,
-    Structure,
-    Unseen,
-    item_vectors,
-    search,
-    search_freely,
-)
+from genrec.decoding.search import Fusion, Structure, Unseen, item_vectors, search, search_freely
 from genrec.model import EncoderDecoder
 from genrec.model.look_ahead import Means
 from genrec.progress import progress
@@ -35,20 +28,8 @@ _means_in = jax.jit(means_in)
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How lists are made.
-
-    Attributes:
-        beam: beam width, and so the largest k.
-        batch_size: the most histories searched at once.
-        normalise: over what the probabilities of a level's codes sum to one.
-        dense_share: the dense head's share of the score, in 0…1; 0 asks the decoder alone, 1 the
-            head alone.
-        unseen_share: the share of a list that goes to items without a training interaction,
-            searched apart; 0 lets them compete like all others.
-        temperature: one for each level, or a single one for all: draws items at random; None takes
-            the best.
-        seed: of what is random.
-    """
+    """How lists are made: settings of `DecodingConfig`, which says what they are, and the seed of
+    what is random. No list is longer than the beam is wide."""
 
     beam: int
     batch_size: int = 32
@@ -65,9 +46,7 @@ class Recommender:
     Args:
         graph: the model's structure, `nnx.graphdef(model)`.
         params: the model's parameters, a pytree.
-        catalogue: what the model knows of every item.
         max_history: the most recent items of a history that are read.
-        options: how lists are made.
         places: int (N,), the rank of each item among those of the same codes, where codes may be
             shared; else the last code is taken for one that tells items of the same codes apart.
         progress_name: shows progress under this name; None shows none.

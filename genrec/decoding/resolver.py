@@ -90,7 +90,6 @@ class Resolver:
             codes: int (B, M, L), best first.
             scores: float32 (B, M).
             excluded: for each list, the items that must not be in it.
-            k: length of the lists.
 
         Returns:
             int32 (B, k) item indices, -1 where the tuples name no other item; float32 (B, k)

@@ -31,10 +31,8 @@ def embed_cooccurrence(training: Histories, num_items: int, *, dim: int, seed: i
     2014), with its smoothed context distribution (Levy, Goldberg and Dagan 2015).
 
     Args:
-        training: the training part of the histories.
         num_items: N, the size of the catalogue.
         dim: the width D; a catalogue of fewer items gets narrower vectors.
-        seed: of the randomised SVD.
 
     Returns:
         float32 (N, D), rows of unit norm; zero for an item without neighbours in any history.
@@ -85,8 +83,8 @@ def fuse(
     the centres and the norms (None: all).
     """
     return beside(
-        standardised(content, standard_of(content[:fitted])),
-        standardised(cooccurrence, standard_of(cooccurrence[:fitted])),
+        standardised(content, *standard_of(content[:fitted])),
+        standardised(cooccurrence, *standard_of(cooccurrence[:fitted])),
         weight,
     )
 

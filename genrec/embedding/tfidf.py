@@ -44,7 +44,6 @@ def embed_tfidf(texts: Sequence[str], *, dim: int, seed: int) -> tuple[np.ndarra
         texts: N texts; one without any known term (such as an empty one) gets the catalogue's mean
             direction, so that it is like no item in particular.
         dim: the width C, if there are as many texts and terms.
-        seed: of the randomised SVD.
 
     Returns:
         float32 (N, min(dim, N, number of terms)), rows of unit norm; and the embedder of further

@@ -55,7 +55,6 @@ def item_knn(
     −1 / (1 + popularity), are below those of every similarity.
 
     Args:
-        training: the training part of the histories.
         num_items: N, the size of the catalogue.
         neighbours: most similar items kept for each item.
         shrinkage: number of common users at which a similarity is halved; 0 for none.

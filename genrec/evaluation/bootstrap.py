@@ -19,7 +19,6 @@ class Difference:
     """How far the mean of one recommender is above that of another, by a paired bootstrap.
 
     Attributes:
-        mean: of all users.
         low, high: the ends of the 95 % interval.
         p: the two-sided probability of a difference at least as large if there were none.
     """
@@ -45,8 +44,6 @@ def intervals(
 
     Args:
         ranks: int64 (U,), from `target_ranks` of lists of `width` items; U ≥ 1.
-        top_k: the cut-offs.
-        seed: of the resampling.
 
     Returns:
         For each metric, [lower, upper].

@@ -33,7 +33,6 @@ class RecommenderResults:
         name: of its first run's folder; the whole path where several are called the same.
         seeds: of its S runs.
         per_user: for each metric, float64 (S, U): the value of each run for each user.
-        folders: of its runs.
     """
 
     name: str

@@ -7,16 +7,9 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from genrec.evaluation import list_quality
 from genrec.evaluation.baselines import popularity
 from genrec.evaluation.bootstrap import intervals
-from genrec.evaluation.list_quality import (
-    DESCRIPTIONS,
-    coverage,
-    diversity,
-    gini,
-    miscalibration,
-    novelty,
-)
 from genrec.evaluation.protocol import Ranking
 from genrec.evaluation.segments import segments
 from genrec.sequences.histories import Histories
@@ -42,11 +35,9 @@ def ranking_details(
         ranking: of U users.
         histories: of these users, without their targets.
         targets: int32 (U,).
-        training: the histories that training saw.
         top_k: the cut-offs of the intervals.
         vectors: float32 (N, C), the content of the items.
         categories: of the N items, "" or None where unknown; None if there are no categories.
-        seed: of the bootstrap.
 
     Returns:
         "intervals" and "segments", see the functions; and "beyond", the list quality. The last two
@@ -56,13 +47,13 @@ def ranking_details(
     k = min(_CUT_OFF, width)
     lists, target_counts = ranking.items[:, :k], training.counts(num_items)[targets]
     quality = {
-        "coverage": coverage(lists, num_items),
-        "gini": gini(lists, num_items),
-        "novelty": novelty(lists, popularity(training, num_items), len(training)),
-        "diversity": diversity(lists, vectors),
+        "coverage": list_quality.coverage(lists, num_items),
+        "gini": list_quality.gini(lists, num_items),
+        "novelty": list_quality.novelty(lists, popularity(training, num_items), len(training)),
+        "diversity": list_quality.diversity(lists, vectors),
     }
     if categories is not None:
-        quality["miscalibration"] = miscalibration(lists, histories, categories)
+        quality["miscalibration"] = list_quality.miscalibration(lists, histories, categories)
     return {
         "intervals": intervals(ranking.ranks, top_k, width, seed=seed),
         "segments": segments(ranking.ranks, histories.lengths, target_counts, k=k, width=width),
@@ -100,7 +91,7 @@ def details_tables(metrics: dict[str, Any], split: str) -> list[Table]:
         quality.add_column(column)
     for name, value in details["beyond"].items():
         kind = name.split("@")[0]
-        quality.add_row(kind, f"{value:.3f}", DESCRIPTIONS[kind])
+        quality.add_row(kind, f"{value:.3f}", list_quality.DESCRIPTIONS[kind])
     return [parts, quality]
 
 

@@ -41,8 +41,6 @@ def draw_examples(
     """Users of an evaluated run, drawn at random, with their filtered recommendations.
 
     Args:
-        run: its folder.
-        seed: of the drawing.
         count: how many users; all, if there are fewer.
         k: recommendations to show of each; all, if there are fewer.
         recent: items of the history to show of each.

@@ -51,7 +51,6 @@ def recall_at(ranks: np.ndarray, k: int, width: int) -> np.ndarray:
 
     Args:
         ranks: int64 (U,), from `target_ranks`.
-        k: the cut-off.
         width: M, the length of the lists that `ranks` came from. A missing target has rank M, so
             without this check a `k` above M would count every missing target as a hit.
 

@@ -59,8 +59,6 @@ class Evaluation:
     """A recommender measured under both protocols.
 
     Attributes:
-        unfiltered: any item may be recommended.
-        filtered: the items of a user's history may not.
         repeat_targets: users whose target is in their history already. A filtered list cannot hit
             it; they count in the average all the same.
     """
@@ -95,7 +93,6 @@ def evaluate(
         histories: U histories without their targets.
         targets: int32 (U,), the item held out for each user.
         k: length of the lists to ask for.
-        top_k: cut-offs of the metrics.
         num_items: N, the size of the catalogue.
 
     Raises:

@@ -19,7 +19,6 @@ def segments(
         lengths: int64 (U,), items in each history.
         target_counts: int64 (U,), training interactions of each target; a target without one is
             cold, and in no part by popularity.
-        k: the cut-off.
 
     Returns:
         {"history length": {"3-5": {"users": …, "recall@10": …, …}, …}, "popularity": …,

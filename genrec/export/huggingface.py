@@ -35,7 +35,6 @@ def export_huggingface(
     that recommends.
 
     Args:
-        run: of TIGER's recipe.
         dtype: of the weights; None for float32.
 
     Returns:

@@ -52,22 +52,22 @@ def _tables(run: LoadedRun, tokenizer: Tokenizer) -> dict[str, bytes]:
     """The tokenizer's parameters, and the vectors that make its input."""
     config, items = run.config, run.items
     content, trained = np.asarray(items.content), items.trained
-    standard = standard_of(content[:trained])
+    mean, norm = standard_of(content[:trained])
     tensors = {
         "input.mean": tokenizer.mean.astype(np.float32),
         "input.scale": np.array(tokenizer.scale, np.float32),
-        "content.mean": standard.mean.astype(np.float32),
-        "content.norm": np.array(standard.norm, np.float32),
+        "content.mean": mean.astype(np.float32),
+        "content.norm": np.array(norm, np.float32),
     }
     files = {"content.safetensors": pack_index(run.content_index)}
     if config.tokenizer.cooccurrence:
         own, borrowed = cooccurrence_vectors(config, items.dataset, content, trained)
         # Where no item is consumed with another, as a single one, the first lends its zeros.
         lenders = np.flatnonzero(own.any(axis=1)) if own.any() else np.zeros(1, np.intp)
-        standard = standard_of(borrowed[:trained])
+        mean, norm = standard_of(borrowed[:trained])
         tensors |= {
-            "consumed.mean": standard.mean.astype(np.float32),
-            "consumed.norm": np.array(standard.norm, np.float32),
+            "consumed.mean": mean.astype(np.float32),
+            "consumed.norm": np.array(norm, np.float32),
             "lenders": lenders.astype(np.int32),
         }
         files["consumed.safetensors"] = pack_index(build_index(own[lenders]))

@@ -29,7 +29,7 @@ from genrec.storage.files import sha256
 
 logger = logging.getLogger(__name__)
 
-MAKE: dict[str, Callable[[stages.Task], str]] = {
+MAKE: dict[str, Callable[[Config, Path, stages.Identity], str]] = {
     "prepare": stages.make_dataset,
     "embed": stages.make_embeddings,
     "tokenize": stages.make_semantic_ids,
@@ -103,7 +103,7 @@ class OpenRun:
         refuse_unwritable(folder, self.writable)
         for output in stage.outputs:
             forget_digest(folder / output)
-        summary = MAKE[name](stages.Task(config, folder, identity))
+        summary = MAKE[name](config, folder, identity)
         seconds = time.perf_counter() - started
         if self.leads:
             if not (folder / "config.yaml").exists():  # what was made has made the folder anew

@@ -1,8 +1,9 @@
-"""What each stage does: reads the files of those before it from the run folder, writes its own."""
+"""What each stage does: reads the files of those before it from the run folder, writes its own.
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+Every stage is given the settings, the run's folder, and its identity: what its files are made from,
+the settings and the sha256 of every input, by name.
+"""
+
 from pathlib import Path
 from typing import Any
 
@@ -42,30 +43,15 @@ from genrec.tokenizer import (
 )
 from genrec.training import train
 
-
-@dataclass(frozen=True)
-class Task:
-    """The input of a stage.
-
-    Attributes:
-        config: every setting.
-        folder: the run's.
-        identity: what the stage's files are made from: the settings and the sha256 of every input,
-            by name.
-    """
-
-    config: Config
-    folder: Path
-    identity: dict[str, Any]
+Identity = dict[str, Any]
 
 
-def make_dataset(task: Task) -> str:
+def make_dataset(config: Config, folder: Path, identity: Identity) -> str:
     """Writes dataset/. Like every stage, returns the line that sums up what came of it."""
-    config = task.config
     data = config.data
     counts = prepare(
         data_source(data),
-        task.folder / "dataset",
+        folder / "dataset",
         k_core=data.k_core,
         seed=config.seed,
         min_rating=data.min_rating,
@@ -81,28 +67,33 @@ def make_dataset(task: Task) -> str:
     return "{users:,} users, {items:,} items, {interactions:,} interactions".format(**counts)
 
 
-def make_embeddings(task: Task) -> str:
+def make_embeddings(config: Config, folder: Path, identity: Identity) -> str:
     """Writes embeddings.npy."""
-    dataset, settings = load_dataset(task.folder / "dataset"), task.config.embedding
+    dataset, settings = load_dataset(folder / "dataset"), config.embedding
     if settings.path is not None:
-        counts = read_figures(task.folder, "dataset/counts.json")
+        counts = read_figures(folder, "dataset/counts.json")
         rows = dataset.items["row"].to_numpy()
         vectors = embed_file(Path(settings.path), rows, counts["item_rows_read"])
     else:
-        vectors, _ = embed_tfidf(dataset.texts, dim=settings.dim, seed=task.config.seed)
-    with replacing(task.folder / "embeddings.npy") as temporary:
+        vectors, _ = embed_tfidf(dataset.texts, dim=settings.dim, seed=config.seed)
+    with replacing(folder / "embeddings.npy") as temporary:
         save_array(temporary, vectors)
     return f"{len(vectors):,} vectors of width {vectors.shape[1]} ({settings.kind})"
 
 
-def make_semantic_ids(task: Task) -> str:
+def make_semantic_ids(config: Config, folder: Path, identity: Identity) -> str:
     """Writes tokenizer/."""
-    config, folder, settings = task.config, task.folder, task.config.tokenizer
-    dataset = load_dataset(folder / "dataset")
+    dataset, settings = load_dataset(folder / "dataset"), config.tokenizer
     content = load_vectors(folder / "embeddings.npy", dataset.num_items)
     vectors = tokenized_vectors(config, dataset, content)
-    with _unfinished(task, ".tokenizer") as place, Checkpoints(place, task.identity) as kept:
+    unfinished = folder / ".tokenizer"
+    place = unfinished / fingerprint(identity)[:16]
+    for other in unfinished.glob("*"):
+        if other != place:  # of other settings or data
+            discard(other)
+    with Checkpoints(place, identity) as kept:
         tokenizer, history = fit_tokenizer(vectors, settings, seed=config.seed, checkpoints=kept)
+    discard(unfinished)
     codes, sizes = tokenizer.encode(vectors), tokenizer.codebook_sizes
     categories = dataset.categories(config.data.columns.category)
     report = health(codes, sizes, vectors, tokenizer.decode, categories)
@@ -122,23 +113,8 @@ def make_semantic_ids(task: Task) -> str:
     return f"{settings.kind}, {spelt} codes; {report['distinct_share']:.1%} distinct{last}"
 
 
-@contextlib.contextmanager
-def _unfinished(task: Task, name: str) -> Iterator[Path]:
-    """A folder for what a stage can go on from, until it has come to its end.
-
-    What another stage left there, one of other settings or data, is deleted.
-    """
-    place = task.folder / name / fingerprint(task.identity)[:16]
-    for other in (task.folder / name).glob("*"):
-        if other != place:
-            discard(other)
-    yield place
-    discard(place.parent)
-
-
-def make_checkpoints(task: Task) -> str:
+def make_checkpoints(config: Config, folder: Path, identity: Identity) -> str:
     """Writes checkpoints/ and metrics.jsonl."""
-    config, folder = task.config, task.folder
     items = load_items(folder)
     dataset, catalogue = items.dataset, catalogue_of(config, items)
     build = model_builder(config.model, catalogue, items.ids.codebook_sizes)
@@ -155,7 +131,7 @@ def make_checkpoints(task: Task) -> str:
         max_history=config.model.max_history,
         seed=config.seed,
         folder=folder,
-        identity=task.identity,
+        identity=identity,
         validate=validation(config, dataset, catalogue, build, places=ranks),
         begin=begin,
     )
@@ -171,9 +147,8 @@ def make_checkpoints(task: Task) -> str:
     return "; ".join(notes)
 
 
-def make_metrics(task: Task) -> str:
+def make_metrics(config: Config, folder: Path, identity: Identity) -> str:
     """Writes metrics.json, decoding_cost.json and the lists of all test users."""
-    config, folder = task.config, task.folder
     items = load_items(folder)
     dataset = items.dataset
     test, training = dataset.held_out("test"), dataset.training()
@@ -212,7 +187,7 @@ def make_metrics(task: Task) -> str:
     return f"{len(test.targets):,} test users, {speed:,.0f} users/s, {memory:.1f} GiB at most"
 
 
-def make_report(task: Task) -> str:
+def make_report(config: Config, folder: Path, identity: Identity) -> str:
     """Writes report.html."""
-    size = write_report(task.folder, task.config, task.folder / "report.html")
+    size = write_report(folder, config, folder / "report.html")
     return f"report.html, {size / 2**20:.1f} MiB"

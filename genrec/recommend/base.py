@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from genrec.errors import UserError
-from genrec.recommend.catalog import ItemNames, UnknownItem
+from genrec.recommend.catalog import ItemNames, UnknownItem, first_few
 from genrec.recommend.requests import (
     RankedLists,
     Requests,
     ResolvedRequests,
-    first_few,
     log_notices,
     short_lists,
     whose,

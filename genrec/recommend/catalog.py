@@ -7,7 +7,11 @@ import numpy as np
 
 from genrec.errors import UserError, nearest
 
-_NAMED_AT_MOST = 20
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """The names, or the first of them and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def indices_of(wanted: Iterable[str], item_ids: Iterable[str]) -> np.ndarray:
@@ -44,10 +48,6 @@ class ItemNames:
     """The names of a catalogue's items.
 
     A name is an item id, or else a title in whatever case that no two items share.
-
-    Args:
-        ids: of N items.
-        titles: of the same.
     """
 
     def __init__(self, ids: Sequence[str], titles: Sequence[str]):
@@ -81,12 +81,8 @@ class ItemNames:
         """The item of a title; -1 if there is none, UserError if there are several."""
         items = self._by_title.get(title.strip().casefold(), [])
         if len(items) > 1:
-            ids = ", ".join(self._ids[item] for item in items[:_NAMED_AT_MOST])
-            more = len(items) - _NAMED_AT_MOST
-            raise UserError(
-                f"{len(items)} items are called {title!r}; say which by its id: {ids}"
-                + (f" and {more:,} more" if more > 0 else "")
-            )
+            ids = first_few([self._ids[item] for item in items], 20)
+            raise UserError(f"{len(items)} items are called {title!r}; say which by its id: {ids}")
         return items[0] if items else -1
 
 

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from genrec.errors import UserError
+from genrec.recommend.catalog import first_few
 from genrec.sequences.histories import Histories
 
 logger = logging.getLogger(__name__)
-
-_NAMED_AT_MOST = 5
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class ResolvedRequests:
     """Requests with item indices in place of names; see `Requests`.
 
     Attributes:
-        user_ids: whose histories they are; None where nobody knows.
         histories: B histories.
         exclude: for each, int, the items that its list must not hold.
         allow: for each, int, the only items that its list may hold; None for all.
@@ -110,11 +108,3 @@ def whose(user_ids: Sequence[str] | np.ndarray | None, rows: np.ndarray) -> str:
     if user_ids is None:
         return f"history {first_few([str(row + 1) for row in rows.tolist()])}"
     return f"user {first_few([str(user_ids[row]) for row in rows.tolist()])}"
-
-
-def first_few(names: Sequence[str]) -> str:
-    """The names, or the first few of many."""
-    more = len(names) - _NAMED_AT_MOST
-    return (
-        ", ".join(names) if more <= 0 else f"{', '.join(names[:_NAMED_AT_MOST])} and {more:,} more"
-    )

@@ -42,15 +42,8 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing, and what it shows as text.
-
-    Attributes:
-        title: what it shows.
-        svg: the drawing.
-        legend: number of the colour and name of each line.
-        header, rows: a table of some of the points.
-        note: a remark to stand below it.
-    """
+    """A drawing, and what it shows as text: number of the colour and name of each line, a table of
+    some of the points, and a remark to stand below it."""
 
     title: str
     svg: Markup
@@ -77,7 +70,6 @@ def line_chart(
         x: name of the horizontal axis.
         form: format of the figures.
         zero: whether the vertical axis reaches to 0, whatever the figures.
-        note: a remark to stand below it.
     """
     series = [_thinned(line) for line in series]
     xs = [value for line in series for value in line.x]

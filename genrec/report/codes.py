@@ -15,7 +15,6 @@ def codebook_use(codes: np.ndarray, codebook_sizes: list[int]) -> Chart:
 
     Args:
         codes: int32 (N, L), the semantic IDs, without codes that only tell collisions apart.
-        codebook_sizes: K of each level.
     """
     series = []
     for level, size in enumerate(codebook_sizes):

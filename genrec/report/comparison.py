@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec.config import Config
-from genrec.evaluation.compare import (
-    METRICS,
-    RecommenderResults,
-    difference,
-    load_recommenders,
-    verdict,
-)
+from genrec.evaluation import compare
 from genrec.evaluation.list_quality import DESCRIPTIONS
 from genrec.evaluation.metrics import label
 from genrec.evaluation.protocol import PROTOCOLS
@@ -24,12 +18,7 @@ from genrec.report import results
 from genrec.report.charts import Chart, Series, line_chart
 from genrec.report.page import write_page
 from genrec.report.provenance import changed_settings, duration
-from genrec.runs.figures import (
-    blaming_figures,
-    read_decoding_cost,
-    read_figures,
-    read_training_log,
-)
+from genrec.runs.figures import blaming_figures, read_decoding_cost, read_figures, read_training_log
 from genrec.runs.folder import config_of
 from genrec.runs.manifest import read_manifest
 
@@ -64,7 +53,7 @@ def sections(folders: Sequence[Path]) -> dict[str, Any]:
     Raises:
         UserError: see `write_comparison`.
     """
-    compared = {protocol: load_recommenders(folders, protocol) for protocol in PROTOCOLS}
+    compared = {protocol: compare.load_recommenders(folders, protocol) for protocol in PROTOCOLS}
     recommenders = compared["filtered"]
     runs = [[_read(folder) for folder in recommender.folders] for recommender in recommenders]
     names = [recommender.name for recommender in recommenders]
@@ -72,7 +61,7 @@ def sections(folders: Sequence[Path]) -> dict[str, Any]:
         "names": names,
         "users": f"{runs[0][0].test['users']:,}",
         "results": {protocol: _results(compared[protocol]) for protocol in PROTOCOLS},
-        "measures": [label(metric) for metric in METRICS],
+        "measures": [label(metric) for metric in compare.METRICS],
         "charts": _charts(names, runs),
         "segments": _segments(runs),
         "list_quality": _list_quality(runs),
@@ -91,21 +80,21 @@ def _read(folder: Path) -> _Run:
     return _Run(folder, config, metrics["test"], segments, manifest, cost, log)
 
 
-def _results(recommenders: Sequence[RecommenderResults]) -> dict[str, Any]:
+def _results(recommenders: Sequence[compare.RecommenderResults]) -> dict[str, Any]:
     """A row for each recommender, and a verdict for each metric of all but the first."""
-    first, last = recommenders[0], METRICS[-1]
+    first, last = recommenders[0], compare.METRICS[-1]
     longest = max(recommender.mean(last) for recommender in recommenders) or 1.0
-    means = [[f"{each.mean(metric):.4f}" for metric in METRICS] for each in recommenders]
+    means = [[f"{each.mean(metric):.4f}" for metric in compare.METRICS] for each in recommenders]
     largest = largest_of_columns(means)
     rows, verdicts = [], []
     for number, recommender in enumerate(recommenders):
         cells = []
-        for column, metric in enumerate(METRICS):
+        for column, metric in enumerate(compare.METRICS):
             spread, gap_text = recommender.spread(metric), ""
             if recommender is not first:
-                gap = difference(first, recommender, metric)
+                gap = compare.difference(first, recommender, metric)
                 gap_text = _signed(f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]")
-                verdicts.append(_signed(verdict(first, recommender, metric, gap)))
+                verdicts.append(_signed(compare.verdict(first, recommender, metric, gap)))
             cells.append(
                 {
                     "mean": means[number][column],

@@ -34,8 +34,6 @@ def item_map(
     Args:
         vectors: float32 (N, C), the content of the items.
         first: int32 (N,), the first code of each; None where items have no codes.
-        labels: what to show of each item.
-        seed: of the sample.
 
     Returns:
         `items`: N; `drawn`: how many of all items were drawn; `more`: how many of the coloured

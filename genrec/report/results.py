@@ -30,8 +30,7 @@ def details(test: Metrics, protocol: str, part: str) -> dict[str, Any]:
 def headline(metrics: Metrics, cost: dict[str, Any] | None) -> list[dict[str, str]]:
     """The few figures to see first: name, value, and a note beside it.
 
-    Args:
-        cost: what decoding_cost.json holds, if it is there.
+    `cost` is what decoding_cost.json holds, if it is there.
     """
     test = metrics["test"]
     filtered, there = test["filtered"], cut_offs(test["unfiltered"])

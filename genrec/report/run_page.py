@@ -15,12 +15,7 @@ from genrec.report.item_map import item_map
 from genrec.report.page import write_page
 from genrec.report.provenance import changed_settings, versions
 from genrec.report.tree import tree
-from genrec.runs.figures import (
-    blaming_figures,
-    read_decoding_cost,
-    read_figures,
-    read_training_log,
-)
+from genrec.runs.figures import blaming_figures, read_decoding_cost, read_figures, read_training_log
 from genrec.runs.folder import stages_before
 from genrec.runs.manifest import read_manifest
 from genrec.semantic_ids.parquet import load_semantic_ids

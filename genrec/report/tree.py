@@ -21,8 +21,6 @@ def tree(codes: np.ndarray, labels: list[str], *, seed: int) -> dict[str, Any]:
 
     Args:
         codes: int32 (N, L), the semantic IDs.
-        labels: what to show of each item.
-        seed: of the sample.
 
     Returns:
         `items`: N; `shown`: how many of them are in the tree, all or `MOST_ITEMS` drawn at random;

@@ -10,7 +10,6 @@ items that were removed (`gone`), and the sha256 of the files that it builds on 
 import contextlib
 import dataclasses
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from genrec.runs.items import RunItems, load_items, tokenized_vectors
 from genrec.semantic_ids.branches import Branch, branches
 from genrec.semantic_ids.collisions import append_codes
 from genrec.storage.files import parse_json, replacing
-from genrec.storage.json_schema import expect
+from genrec.storage.json_schema import ANY, expect
 from genrec.tokenizer import Tokenizer, gain_of_refitting, load_tokenizer
 
 WORTH_REFITTING = 0.05
@@ -41,7 +40,6 @@ FEWEST_TO_JUDGE = 200
 BUILT_ON = ("prepare", "embed", "tokenize")
 _FILE = "catalogue.parquet"
 _STATE = b"genrec"
-_ANY = re.compile(r"(?s).+")
 
 
 def current_items(folder: Path, built_on: dict[str, str]) -> tuple[RunItems, np.ndarray]:
@@ -62,7 +60,7 @@ def current_items(folder: Path, built_on: dict[str, str]) -> tuple[RunItems, np.
     with blaming(path):
         table = pq.read_table(path)
         state = parse_json((table.schema.metadata or {})[_STATE])
-        expect(state, {"inputs": {_ANY: str}, "gone": [object]})
+        expect(state, {"inputs": {ANY: str}, "gone": [object]})
         rows = table["item"].combine_chunks().flatten()
         dataset = _with_items(items.dataset, pa.table(rows, names=items.dataset.items.schema.names))
         # Reshaped, lest no item at all came.
@@ -99,7 +97,6 @@ def append_items(
     """Gives codes to new items of a run, without changing those of any other.
 
     Args:
-        config, folder: of the run.
         file: items, one on a row, with the columns that the run's items have.
         vectors: .npy file of their vectors, row by row, where the run's come from a file too.
 

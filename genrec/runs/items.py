@@ -23,7 +23,6 @@ class RunItems:
 
     Attributes:
         dataset: the items and the histories; only the first `trained` items stand in histories.
-        ids: the semantic IDs of the items.
         content: float32 (N, C), the embeddings of their texts or images.
         trained: how many items tokenizer and model were trained on; the others came later.
     """

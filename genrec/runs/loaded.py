@@ -98,7 +98,7 @@ class LoadedRun(ItemRecommender):
     @functools.cached_property
     def content_index(self) -> faiss.Index:
         content = np.asarray(self.items.content)
-        mean = standard_of(content[: self.items.trained]).mean
+        mean, _ = standard_of(content[: self.items.trained])
         return build_index(directions(content, mean))
 
     @functools.cached_property

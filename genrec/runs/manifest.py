@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,21 +20,20 @@ from genrec.config import HOW, Config
 from genrec.errors import UserError, reason
 from genrec.runs.digests import digest
 from genrec.storage.files import leads_outside, read_json, write_json
-from genrec.storage.json_schema import expect
+from genrec.storage.json_schema import ANY, expect
 
 SCHEMA = 1
-_ANY = re.compile(r"(?s).+")
 _STAGES = {
-    _ANY: {
-        "config": {_ANY: {}},
+    ANY: {
+        "config": {ANY: {}},
         "seed": int,
-        "inputs": {_ANY: str},
-        "outputs": {_ANY: str},
+        "inputs": {ANY: str},
+        "outputs": {ANY: str},
         "finished": str,
         "seconds": float,
         "summary": str,
         "git_commit": (str, None),
-        "versions": {_ANY: str},
+        "versions": {ANY: str},
     }
 }
 _PACKAGES = ("genrec", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "faiss-cpu")

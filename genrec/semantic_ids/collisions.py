@@ -101,22 +101,21 @@ def disambiguate(
     Raises:
         UserError: a tuple has no free disambiguation code left beside the existing ones.
     """
+    last = rank_in_group(codes)
+    ids = np.column_stack([codes, last]).astype(np.int32)
     if existing is None:
-        last = rank_in_group(codes)
         # bit_length gives a power of two strictly above the largest group: a full one has no room.
         size = max(_SMALLEST_LAST_LEVEL, 1 << (int(last.max(initial=0)) + 1).bit_length())
-        return SemanticIds(np.column_stack([codes, last]).astype(np.int32), (*codebook_sizes, size))
-    size, new = existing.codebook_sizes[-1], codes[len(existing.codes) :]
-    last = rank_in_group(codes)[len(existing.codes) :]
+        return SemanticIds(ids, (*codebook_sizes, size))
+    first, size = len(existing.codes), existing.codebook_sizes[-1]
     if (full := last >= size).any():
-        example = tuple(int(code) for code in new[full.argmax()])
+        example = tuple(codes[full.argmax()].tolist())
         raise UserError(
             f"{int(full.sum()):,} new items share a tuple such as {example} that already has "
             f"{size} items, as many as the last level can tell apart: tokenize the whole "
             "catalogue again"
         )
-    added = np.column_stack([new, last]).astype(np.int32)
-    return SemanticIds(np.concatenate([existing.codes, added]), existing.codebook_sizes)
+    return SemanticIds(np.concatenate([existing.codes, ids[first:]]), existing.codebook_sizes)
 
 
 def reassign(

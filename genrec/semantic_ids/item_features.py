@@ -6,8 +6,6 @@ Array shapes: N items, C width of content vectors, G width of co-occurrence vect
 consumed with), R most similar items.
 """
 
-from typing import NamedTuple
-
 import faiss
 import numpy as np
 
@@ -15,28 +13,17 @@ NEIGHBOURS = 10
 """R, the items most similar in content that lend a new item their co-occurrence vectors."""
 
 
-class Standard(NamedTuple):
-    """The mean and scale of some vectors, by which others are standardised.
-
-    Attributes:
-        mean: float (C,) or (G,).
-        norm: root mean square of the vectors' distances from the mean.
-    """
-
-    mean: np.ndarray
-    norm: float
-
-
-def standard_of(vectors: np.ndarray) -> Standard:
-    """The standard of vectors (N, C) or (N, G)."""
+def standard_of(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """What vectors (N, C) or (N, G) are standardised by: their mean, float (C,) or (G,), and their
+    norm, the root mean square of their distances from it."""
     mean = vectors.mean(axis=0, dtype=np.float64)
     norm = float(np.sqrt(np.mean(np.sum((vectors - mean) ** 2, axis=1))))
-    return Standard(mean, max(norm, 1e-12))
+    return mean, max(norm, 1e-12)
 
 
-def standardised(vectors: np.ndarray, standard: Standard) -> np.ndarray:
-    """The vectors with the standard's mean taken away, divided by its norm."""
-    return (vectors - standard.mean) / standard.norm
+def standardised(vectors: np.ndarray, mean: np.ndarray, norm: float) -> np.ndarray:
+    """The vectors with this mean taken away, divided by this norm; see `standard_of`."""
+    return (vectors - mean) / norm
 
 
 def directions(content: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -17,8 +17,7 @@ class Histories:
     `up_to` and `without_last` only choose other runs, so they take O(B) and never copy an item.
 
     Attributes:
-        starts: int64 (B,), history `b` is `items[starts[b]:stops[b]]`.
-        stops: int64 (B,).
+        starts, stops: int64 (B,), history `b` is `items[starts[b]:stops[b]]`.
         items: int32 (total,), item indices in 0…N-1; also those outside of every history.
         timestamps: int64 (total,), seconds since 1970, aligned with `items`; None where unknown.
         users: uint32 (B,), a hash of each user's id as `hash_user_ids` makes it; None where

@@ -18,7 +18,6 @@ class Batch(NamedTuple):
     """B rows of T slots with Q targets each: one for every slot (Q = T) or for the row (Q = 1).
 
     Attributes:
-        inputs: the rows.
         targets: int32 (B, Q), the item that came next.
         wanted: bool (B, Q), false where there is no target, and the entry above means nothing.
     """
@@ -35,7 +34,6 @@ class Plan:
     Attributes:
         every_prefix: pack several histories into a row, with a target at every slot; or else give
             every prefix a row of its own, as a bidirectional encoder needs it.
-        rows: rows in a batch.
         row_length: slots in a row of packed histories.
         max_history: the most items that are read before a target.
         longer: whether packed histories that are longer are cut into windows, at a point drawn

@@ -36,7 +36,6 @@ class Batcher:
     A batch holds requests of one kind for one bundle; the oldest request is always in the next one.
 
     Args:
-        max_queue: how many requests may wait.
         wait: seconds that the oldest request waits for others, at most.
         max_rows: of a batch, which ends the wait.
         observe: is told of each batch how many requests it held and how many seconds it took.

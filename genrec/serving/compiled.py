@@ -54,7 +54,6 @@ class CompiledPrograms:
     """The compiled programs of a bundle.
 
     Args:
-        bundle: whose programs they are.
         max_rows: the most requests that are ever searched at once.
         before: compiled programs of another bundle: those that are the same are taken over.
 

@@ -37,7 +37,6 @@ class ServedBundle:
     """A bundle with its compiled programs; many threads may use it.
 
     Args:
-        bundle: the bundle.
         max_rows: the most requests that are searched at once.
         before: the one whose place this one takes.
 

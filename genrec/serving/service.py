@@ -21,11 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 class Service:
-    """Answers requests by name, from one bundle or the next. `start` it; `close` it at the end.
+    """Answers requests by name, from the bundle in a folder and then from the next one there.
 
-    Args:
-        folder: of the bundle.
-        options: see there.
+    `start` it; `close` it at the end.
 
     Attributes:
         served: the bundle that answers new requests.

@@ -63,7 +63,6 @@ def sweep(folder: Path, name: str) -> None:
     Only for a caller with exclusive access: files that another process is writing are removed too.
 
     Args:
-        folder: the folder.
         name: regular expression for the names of the files and folders that were being written.
     """
     for old in folder.glob(".*.old.tmp"):

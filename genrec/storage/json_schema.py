@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+ANY = re.compile(r"(?s).+")
+"""The form of the names of a dict, and of its texts, that may be anything but empty."""
 _LARGEST = 1e15
 """A number may be as large; genrec writes none that comes near."""
 _LONGEST = 10_000

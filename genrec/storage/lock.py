@@ -37,7 +37,6 @@ def held(file: Path, folder: Path, command: str, remedy: str) -> Iterator[bool]:
 
     Args:
         file: the lock; its folder is made if need be.
-        folder: the folder that is locked.
         command: the command that takes the lock, to be shown to processes that are refused.
         remedy: what these can do besides waiting, such as ", or …"; may be empty.
 

@@ -34,11 +34,7 @@ _MOST_AXES, _MOST = 32, 1 << 48
 def pack_tensors(
     tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """The contents of a file with arrays of the types above.
-
-    Args:
-        tensors: the arrays by name.
-        metadata: texts by name, for the header.
+    """The contents of a file with arrays of the types above, by name, and texts for its header.
 
     Raises:
         KeyError: an array has another type.

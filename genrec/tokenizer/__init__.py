@@ -1,4 +1,7 @@
-"""Tokenizers: from item vectors to codes, and back."""
+"""Tokenizers: from item vectors to codes, and back.
+
+In all of its modules, `codebook_sizes` has the number of codes K_l of each of the L levels.
+"""
 
 from genrec.tokenizer.drift import gain_of_refitting
 from genrec.tokenizer.health import after_collisions, health, health_table, refuse_collapse

@@ -22,7 +22,6 @@ def collapsed(
 
     Args:
         used: for each level, the share of its codes in use.
-        codebook_sizes: K_l for each of the L levels.
         energy: for each level, the mean square of the residuals before it, relative to the vectors.
         distinct: the number of distinct vectors.
         threshold: in 0…1.

@@ -19,8 +19,6 @@ def gain_of_refitting(
     Args:
         fitted: float (N, D), the vectors that the tokenizer was fitted to.
         new: float (n, D), vectors of new items, n ≥ 2.
-        codebook_sizes: K_l for each of the L levels.
-        seed: of the halves and of k-means.
 
     Returns:
         The share of the new items' squared error that refitting would remove.

@@ -20,7 +20,6 @@ def health(
 
     Args:
         codes: integers (N, L), N ≥ 1.
-        codebook_sizes: K_l for each of the L levels.
         vectors: float (N, D), the vectors that were tokenized; may be memory-mapped.
         decode: codes (B, 1…L) → float (B, D), the vectors that codes of the first levels stand for.
         categories: the category of each item; None or "" for an item where it is unknown.
@@ -48,9 +47,8 @@ def health(
             does.
     """
     count, levels = codes.shape
-    mean = mean_of(vectors)
     order = np.lexsort(codes.T[::-1])
-    total, errors, within = _squares(codes, order, vectors, mean, decode)
+    total, errors, within = _squares(codes, order, vectors, decode)
     numbers = None
     if categories is not None:
         names = sorted({name for name in categories if name})
@@ -172,7 +170,6 @@ def _squares(
     codes: np.ndarray,
     order: np.ndarray,
     vectors: np.ndarray,
-    mean: np.ndarray,
     decode: Callable[[np.ndarray], np.ndarray],
 ) -> tuple[float, list[float], list[float]]:
     """Sums of squares: about the mean; for each level, of the errors, and about prefixes' means.
@@ -180,7 +177,7 @@ def _squares(
     Only the vectors of items with the same first code are in memory at once. `order` has the items
     sorted by their codes.
     """
-    levels = codes.shape[1]
+    levels, mean = codes.shape[1], mean_of(vectors)
     total, errors, within = 0.0, [0.0] * levels, [0.0] * levels
     starts = np.flatnonzero(np.diff(codes[order, 0])) + 1
     for items in np.split(order, starts):
@@ -208,11 +205,10 @@ def _same_category(groups: np.ndarray, numbers: np.ndarray) -> float | None:
     two items.
     """
     groups, numbers = groups[numbers >= 0], numbers[numbers >= 0]
-    if not len(groups):
-        return None
     others = np.bincount(groups)[groups] - 1
-    if others.max() < 1:
+    if not (others > 0).any():
         return None
-    pairs, which = np.unique(np.stack([groups, numbers]), axis=1, return_inverse=True)
-    alike = np.bincount(which.reshape(-1), minlength=pairs.shape[1])[which.reshape(-1)] - 1
+    pairs = np.stack([groups, numbers])
+    _, which, sizes = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
+    alike = sizes[which.reshape(-1)] - 1
     return float((alike[others > 0] / others[others > 0]).mean())

@@ -24,8 +24,6 @@ def fit_tokenizer(
 
     Args:
         vectors: float (N, D), finite; may be memory-mapped.
-        settings: the settings' section "tokenizer".
-        seed: of all that is random.
         checkpoints: see `fit_rqvae`; not used by the kinds without training.
 
     Returns:

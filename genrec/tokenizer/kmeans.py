@@ -16,8 +16,6 @@ def fit_rqkmeans(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: 
 
     Args:
         vectors: float (N, D), finite; if they are more than 1,024 per code, a sample is used.
-        codebook_sizes: K_l for each of the L levels.
-        seed: of the sample and the initial centroids.
     """
     mean, scale, sample = fitting_sample(vectors, codebook_sizes, seed)
     codebooks = residual_kmeans(sample, codebook_sizes, seed=seed)
@@ -36,8 +34,6 @@ def residual_kmeans(
 
     Args:
         vectors: float (N, D), finite, N ≥ 1.
-        codebook_sizes: K_l for each of the L levels.
-        seed: of the initial centroids.
 
     Returns:
         L codebooks, each float32 (K_l, D).

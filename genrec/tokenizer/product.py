@@ -25,8 +25,6 @@ def fit_opq(vectors: np.ndarray, *, codebook_sizes: tuple[int, ...], seed: int) 
     Args:
         vectors: float (N, D), finite; D at least L. If L does not divide D, the rotation drops as
             few directions as possible.
-        codebook_sizes: K_l for each of the L levels.
-        seed: of the initial centroids.
 
     Raises:
         UserError: fewer columns than levels.

@@ -85,7 +85,6 @@ class RqVae(nnx.Module):
         latent_dim: d, width of the latent vectors and of every code.
         hidden: widths of the encoder's hidden layers, which the decoder has in reverse; (): both
             are linear; None: there is neither, and the vectors are the latents.
-        codebook_sizes: K_l for each of the L levels.
     """
 
     def __init__(
@@ -258,7 +257,6 @@ def revive(
     so on, as long as the error is not negligible.
 
     Args:
-        codebook: the codes of a level.
         counts: how often each code was chosen lately; a code that never was is dead.
         before: the residuals before this level, for the items of a batch.
         after: their residuals after it.

@@ -14,21 +14,10 @@ from jaxtyping import Array, Bool, Float
 from genrec.checkpoints import Checkpoints
 from genrec.errors import UserError
 from genrec.progress import progress
+from genrec.tokenizer import rqvae
 from genrec.tokenizer.collapse import collapse_error, collapsed
 from genrec.tokenizer.components import fitting_sample, principal_components
 from genrec.tokenizer.kmeans import distinct_rows, nearest, residual_kmeans
-from genrec.tokenizer.rqvae import (
-    Average,
-    Losses,
-    Objective,
-    RqVae,
-    abstract_rqvae,
-    averages,
-    codebook_of,
-    follow,
-    losses,
-    revive,
-)
 from genrec.tokenizer.tokenizer import Tokenizer
 from genrec.tokenizer.vectors import in_chunks
 
@@ -51,7 +40,7 @@ def fit_rqvae(
     steps: int,
     batch_size: int,
     learning_rate: float,
-    objective: Objective,
+    objective: rqvae.Objective,
     collapse: float,
     seed: int,
     checkpoints: Checkpoints | None = None,
@@ -65,11 +54,9 @@ def fit_rqvae(
 
     Args:
         vectors: float (N, D), finite; may be memory-mapped.
-        codebook_sizes: K_l for each of the L levels.
         latent_dim: d, width of the latent vectors.
         hidden: widths of the encoder's hidden layers; the decoder mirrors them. None for a residual
             vector quantizer, which quantizes the vectors themselves; d is then their width.
-        steps: optimiser steps.
         batch_size: vectors in a step; all of them if they are fewer.
         learning_rate: peak learning rate, warmed up linearly, then decayed by a cosine.
         objective: the terms of the loss, and how codebooks are updated.
@@ -91,8 +78,8 @@ def fit_rqvae(
     mean, scale, sample = fitting_sample(vectors, codebook_sizes, seed)
     latent_dim = latent_dim if hidden is not None else vectors.shape[1]
     shape = (vectors.shape[1], latent_dim, hidden, codebook_sizes)
-    graph = nnx.graphdef(abstract_rqvae(*shape))
-    params: Any = nnx.to_pure_dict(nnx.state(RqVae(*shape, rngs=nnx.Rngs(seed)), nnx.Param))
+    graph = nnx.graphdef(rqvae.abstract_rqvae(*shape))
+    params: Any = nnx.to_pure_dict(nnx.state(rqvae.RqVae(*shape, rngs=nnx.Rngs(seed)), nnx.Param))
     latents = sample
     if hidden is not None:
         components = principal_components(vectors, latent_dim)
@@ -107,7 +94,7 @@ def fit_rqvae(
     batch_size = min(batch_size, len(vectors))
     state = {"params": params, "opt": optimiser.init(params)}
     if objective.ema_decay is not None:
-        state["average"] = averages(params["codebooks"], batch_size)
+        state["average"] = rqvae.averages(params["codebooks"], batch_size)
     history: list[dict[str, Any]] = []
     done = (checkpoints and checkpoints.latest) or 0
     if checkpoints is not None and done:
@@ -151,7 +138,7 @@ def fit_rqvae(
 def _train(
     graph: Any,
     optimiser: optax.GradientTransformation,
-    objective: Objective,
+    objective: rqvae.Objective,
     state: dict[str, Any],
     x: Float[Array, "S B D"],
     key: Array,
@@ -165,7 +152,7 @@ def _train(
     """
 
     def loss(params, batch, key):
-        terms, quantized = losses(nnx.merge(graph, params), batch, objective, key)
+        terms, quantized = rqvae.losses(nnx.merge(graph, params), batch, objective, key)
         return terms.loss, (terms, quantized)
 
     def step(carry, batch_and_key):
@@ -176,8 +163,8 @@ def _train(
         updates, opt = optimiser.update(grads, state["opt"], state["params"])
         state = {**state, "params": optax.apply_updates(state["params"], updates), "opt": opt}
         if objective.ema_decay is not None:
-            average = follow(state["average"], quantized, objective.ema_decay)
-            books = {level: codebook_of(mean) for level, mean in average.items()}
+            average = rqvae.follow(state["average"], quantized, objective.ema_decay)
+            books = {level: rqvae.codebook_of(mean) for level, mean in average.items()}
             state |= {"params": {**state["params"], "codebooks": books}, "average": average}
         counts = [count.at[quantized.codes[:, i]].add(1) for i, count in enumerate(counts)]
         return (state, counts, quantized.residuals), terms
@@ -193,16 +180,16 @@ def _train(
     state["params"]["codebooks"] = {
         level: jnp.where(
             reviving,
-            revive(codebook, counts[level], residuals[level], residuals[level + 1]),
+            rqvae.revive(codebook, counts[level], residuals[level], residuals[level + 1]),
             codebook,
         )
         for level, codebook in before.items()
     }
     if objective.ema_decay is not None:
-        fresh = averages(state["params"]["codebooks"], x.shape[1])
+        fresh = rqvae.averages(state["params"]["codebooks"], x.shape[1])
         for level, (count, total) in state["average"].items():
             moved = (state["params"]["codebooks"][level] != before[level]).any(axis=1)
-            state["average"][level] = Average(
+            state["average"][level] = rqvae.Average(
                 jnp.where(moved, fresh[level].count, count),
                 jnp.where(moved[:, None], fresh[level].total, total),
             )
@@ -259,7 +246,7 @@ def _with_every_code_used(
             if counts.all():
                 break
             rest = residuals - np.asarray(codebook)[codes]
-            codebook = revive(codebook, *map(jnp.asarray, (counts, residuals, rest)))
+            codebook = rqvae.revive(codebook, *map(jnp.asarray, (counts, residuals, rest)))
             codes = nearest(np.asarray(codebook), residuals)
         residuals = residuals - np.asarray(codebook)[codes]
         after[level] = codebook
@@ -272,7 +259,7 @@ def _record(step: int, logs: dict[str, Any], dim: int) -> dict[str, Any]:
     shares = [count[count > 0] / count.sum() for count in counts]
     return {
         "step": step,
-        **{name: float(logs[name]) for name in Losses._fields},
+        **{name: float(logs[name]) for name in rqvae.Losses._fields},
         "relative_error": float(logs["reconstruction"]) / dim,  # the input has unit variance
         "used": [float((count > 0).mean()) for count in counts],
         "perplexity": [float(np.exp(-(share * np.log(share)).sum())) for share in shares],

@@ -37,7 +37,6 @@ class Tokenizer:
         scale: root mean square of the centred vectors' entries, by which they are divided.
         hidden: widths of the encoder's hidden layers; None where there is no encoder.
         latent_dim: d, width of the latent vectors.
-        codebook_sizes: K_l for each of the L levels.
     """
 
     params: Any

@@ -25,7 +25,6 @@ class Position:
         epoch, batch: the next batch to train on, both counted from 0.
         loss, targets: sums over the targets since the last line of the log.
         learning_rate, gradient_norm: those of the last step.
-        lines: lines of the log so far.
         best: the highest validation NDCG@10 so far.
         waited: validations since then.
     """
@@ -48,10 +47,8 @@ class Monitor:
     never waits for them; `settle` reads what is left.
 
     Args:
-        folder: the run's.
         position: where the training stands; the sums and the last step's numbers are kept here.
         done: steps done before.
-        total: steps of the whole training.
     """
 
     def __init__(self, folder: Path, position: Position, done: int, total: int):

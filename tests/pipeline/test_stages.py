@@ -114,10 +114,10 @@ def test_a_collapsed_level_stops_the_stage_and_leaves_the_codes_that_were_there(
     bad = replace(good, params={"codebooks": books})
     monkeypatch.setattr(stages, "fit_tokenizer", lambda *_, **__: (bad, []))
     with pytest.raises(UserError, match="collapsed: in the end level 1 uses 1 of 8 codes"):
-        stages.make_semantic_ids(stages.Task(replace(config, tokenizer=kmeans), tmp_path, {}))
+        stages.make_semantic_ids(replace(config, tokenizer=kmeans), tmp_path, {})
     assert sha256(tmp_path / "tokenizer") == before
     tolerant = replace(config, tokenizer=replace(kmeans, collapse=0.1))
-    stages.make_semantic_ids(stages.Task(tolerant, tmp_path, {}))
+    stages.make_semantic_ids(tolerant, tmp_path, {})
     assert sha256(tmp_path / "tokenizer") != before
 
 

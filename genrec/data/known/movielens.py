@@ -17,12 +17,7 @@ import pyarrow as pa
 
 from genrec.config import Columns
 from genrec.data import Published, Source
-from genrec.data.known.download import (
-    UnavailableError,
-    check_sha256,
-    fetch_https,
-    fetch_wheel,
-)
+from genrec.data.known.download import UnavailableError, check_sha256, fetch_https, fetch_wheel
 from genrec.data.known.official import InteractionRow, ItemRow, OfficialDataset, OfficialFile
 from genrec.errors import UserError
 from genrec.storage.files import replacing

@@ -34,10 +34,7 @@ _LONGEST_ID = 1000
 class OfficialFile:
     """A file that the publisher offers.
 
-    Attributes:
-        url: its address.
-        sha256: checksum of its bytes, for a file that never changes; for others None, so only the
-            checksum of the compression is verified.
+    One that may change has no sha256: only the checksum of the compression is verified.
     """
 
     url: str
@@ -53,16 +50,12 @@ class OfficialDataset:
     """A data set as its publisher offers it.
 
     Attributes:
-        files: the official files.
         interactions: reads the interactions from the paths of `files`; the order is that of
             interactions with equal times.
         items: reads the items from the paths of `files`; it is also given the ids of the items that
             have interactions, and may leave out the others.
         columns: an item's columns besides item_id and title.
         text: the template of an item's text.
-        rated: whether interactions have ratings.
-        timestamp_unit: unit of the interactions' times.
-        published: the size of the data set according to its publisher or a paper.
     """
 
     files: tuple[OfficialFile, ...]
