@@ -1,6 +1,7 @@
 """Settings of every test: arrays are checked by shape and type, and nothing broadcasts by rank."""
 
 import fcntl
+import gc
 import logging
 import os
 import sys
@@ -41,6 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    # Tracing leaves millions of objects that live on; to look through them for what does not, as
+    # often as Python would, is a tenth of the tests' time.
+    gc.set_threshold(100_000, 50, 100)
     # How long a test takes depends on what else the machine does; it is not what is tested.
     settings.register_profile("genrec", deadline=None, max_examples=50)
     settings.load_profile("genrec")

@@ -20,6 +20,9 @@ SETTINGS = {
     "seed": 0,
 }
 
+NEVER_REVIVED = 2.9e-3
+"""A rate of its own, so that nothing compiled with the true revival is used, nor the reverse."""
+
 
 def fitted(vectors, **changes):
     tokenizer, history = fit_rqvae(vectors, **{**SETTINGS, **changes})
@@ -69,14 +72,14 @@ def test_training_starts_from_residual_kmeans_of_the_principal_components(vector
 
 
 def test_the_seed_decides(vectors):
-    first, again, other = (fitted(vectors, seed=seed, steps=100)[0] for seed in (0, 0, 1))
+    first, again, other = (fitted(vectors, seed=seed)[0] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_dead_codes_are_revived(vectors, monkeypatch):
     monkeypatch.setattr(rqvae_training, "residual_kmeans", far_away)
-    _, measured, history = fitted(vectors, steps=400)
+    _, measured, history = fitted(vectors)
     assert history[0]["used"] == [1 / 16, 1 / 16]
     assert all(level["used"] > 0.9 for level in measured["levels"])
 
@@ -85,8 +88,7 @@ def test_collapse_stops_the_fit(vectors, monkeypatch):
     monkeypatch.setattr(rqvae_training, "residual_kmeans", far_away)
     monkeypatch.setattr(rqvae_training.rqvae, "revive", lambda codebook, *_: codebook)
     with pytest.raises(UserError, match="collapsed: by step 100 level 0 uses 1 of 16 codes"):
-        # Settings of its own, so that nothing compiled with the true revival is used.
-        fitted(vectors, steps=400, learning_rate=2.9e-3)
+        fitted(vectors, learning_rate=NEVER_REVIVED)
 
 
 @pytest.mark.parametrize("rate", [1e6, 30.0])
@@ -113,7 +115,7 @@ def test_every_way_to_learn_improves_on_the_start(vectors, objective):
 
 @pytest.mark.parametrize("objective", [Objective(), Objective(ema_decay=0.95)])
 def test_residual_vector_quantization_has_no_encoder(vectors, objective):
-    settings = {**SETTINGS, "hidden": None, "objective": objective, "steps": 400}
+    settings = {**SETTINGS, "hidden": None, "objective": objective}
     tokenizer, history = fit_rqvae(vectors, **settings)
     assert tokenizer.hidden is None and set(tokenizer.params) == {"codebooks"}
     assert tokenizer.latent_dim == 12
@@ -129,7 +131,7 @@ def test_residual_vector_quantization_has_no_encoder(vectors, objective):
 
 def test_dead_codes_are_revived_with_moving_averages(vectors, monkeypatch):
     monkeypatch.setattr(rqvae_training, "residual_kmeans", far_away)
-    _, measured, history = fitted(vectors, steps=400, objective=Objective(ema_decay=0.9))
+    _, measured, history = fitted(vectors, objective=Objective(ema_decay=0.9))
     assert history[0]["used"] == [1 / 16, 1 / 16]
     assert all(level["used"] > 0.9 for level in measured["levels"])
 
@@ -137,9 +139,9 @@ def test_dead_codes_are_revived_with_moving_averages(vectors, monkeypatch):
 def test_the_threshold_of_collapse_is_a_setting(vectors, monkeypatch):
     monkeypatch.setattr(rqvae_training, "residual_kmeans", far_away)
     monkeypatch.setattr(rqvae_training.rqvae, "revive", lambda codebook, *_: codebook)
-    fitted(vectors, steps=100, learning_rate=2.8e-3, collapse=0.05)
+    fitted(vectors, learning_rate=NEVER_REVIVED, collapse=0.05)
     with pytest.raises(UserError, match="collapsed"):
-        fitted(vectors, steps=100, learning_rate=2.8e-3, collapse=0.07)
+        fitted(vectors, learning_rate=NEVER_REVIVED, collapse=0.07)
 
 
 def test_fewer_items_than_codes(vectors):
@@ -155,7 +157,7 @@ def test_many_equal_items(vectors):
 
 @pytest.mark.parametrize("count", [1, 70])
 def test_nothing_to_tell_apart(vectors, count):
-    codes, measured, _ = fitted(np.repeat(vectors[:1], count, axis=0), steps=60)
+    codes, measured, _ = fitted(np.repeat(vectors[:1], count, axis=0))
     assert len(np.unique(codes, axis=0)) == 1 and measured["relative_error"] is None
 
 
