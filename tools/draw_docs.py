@@ -60,7 +60,7 @@ BEAM = 2
 
 
 @dataclass(frozen=True)
-class Example:
+class Films:
     """The films with their semantic IDs, the trie of these, and histories that are packed."""
 
     titles: list[str]
@@ -69,7 +69,7 @@ class Example:
     histories: Histories
     batch: Batch
 
-    def spelt(self, title: str) -> str:
+    def codes_of(self, title: str) -> str:
         return " ".join(map(str, self.ids.codes[self.titles.index(title)]))
 
 
@@ -84,8 +84,8 @@ def main() -> None:
 
 def drawn() -> dict[str, str]:
     """Every picture by the name of its file."""
-    example = made()
-    pictures: dict[str, Callable[[Example], str]] = {
+    films = made()
+    pictures: dict[str, Callable[[Films], str]] = {
         "steps.svg": steps,
         "semantic-ids.svg": semantic_ids,
         "packing.svg": packing,
@@ -93,10 +93,10 @@ def drawn() -> dict[str, str]:
         "search.svg": search,
         "distillation.svg": distillation,
     }
-    return {name: draw(example) for name, draw in pictures.items()}
+    return {name: draw(films) for name, draw in pictures.items()}
 
 
-def made() -> Example:
+def made() -> Films:
     vectors = np.array([attributes for attributes, _ in FILMS.values()], np.float32)
     books = {level: jnp.array(book, jnp.float32) for level, book in enumerate(CODEBOOKS)}
     width, sizes = vectors.shape[1], tuple(map(len, CODEBOOKS))
@@ -108,26 +108,26 @@ def made() -> Example:
     histories = Histories.of([rng.integers(0, len(FILMS), length) for length in LENGTHS])
     plan = Plan(True, rows=4, row_length=ROW, max_history=ROW)
     (batch,) = epoch_batches(histories, plan, seed=0, epoch=0)
-    return Example(list(FILMS), ids, jax.device_put(build_trie(ids.codes)), histories, batch)
+    return Films(list(FILMS), ids, jax.device_put(build_trie(ids.codes)), histories, batch)
 
 
-def steps(example: Example) -> str:
+def steps(films: Films) -> str:
     page = Drawing(720, "An item's text becomes codes; a history becomes the next item's codes")
     page.text(8, 18, "1  Once for each item", "strong")
     page.labelled(8, 28, 150, ["item", "Aliens. Space, horror"])
     page.labelled(210, 28, 150, ["vector", "of its text"])
     page.labelled(412, 28, 130, ["tokenizer", "vector → codes"])
-    page.labelled(594, 28, 118, ["semantic ID", example.spelt("Aliens")], "chosen")
+    page.labelled(594, 28, 118, ["semantic ID", films.codes_of("Aliens")], "chosen")
     for x, to in ((158, 210), (360, 412), (542, 594)):
         page.arrow(x, 52, to - 4)
     page.text(8, 106, "2  For each history", "strong")
     history = ("Star Wars", "Alien")
     for number, title in enumerate(history):
-        page.labelled(8, 116 + 58 * number, 150, [title, example.spelt(title)])
+        page.labelled(8, 116 + 58 * number, 150, [title, films.codes_of(title)])
         page.arrow(158, 140 + 58 * number, 206)
     page.labelled(210, 138, 150, ["encoder", "a vector for each item,", "states that look back"])
     page.labelled(412, 146, 130, ["decoder", "one code at a time"])
-    page.labelled(594, 146, 118, ["next codes", example.spelt("Aliens")], "chosen")
+    page.labelled(594, 146, 118, ["next codes", films.codes_of("Aliens")], "chosen")
     page.arrow(360, 170, 408)
     page.arrow(542, 170, 590)
     page.text(8, 250, "3  To answer", "strong")
@@ -142,15 +142,15 @@ def steps(example: Example) -> str:
 _COLUMN, _LINE, _TOP = 128, 27, 44
 
 
-def _points(example: Example) -> list[list[tuple[float, float]]]:
+def _points(films: Films) -> list[list[tuple[float, float]]]:
     """Where each node of each level stands: the leaves under each other, the others between."""
-    trie, levels = example.trie, example.trie.levels
-    count = len(example.titles)
+    trie, levels = films.trie, films.trie.levels
+    count = len(films.titles)
     rows = np.arange(count, dtype=float).tolist()
     points = [[(70.0 + _COLUMN * levels, _TOP + _LINE * row) for row in rows]]
     for level in range(levels - 1, -1, -1):
         begins = np.asarray(trie.children[level])
-        above = 1 if level == 0 else len({tuple(c[:level]) for c in example.ids.codes})
+        above = 1 if level == 0 else len({tuple(c[:level]) for c in films.ids.codes})
         heights = [y for _, y in points[0]]
         middles = [
             (heights[begins[node]] + heights[begins[node + 1] - 1]) / 2 for node in range(above)
@@ -160,7 +160,7 @@ def _points(example: Example) -> list[list[tuple[float, float]]]:
 
 
 def _tree(
-    example: Example,
+    films: Films,
     title: str,
     words: Callable[[int, int], str],
     kept: list[set[int]],
@@ -173,8 +173,8 @@ def _tree(
         kept: by level the nodes to mark.
         right: what stands behind a leaf's title.
     """
-    page, trie = Drawing(720, title), example.trie
-    points = _points(example)
+    page, trie = Drawing(720, title), films.trie
+    points = _points(films)
     for level in range(trie.levels):
         page.text(70 + _COLUMN * (level + 1), 18, f"code {level + 1}", "small", "middle")
         begins = np.asarray(trie.children[level])
@@ -192,27 +192,27 @@ def _tree(
     for leaf, (x, y) in enumerate(points[-1]):
         item = int(np.asarray(trie.item)[leaf])
         strong = "strong" if leaf in kept[-1] else ""
-        page.text(x + 24, y + 4.5, example.titles[item], strong)
+        page.text(x + 24, y + 4.5, films.titles[item], strong)
         page.text(712, y + 4.5, right(leaf), "small", "end")
     return page.svg()
 
 
-def semantic_ids(example: Example) -> str:
-    codes = example.ids.codes
+def semantic_ids(films: Films) -> str:
+    codes = films.ids.codes
 
     def words(level: int, node: int) -> str:
         return ""
 
     def right(leaf: int) -> str:
-        return " ".join(map(str, codes[int(np.asarray(example.trie.item)[leaf])]))
+        return " ".join(map(str, codes[int(np.asarray(films.trie.item)[leaf])]))
 
-    shared = [set() for _ in range(example.trie.levels)]
-    return _tree(example, "The tree of semantic IDs of twelve films", words, shared, right)
+    shared = [set() for _ in range(films.trie.levels)]
+    return _tree(films, "The tree of semantic IDs of twelve films", words, shared, right)
 
 
-def _shares(example: Example) -> list[dict[int, float]]:
+def _shares(films: Films) -> list[dict[int, float]]:
     """By level, the dense head's share of every node among those with the same parent."""
-    trie, count = example.trie, len(example.titles)
+    trie, count = films.trie, len(films.titles)
     head = np.array([score for _, score in FILMS.values()], np.float32)
     item = np.asarray(trie.item)
     scores = np.where(item >= 0, head[np.maximum(item, 0)], -np.inf).astype(np.float32)
@@ -226,9 +226,9 @@ def _shares(example: Example) -> list[dict[int, float]]:
     return shares
 
 
-def search(example: Example) -> str:
+def search(films: Films) -> str:
     """Beam search, with the shares standing in for what a decoder says."""
-    shares, trie = _shares(example), example.trie
+    shares, trie = _shares(films), films.trie
     beams, kept = {0: 1.0}, []
     for level in range(trie.levels):
         reached = {}
@@ -250,18 +250,18 @@ def search(example: Example) -> str:
     def right(leaf: int) -> str:
         return f"{beams[leaf]:.2f}" if leaf in beams else ""
 
-    return _tree(example, "Beam search of width 2 down the trie", words, kept, right)
+    return _tree(films, "Beam search of width 2 down the trie", words, kept, right)
 
 
-def distillation(example: Example) -> str:
+def distillation(films: Films) -> str:
     """What the dense head says of every item, summed from the leaves to the prefixes."""
-    shares, trie = _shares(example), example.trie
-    target = example.titles.index("Aliens")
+    shares, trie = _shares(films), films.trie
+    target = films.titles.index("Aliens")
     leaf = int(np.asarray(trie.leaf)[target])
     way = [int(node) for _, node in path_to(trie, jnp.int32(leaf))]
     begins = [np.asarray(children) for children in trie.children]
     scores = np.exp([score for _, score in FILMS.values()])
-    of_leaf = (scores / scores.sum())[np.asarray(trie.item)[: len(example.titles)]]
+    of_leaf = (scores / scores.sum())[np.asarray(trie.item)[: len(films.titles)]]
     above = [0, *way[:-1]]
 
     def words(level: int, node: int) -> str:
@@ -272,10 +272,10 @@ def distillation(example: Example) -> str:
         return f"{of_leaf[leaf]:.2f}"
 
     title = "The dense head's probabilities of the items, summed over the trie"
-    return _tree(example, title, words, [{node} for node in way], right)
+    return _tree(films, title, words, [{node} for node in way], right)
 
 
-def packing(example: Example) -> str:
+def packing(films: Films) -> str:
     page = Drawing(720, "Twelve histories, padded and packed")
     cell, lengths = 18, [length - 1 for length in LENGTHS]
     longest = max(lengths)
@@ -285,7 +285,7 @@ def packing(example: Example) -> str:
         for slot in range(longest):
             kind = COLOURS[row % 4] if slot < length else "none"
             page.box(8 + cell * slot, 30 + cell * row, cell - 3, cell - 3, kind, 2)
-    segments = np.asarray(example.batch.inputs.segments)
+    segments = np.asarray(films.batch.inputs.segments)
     rows = segments[(segments >= 0).any(axis=1)]
     left = 300
     share = (rows >= 0).mean()
@@ -299,14 +299,14 @@ def packing(example: Example) -> str:
     return page.svg()
 
 
-def attention(example: Example) -> str:
-    sizes = example.ids.codebook_sizes
+def attention(films: Films) -> str:
+    sizes = films.ids.codebook_sizes
     settings = ModelConfig(d_model=8, encoder_layers=1, heads=2, d_ff=16)
     model = EncoderDecoder(
-        settings, num_items=len(example.titles), codebook_sizes=sizes, rngs=nnx.Rngs(0)
+        settings, num_items=len(films.titles), codebook_sizes=sizes, rngs=nnx.Rngs(0)
     )
-    encoded = model.encode(example.batch.inputs, Catalogue(example.ids.codes), every_position=True)
-    segments = np.asarray(example.batch.inputs.segments)
+    encoded = model.encode(films.batch.inputs, Catalogue(films.ids.codes), every_position=True)
+    segments = np.asarray(films.batch.inputs.segments)
     row = int(np.argmax(segments.max(axis=1)))  # the one with most histories
     mask, of_slot = np.asarray(encoded.mask)[row], segments[row]
     page, cell, left, top = Drawing(720, "What each position of a packed row sees"), 18, 96, 48

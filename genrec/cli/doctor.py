@@ -168,8 +168,8 @@ def memory() -> tuple[int, int | None]:
 
 def _disks() -> Iterator[Finding]:
     chosen = "GENREC_CACHE" if os.environ.get("GENREC_CACHE") else "the default, no GENREC_CACHE"
-    places = {"cache folder": (cache_folder(), f" ({chosen})"), "this folder": (Path.cwd(), "")}
-    for name, (folder, about) in places.items():
+    folders = {"cache folder": (cache_folder(), f" ({chosen})"), "this folder": (Path.cwd(), "")}
+    for name, (folder, about) in folders.items():
         existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
         free = shutil.disk_usage(existing).free
         problem = "; nearly full" if free < _GIB else ""

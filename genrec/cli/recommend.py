@@ -144,11 +144,11 @@ def _show_lists(
     for user, row, (ids, points) in zip(users, items, lists, strict=True):
         if user:
             console.show(f"[bold]{escape(user)}[/]", wrap=True)
-        spelt = None if codes is None else codes[row[row >= 0]].tolist()
+        tuples = None if codes is None else codes[row[row >= 0]].tolist()
         titles = [run.titles[item] for item in ids]
-        console.show(list_table(titles, ids, points, spelt), wrap=True)
+        console.show(list_table(titles, ids, points, tuples), wrap=True)
         columns = {"item_id": ids, "title": titles, "score": points}
-        columns |= {} if spelt is None else {"codes": spelt}
+        columns |= {} if tuples is None else {"codes": tuples}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         documents.append({"user_id": user or None, "items": rows})
     return documents

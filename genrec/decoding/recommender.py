@@ -47,12 +47,12 @@ class Recommender:
         graph: the model's structure, `nnx.graphdef(model)`.
         params: the model's parameters, a pytree.
         max_history: the most recent items of a history that are read.
-        places: int (N,), the rank of each item among those of the same codes, where codes may be
+        ranks: int (N,), the rank of each item among those of the same codes, where codes may be
             shared; else the last code is taken for one that tells items of the same codes apart.
         progress_name: shows progress under this name; None shows none.
 
     Attributes:
-        spelt: int (N, L or L + 1), the codes that lead to each item in the trie.
+        trie_codes: int (N, L or L + 1), the codes that lead to each item in the trie.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Recommender:
         *,
         max_history: int,
         options: SearchOptions,
-        places: np.ndarray | None = None,
+        ranks: np.ndarray | None = None,
         progress_name: str | None = None,
     ):
         self.structure, self.params, self.options = Structure(graph), params, options
@@ -72,11 +72,11 @@ class Recommender:
         self.progress_name = progress_name
         self._drawn = 0
         codes = np.asarray(catalogue.codes)
-        self.spelt = codes if places is None else np.column_stack([codes, places])
+        self.trie_codes = codes if ranks is None else np.column_stack([codes, ranks])
         seen = np.ones(len(codes), bool) if catalogue.seen is None else np.asarray(catalogue.seen)
         self._unseen = np.flatnonzero(~seen)
-        self._whole = jax.device_put(build_trie(self.spelt))
-        self._spell(np.arange(len(codes)))
+        self._whole = jax.device_put(build_trie(self.trie_codes))
+        self._build_tries(np.arange(len(codes)))
 
     def only(self, allowed: np.ndarray) -> "Recommender":
         """The same recommender for a part of the catalogue: int item indices, at least one.
@@ -84,7 +84,7 @@ class Recommender:
         Its tries have the same shapes, so nothing is compiled anew.
         """
         other = copy.copy(self)
-        other._spell(np.unique(allowed))
+        other._build_tries(np.unique(allowed))
         return other
 
     def ranked_by(self, dense_share: float) -> "Recommender":
@@ -94,7 +94,7 @@ class Recommender:
         other._prepared = None
         return other
 
-    def _spell(self, allowed: np.ndarray) -> None:
+    def _build_tries(self, allowed: np.ndarray) -> None:
         """Makes the tries of the items that may be recommended."""
         usual, new = allowed, np.zeros(0, np.int64)
         if self.options.unseen_share:
@@ -104,10 +104,10 @@ class Recommender:
             usual, new = new, usual
         self.trie, self._unseen_trie = self._whole, None
         self._prepared = None
-        if len(usual) < len(self.spelt):
-            self.trie = jax.device_put(build_trie(self.spelt, usual, self._whole.shapes))
+        if len(usual) < len(self.trie_codes):
+            self.trie = jax.device_put(build_trie(self.trie_codes, usual, self._whole.shapes))
         if len(new):
-            self._unseen_trie = jax.device_put(build_trie(self.spelt, new, self._whole.shapes))
+            self._unseen_trie = jax.device_put(build_trie(self.trie_codes, new, self._whole.shapes))
 
     def __call__(
         self,

@@ -19,7 +19,7 @@ class Example:
         history: how many items the whole history has.
         target, target_id: title and id of the item held out, which the user chose next.
         titles, item_ids, scores: of the first recommendations, the best first.
-        place: rank of the target in the whole list, from 1; None where it is not in it.
+        rank: rank of the target in the whole list, from 1; None where it is not in it.
         width: how many items the whole list has.
     """
 
@@ -31,7 +31,7 @@ class Example:
     titles: list[str]
     item_ids: list[str]
     scores: list[float]
-    place: int | None
+    rank: int | None
     width: int
 
 
@@ -75,7 +75,7 @@ def draw_examples(
                 titles=[title_of[item_id] for item_id in item_ids[:k]],
                 item_ids=item_ids[:k],
                 scores=row["score"][:k],
-                place=item_ids.index(ids[target]) + 1 if ids[target] in item_ids else None,
+                rank=item_ids.index(ids[target]) + 1 if ids[target] in item_ids else None,
                 width=len(item_ids),
             )
         )

@@ -86,7 +86,7 @@ def _export(
     graph = _graph(run, dataclasses.replace(model, item_embedding=False), catalogue)
     counts = run.dataset.training().counts(run.dataset.num_items)
     tables = {
-        "codes": run.recommender.spelt.astype(np.int32),
+        "codes": run.recommender.trie_codes.astype(np.int32),
         "counts": counts,
         "seen": counts > 0,
         "open": np.asarray(run.open_items, np.int32),

@@ -108,9 +108,9 @@ def make_semantic_ids(config: Config, folder: Path, identity: Identity) -> str:
         save_tokenizer(temporary, tokenizer)
         save_semantic_ids(temporary / "semantic_ids.parquet", ids)
         write_json(temporary / "health.json", {**report, "training": history})
-    spelt = "x".join(map(str, ids.codebook_sizes))
+    sizes = "x".join(map(str, ids.codebook_sizes))
     last = " without the last" * (settings.collisions == "code")
-    return f"{settings.kind}, {spelt} codes; {report['distinct_share']:.1%} distinct{last}"
+    return f"{settings.kind}, {sizes} codes; {report['distinct_share']:.1%} distinct{last}"
 
 
 def make_checkpoints(config: Config, folder: Path, identity: Identity) -> str:
@@ -132,7 +132,7 @@ def make_checkpoints(config: Config, folder: Path, identity: Identity) -> str:
         seed=config.seed,
         folder=folder,
         identity=identity,
-        validate=validation(config, dataset, catalogue, build, places=ranks),
+        validate=validation(config, dataset, catalogue, build, ranks=ranks),
         begin=begin,
     )
     single = int((histories.lengths < 2).sum())

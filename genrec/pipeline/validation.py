@@ -22,7 +22,7 @@ def validation(
     catalogue: Catalogue,
     build: Callable[[nnx.Rngs], EncoderDecoder],
     *,
-    places: np.ndarray | None = None,
+    ranks: np.ndarray | None = None,
     dense_share: float = 0.0,
 ) -> Callable[[Any], dict[str, float]]:
     """Parameters → metrics, by decoding for a fixed sample of users and their validation items.
@@ -38,7 +38,7 @@ def validation(
     if not config.model.codes:
         dense_share = 1.0
     how = SearchOptions(beam, config.decoding.batch_size, dense_share=dense_share)
-    model = make_recommender(config, catalogue, build, None, how, places=places)
+    model = make_recommender(config, catalogue, build, None, how, ranks=ranks)
 
     def validate(params: Any) -> dict[str, float]:
         model.params = jax.device_put(params)

@@ -87,7 +87,7 @@ def load_recommender(
         build,
         state[part],
         decoding_options(config),
-        places=collision_ranks(config, folder, items),
+        ranks=collision_ranks(config, folder, items),
         progress_name=progress_name,
     )
 

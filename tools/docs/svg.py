@@ -50,8 +50,8 @@ class Drawing:
         )
 
     def line(self, points: Sequence[tuple[float, float]], kind: str = "line") -> None:
-        spelt = " ".join(f"{x:g},{y:g}" for x, y in points)
-        self._parts.append(f'<polyline points="{spelt}" class="{kind}"/>')
+        corners = " ".join(f"{x:g},{y:g}" for x, y in points)
+        self._parts.append(f'<polyline points="{corners}" class="{kind}"/>')
 
     def arrow(self, x: float, y: float, to: float) -> None:
         """From left to right."""
