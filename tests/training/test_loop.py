@@ -4,6 +4,7 @@ import shutil
 import signal
 import threading
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -275,10 +276,10 @@ def test_matrices_decay_and_norms_do_not(tmp_path):
     # Nothing is learned at this rate, and a step takes 0.1 of what decays.
     settings = replace(SETTINGS, average=0.0, epochs=1, warmup=0.0)
     run(tmp_path, replace(settings, learning_rate=1e-9, weight_decay=1e8))
-    first = nnx.as_pure(nnx.state(build(nnx.Rngs(3)), nnx.Param))
+    first: Any = nnx.as_pure(nnx.state(build(nnx.Rngs(3)), nnx.Param))
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         state, _ = checkpoints.restore(checkpoints.latest or 0, {"params": first})
-    last = state["params"]
+    last: Any = state["params"]
     scales = (each["decoder_norm"]["scale"] for each in (first, last))
     assert jnp.allclose(*scales, atol=1e-6)
     before, after = (jnp.abs(each["codes"][0]["embedding"]).sum() for each in (first, last))
