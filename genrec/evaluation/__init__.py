@@ -6,6 +6,7 @@ from genrec.evaluation.details import details_tables, ranking_details
 from genrec.evaluation.metrics import mrr_at, ndcg_at, recall_at, summarise, target_ranks
 from genrec.evaluation.protocol import RankingFunction, evaluate, evaluate_parts
 from genrec.evaluation.table import results_table
+from genrec.evaluation.untrained import graph_and_content
 
 __all__ = [
     "RankingFunction",
@@ -13,6 +14,7 @@ __all__ = [
     "details_tables",
     "evaluate",
     "evaluate_parts",
+    "graph_and_content",
     "item_knn",
     "most_popular",
     "mrr_at",

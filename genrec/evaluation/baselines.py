@@ -24,7 +24,7 @@ def most_popular(training: Histories, num_items: int) -> RankingFunction:
     def score(histories: Histories) -> np.ndarray:
         return np.tile(users_with, (len(histories), 1))
 
-    return _by_score(score, num_items)
+    return by_score(score, num_items)
 
 
 def item_knn(
@@ -72,7 +72,7 @@ def item_knn(
         scores = sp.csr_array(weights @ similarities).toarray()
         return np.where(scores > 0, scores, by_popularity)
 
-    return _by_score(score, num_items)
+    return by_score(score, num_items)
 
 
 def _similarities(
@@ -95,7 +95,7 @@ def _similarities(
     return sp.csr_array(sp.vstack(blocks))
 
 
-def _by_score(score: Callable[[Histories], np.ndarray], num_items: int) -> RankingFunction:
+def by_score(score: Callable[[Histories], np.ndarray], num_items: int) -> RankingFunction:
     """A recommender from a function that scores N items for B histories: a new float64 (B, N)."""
 
     def recommend(

@@ -33,6 +33,8 @@ class Benchmark(NamedTuple):
 _PAPER, _LOGS = "Rajput et al. 2023, table 1", "public logs of GRID's re-run"
 _ENSEMBLE, _RPG = "Hou et al. 2025, an ensemble of 5", "Hou et al. 2025, its paper"
 _RECBOLE, _ESASREC = "a user's run of RecBole", "the eSASRec repository"
+_LIME, _GRAM = "its summary, arXiv 2608.01260, 3 seeds", "arXiv 2506.01673"
+_BSAREC = "its authors' log, arXiv 2312.10325, one seed"
 
 # Recommender, source, and the figures on Beauty, Sports and Toys.
 _UNFILTERED = (
@@ -42,10 +44,13 @@ _UNFILTERED = (
     ("MaskGR", "its paper", (0.0815, 0.0436), (0.0463, 0.0242), (0.0806, 0.0455)),
     ("RPG", _RPG, (0.0809, 0.0464), (0.0463, 0.0263), (0.0869, 0.0490)),
     ("SASRec, full cross-entropy", _RECBOLE, (0.0821, 0.0405), None, None),
+    ("GRAM", _GRAM, (0.0890, 0.0531), (0.0554, 0.0314), None),
+    ("LIME-Rec", _LIME, (0.0996, 0.0587), (0.0593, 0.0341), None),
 )
 _FILTERED = (
     ("SASRec, sampled softmax", _ESASREC, (0.0921, 0.0531), (0.0569, 0.0314), (0.0970, 0.0580)),
     ("eSASRec", _ESASREC, (0.0928, 0.0523), (0.0560, 0.0323), (0.0939, 0.0538)),
+    ("BSARec", _BSAREC, (0.1008, 0.0611), None, None),
 )
 
 

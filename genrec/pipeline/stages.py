@@ -15,11 +15,13 @@ from genrec.data import load_dataset, prepare
 from genrec.data.flat import save_array
 from genrec.data.known import data_source
 from genrec.decoding import writing_lists
+from genrec.decoding.experts import remember
 from genrec.embedding import embed_file, embed_tfidf, load_vectors
 from genrec.evaluation import (
     decoding_cost,
     evaluate,
     evaluate_parts,
+    graph_and_content,
     item_knn,
     most_popular,
     ranking_details,
@@ -159,6 +161,12 @@ def make_metrics(config: Config, folder: Path, identity: Identity) -> str:
         "most_popular": most_popular(training, dataset.num_items),
         "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
     }
+    validated, weights = dataset.held_out("validation"), {}
+    if len(validated.users):
+        known = remember(training, items.content)
+        rival, fitted = graph_and_content(known, validated, seed=config.seed)
+        baselines["graph_and_content"] = rival
+        weights["graph_and_content"] = {"weights": fitted}
     model = load_recommender(config, folder, items, progress_name="evaluate")
     measured = evaluate_parts(model.in_parts, test.histories, test.targets, **how)
     ours = measured.pop("whole")
@@ -166,6 +174,7 @@ def make_metrics(config: Config, folder: Path, identity: Identity) -> str:
     alone = {name: {"test": part.to_json()} for name, part in measured.items()}
     theirs = {
         name: {"test": evaluate(each, test.histories, test.targets, **how).to_json()}
+        | weights.get(name, {})
         for name, each in baselines.items()
     }
     both = {"unfiltered": ours.unfiltered, "filtered": ours.filtered}

@@ -23,7 +23,7 @@ _FORMS: dict[str, Any] = {
     "metrics.json": {
         "test": {**_PART, "details?": {_ANY: _DETAILS}},
         "alone?": {_ANY: {"test": _PART}},
-        "baselines?": {_ANY: {"test": _PART}},
+        "baselines?": {_ANY: {"test": _PART, "weights?": {_ANY: float}}},
     },
     "decoding_cost.json": {"device": str, "users_per_second": float, "peak_memory_gib": float},
     "dataset/counts.json": {
