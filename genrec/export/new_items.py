@@ -97,11 +97,11 @@ def _programs(
         return distances_of(structure, nested(parameters)["tokenizer"], x, codes)
 
     def describe(weights: Any, codes: Any, content: Any) -> jax.Array:
+        if not (config.model.codes or config.model.content):  # nothing is known of new items
+            return jnp.zeros((codes.shape[0], config.model.d_model))
         model = nnx.merge(graph, nested(weights))
         catalogue = Catalogue(codes, content if config.model.content else None)
-        vectors = model.item_vectors(jnp.arange(codes.shape[0]), catalogue)
-        # A model that reads neither codes nor content has but a zero for all new items.
-        return jnp.broadcast_to(vectors, (codes.shape[0], config.model.d_model))
+        return model.item_vectors(jnp.arange(codes.shape[0]), catalogue)
 
     inputs = shape(len(tokenizer.mean), jnp.float32)
     codes = shape(len(tokenizer.codebook_sizes), jnp.int32)
