@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from genrec.decoding.experts import Scores
 
-Batches = Callable[[], Iterator[tuple[Scores, np.ndarray]]]
+Batches = Callable[[], Iterator[tuple[Scores | np.ndarray, np.ndarray]]]
 """Scores and targets, int (B,), of some histories after others; a target of -1 does not count."""
 
 _RIDGE = 0.01

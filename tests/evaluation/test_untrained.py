@@ -52,4 +52,4 @@ def test_how_many_users_are_scored_at_once_changes_nothing(monkeypatch):
     ours, theirs = (each(asked, 5, exclude_history=False)[0] for each in (recommend, in_parts))
     assert np.array_equal(ours, theirs)
     for name, weight in weights.items():
-        np.testing.assert_allclose(again[name], weight, rtol=1e-3)
+        np.testing.assert_allclose(again[name], weight, rtol=5e-3)
