@@ -15,9 +15,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Most of the tests' time is LLVM's, for programs that run for milliseconds. What XLA makes of them
 # before that, and so what genrec is answerable for, is as a user has it; 0 brings all of it back.
-# The emitters of LLVM code are those that XLA had before its MLIR ones: three times as quick.
+# The emitters of LLVM code are those that XLA had before its MLIR ones: three times as quick. And a
+# program is compiled as a whole, by one thread, and its steps are not ordered for many.
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
-    quick = "--xla_cpu_use_fusion_emitters=false"
+    quick = (
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+        "--xla_cpu_enable_concurrency_optimized_scheduler=false"
+    )
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
 
 

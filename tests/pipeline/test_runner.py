@@ -193,6 +193,7 @@ def test_another_recipe_is_other_settings(recipe_run, recipe):
     command(run, "recommend", str(run), "--history", "Film 3", "Film 7", "--k", "4")
 
 
+@pytest.mark.soak
 def test_ctrl_c_keeps_the_training_and_says_so(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "runs/tiny/checkpoints")

@@ -83,7 +83,7 @@ def test_it_needs_neither_the_models_code_nor_what_makes_runs(bundle):
 
 def test_sigterm_answers_what_waits_and_exits_with_0(bundle):
     """Three requests wait for a fourth that never comes while the server is told to stop."""
-    with running(bundle, "--wait-ms", "5000", "--timeout", "600", "--max-batch", "4") as found:
+    with running(bundle, "--wait-ms", "3000", "--timeout", "600", "--max-batch", "4") as found:
         process, port, _ = found
         wait(lambda: is_ready(port))
         answers = []
