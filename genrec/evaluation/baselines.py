@@ -95,15 +95,20 @@ def _similarities(
     return sp.csr_array(sp.vstack(blocks))
 
 
-def by_score(score: Callable[[Histories], np.ndarray], num_items: int) -> RankingFunction:
-    """A recommender from a function that scores N items for B histories: a new float64 (B, N)."""
+def by_score(
+    score: Callable[[Histories], np.ndarray], num_items: int, most: int | None = None
+) -> RankingFunction:
+    """A recommender from a function that scores N items for B histories: a new float (B, N).
+
+    `most` is how many histories it scores at a time; None for as many as scores have room for.
+    """
 
     def recommend(
         histories: Histories, k: int, *, exclude_history: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         items = np.full((len(histories), k), -1, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
-        width, at_once = min(k, num_items), max(1, _SCORES_AT_ONCE // num_items)
+        width, at_once = min(k, num_items), most or max(1, _SCORES_AT_ONCE // num_items)
         for start in range(0, len(histories), at_once):
             rows = np.arange(start, min(start + at_once, len(histories)))
             chunk = histories.select(rows)

@@ -20,7 +20,7 @@ from genrec.sequences.padding import round_up
 
 _USERS = 4000
 """Validation users that the weights are fitted on; of more they hardly change."""
-_SCORES_AT_ONCE = 1 << 21
+_SCORES_AT_ONCE, _HISTORIES_AT_ONCE = 1 << 21, 256
 
 
 def graph_and_content(
@@ -40,7 +40,7 @@ def graph_and_content(
     count = len(validation.targets)
     users = np.sort(generator.choice(count, min(count, _USERS), replace=False))
     asked, targets = validation.histories.select(users), validation.targets[users]
-    at_once = max(1, _SCORES_AT_ONCE // num_items)
+    at_once = min(_HISTORIES_AT_ONCE, max(1, _SCORES_AT_ONCE // num_items))
 
     def batches() -> Iterator[tuple[Scores, np.ndarray]]:
         for first in range(0, len(users), at_once):
@@ -56,7 +56,7 @@ def graph_and_content(
     def score(histories: Histories) -> np.ndarray:
         return np.array(fused(_scores(memory, histories), jnp.asarray(weights, jnp.float32)))
 
-    return by_score(score, num_items), dict(zip(EXPERTS, weights.tolist(), strict=True))
+    return by_score(score, num_items, at_once), dict(zip(EXPERTS, weights.tolist(), strict=True))
 
 
 def _scores(memory: Memory, histories: Histories) -> Scores:

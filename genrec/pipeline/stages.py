@@ -157,6 +157,10 @@ def make_metrics(config: Config, folder: Path, identity: Identity) -> str:
     top_k = [k for k in config.evaluation.top_k if k <= config.decoding.beam]
 
     how = {"k": config.decoding.beam, "top_k": top_k, "num_items": dataset.num_items}
+    model = load_recommender(config, folder, items, progress_name="evaluate")
+    measured = evaluate_parts(model.in_parts, test.histories, test.targets, **how)
+    ours = measured.pop("whole")
+    cost = decoding_cost(model, test.histories, config.decoding.beam)
     baselines = {
         "most_popular": most_popular(training, dataset.num_items),
         "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
@@ -167,10 +171,6 @@ def make_metrics(config: Config, folder: Path, identity: Identity) -> str:
         rival, fitted = graph_and_content(known, validated, seed=config.seed)
         baselines["graph_and_content"] = rival
         weights["graph_and_content"] = {"weights": fitted}
-    model = load_recommender(config, folder, items, progress_name="evaluate")
-    measured = evaluate_parts(model.in_parts, test.histories, test.targets, **how)
-    ours = measured.pop("whole")
-    cost = decoding_cost(model, test.histories, config.decoding.beam)
     alone = {name: {"test": part.to_json()} for name, part in measured.items()}
     theirs = {
         name: {"test": evaluate(each, test.histories, test.targets, **how).to_json()}

@@ -115,6 +115,7 @@ def test_quick_commands_run(command, at_work):
     assert (at_work / "lists.parquet").exists() and (at_work / "everybody.parquet").exists()
 
 
+@pytest.mark.soak
 def test_extensions_work_on_a_copy(at_work):
     """The pages' new files and changes, in a process of its own that has them."""
     shutil.copytree(ROOT / "genrec", at_work / "genrec", ignore=shutil.ignore_patterns("*.pyc"))

@@ -112,6 +112,7 @@ def test_eight_devices_give_the_losses_of_one(alone, tmp_path, fsdp):
     assert np.allclose(losses(tmp_path), alone, rtol=1e-4)
 
 
+@pytest.mark.soak
 def test_what_eight_devices_began_goes_on_on_one(alone, tmp_path):
     (said,) = finish(start(tmp_path, devices=8, fsdp=4, until=2))
     assert said == ["8", "True"]
