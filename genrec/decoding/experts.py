@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from genrec.graph import Neighbours, transition_graph
+from genrec.semantic_ids.item_features import directions
 from genrec.sequences.histories import Histories
 
 EXPERTS = ("transitions", "content", "had")
@@ -57,7 +58,8 @@ def remember(training: Histories, vectors: np.ndarray) -> Memory:
         training: the part of the histories that training may see.
         vectors: float (N, C), of the items' content.
     """
-    return Memory(transition_graph(training, len(vectors)), unit_content(vectors))
+    content = directions(vectors, vectors.mean(axis=0))
+    return Memory(transition_graph(training, len(vectors)), content)
 
 
 def recent_items(histories: Histories, slots: int) -> RecentItems:
@@ -68,15 +70,6 @@ def recent_items(histories: Histories, slots: int) -> RecentItems:
     return RecentItems(
         np.where(there, histories.items[position], 0).astype(np.int32),
         np.where(there, age, -1).astype(np.int32),
-    )
-
-
-def unit_content(vectors: np.ndarray) -> np.ndarray:
-    """float32 (N, C): vectors without their mean, brought to unit norm."""
-    centred = vectors - vectors.mean(axis=0)
-    norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 1e-6).astype(
-        np.float32
     )
 
 

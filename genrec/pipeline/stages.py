@@ -165,18 +165,18 @@ def make_metrics(config: Config, folder: Path, identity: Identity) -> str:
         "most_popular": most_popular(training, dataset.num_items),
         "item_knn": item_knn(training, dataset.num_items, config.evaluation.neighbours),
     }
-    validated, weights = dataset.held_out("validation"), {}
+    validated, weights = dataset.held_out("validation"), None
     if len(validated.users):
         known = remember(training, items.content)
-        rival, fitted = graph_and_content(known, validated, seed=config.seed)
+        rival, weights = graph_and_content(known, validated, seed=config.seed)
         baselines["graph_and_content"] = rival
-        weights["graph_and_content"] = {"weights": fitted}
     alone = {name: {"test": part.to_json()} for name, part in measured.items()}
     theirs = {
         name: {"test": evaluate(each, test.histories, test.targets, **how).to_json()}
-        | weights.get(name, {})
         for name, each in baselines.items()
     }
+    if weights is not None:
+        theirs["graph_and_content"]["weights"] = weights
     both = {"unfiltered": ours.unfiltered, "filtered": ours.filtered}
     categories = dataset.categories(config.data.columns.category)
     context = {"top_k": top_k, "vectors": items.content, "categories": categories}

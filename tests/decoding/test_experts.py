@@ -9,7 +9,6 @@ from genrec.decoding.experts import (
     expert_scores,
     recent_items,
     remember,
-    unit_content,
 )
 from genrec.sequences.histories import Histories
 
@@ -56,7 +55,7 @@ def test_recent_items_are_the_last_ones_and_their_ages():
 
 def test_content_is_of_unit_norm_about_its_mean_or_nothing():
     vectors = np.array([[1.0, 0.0], [3.0, 0.0], [2.0, 0.0]])
-    assert unit_content(vectors).tolist() == [[-1, 0], [1, 0], [0, 0]]
+    assert remember(Histories.of([]), vectors).content.tolist() == [[-1, 0], [1, 0], [0, 0]]
 
 
 def test_where_nothing_followed_anything_nothing_follows():
