@@ -212,11 +212,16 @@ def test_a_sasrec_runs_in_the_same_harness(sasrec):
 def test_a_run_that_looks_ahead(recipe_run, tmp_path):
     run = shutil.copytree(recipe_run("fused"), tmp_path / "run")
     figures = read_json(run / "metrics.json")
+    ours = figures["test"]["filtered"]["ndcg@10"]
+    assert ours > 2 * figures["baselines"]["most_popular"]["test"]["filtered"]["ndcg@10"]
     held_out = load_items(run).dataset.held_out("test")
     head = load_recommender(config_of(run), run, load_items(run)).ranked_by(1.0)
     lists, _ = head(held_out.histories, 10, exclude_history=True)
     hits = (lists == held_out.targets[:, None]).any(axis=1).mean()
     assert list(figures["alone"]) == ["codes", "dense_head"]
+    parts = head.ranked_by(0.0).in_parts(held_out.histories, 10, exclude_history=True)
+    assert list(parts) == ["whole", "dense_head"]  # the codes' are the whole
+    assert np.array_equal(parts["dense_head"][0], lists)
     assert figures["alone"]["dense_head"]["test"]["filtered"]["recall@10"] == pytest.approx(hits)
     assert read_json(run / "decoding_cost.json")["users_per_second"] > 0
     (tmp_path / "new.csv").write_text("item_id,title,genre\nn1,Film new,genre1\n")
