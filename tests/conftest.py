@@ -149,3 +149,18 @@ def tiny_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         export_bundle(load_run(tiny_run), folder / "bundle")
 
     return made_once(tmp_path_factory, "tiny_bundle", "bundle", make)
+
+
+@pytest.fixture(scope="session")
+def experts_bundle(
+    recipe_run: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The bundle of the run of the recipe "experts", and shared as that is."""
+
+    def make(folder: Path) -> None:
+        from genrec.export import export_bundle
+        from genrec.runs.loaded import load_run
+
+        export_bundle(load_run(recipe_run("experts")), folder / "bundle")
+
+    return made_once(tmp_path_factory, "experts_bundle", "bundle", make)

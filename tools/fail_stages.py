@@ -44,6 +44,8 @@ READS = {
     "embed": "run/dataset/items.parquet",
     "tokenize": "run/embeddings.npy",
     "train": "run/tokenizer/semantic_ids.parquet",
+    "graph": "run/embeddings.npy",
+    "fuse": "run/graph/items.npy",
     "evaluate": "run/dataset/sequences.parquet",
     "report": "run/metrics.json",
     "append": "../data/new.csv",

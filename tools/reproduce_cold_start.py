@@ -8,8 +8,9 @@ et al. 2023, section 4.3, "Cold-Start Recommendation"). Then the config's whole 
 is left, and the test users are measured apart by whether their test item is new.
 
 Ways to recommend, filtered lists over the full catalogue: by the codes alone; with a tenth of each
-list open to new items, found by the codes that describe them (TIGER's epsilon); by the dense head
-alone; by codes and head as configured, or in equal parts; and that with the tenth too.
+list open to new items, found by the codes that describe them (TIGER's epsilon); by all experts,
+among them the item graph, in which new items borrow from what is like them, and with the tenth too;
+by the dense head alone; by codes and head as configured, or in equal parts; and with the tenth.
 """
 
 import argparse
@@ -50,7 +51,7 @@ def main() -> None:
     genrec.run_stage("prepare", config, whole)
     new = choose(load_dataset(whole / "dataset"), arguments.share, arguments.seed)
     config = without(config, load_dataset(whole / "dataset"), new, arguments.out / "cold.parquet")
-    for stage in ("prepare", "embed", "tokenize", "train"):
+    for stage in ("prepare", "embed", "tokenize", "train", "graph", "fuse"):
         outcome = genrec.run_stage(stage, config, arguments.out / "run")
         print(f"{stage}: {outcome.summary}", flush=True)
     figures = measure(config, arguments.out / "run", arguments.unseen)
@@ -106,9 +107,14 @@ def measure(config: Config, folder: Path, unseen: float) -> dict[str, Any]:
     test = dataset.held_out("test")
     counts = dataset.training().counts(dataset.num_items)
     is_new = counts[test.targets] == 0
-    share = config.decoding.dense_share or 0.5
-    ways = {"codes": (0.0, 0.0), "codes, part for new items": (0.0, unseen)}
+    ways: dict[str, tuple[float | None, float]] = {
+        "codes": (0.0, 0.0),
+        "codes, part for new items": (0.0, unseen),
+        "experts": (None, 0.0),
+        "experts, part for new items": (None, unseen),
+    }
     if config.model.item_head:
+        share = config.decoding.dense_share or 0.5
         ways |= {
             "dense head": (1.0, 0.0),
             f"codes and head ({share:g})": (share, 0.0),

@@ -57,10 +57,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     count = min(arguments.users, len(test.targets))
     users = np.sort(generator.choice(len(test.targets), count, replace=False))
     histories, targets = test.histories.select(users), test.targets[users]
-    recommend = load_recommender(config, folder, items, progress_name="draw")
-    usual = dataclasses.replace(
-        recommend.options, beam=max(TOP_K), dense_share=0.0, unseen_share=0.0
-    )
+    recommend = load_recommender(config, folder, items, progress_name="draw").ranked_by(0.0)
+    usual = dataclasses.replace(recommend.options, beam=max(TOP_K), unseen_share=0.0)
     rows = []
     for temperature in (None, *arguments.temperatures):
         temperatures = None if temperature is None else (temperature,)

@@ -70,8 +70,9 @@ def measure(config: Config, folder: Path) -> dict[str, Any]:
     ways = {"beam search": 0.0}
     if config.model.item_head:
         ways["dense head"] = 1.0
-        if 0 < config.decoding.dense_share < 1:
-            ways["both"] = config.decoding.dense_share
+        share = config.decoding.dense_share or 0.5
+        if share < 1:
+            ways["both"] = share
     validations = {
         way: validation(config, dataset, catalogue, build, dense_share=share)
         for way, share in ways.items()

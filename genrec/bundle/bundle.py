@@ -11,6 +11,8 @@ Neither the model's code nor Flax is needed. The folder holds
     items.safetensors: of every item its semantic ID (codes), its vector, how often it was met
         (counts) and whether it was at all (seen); and which may be recommended (open);
     items.json.gz: the id and the title of every item;
+    experts.safetensors: what is looked up beside the model, if anything is, see
+        `genrec.bundle.experts`;
     and, unless it was made without, what new items need, see `genrec.bundle.new_items`.
 """
 
@@ -25,11 +27,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genrec.bundle.checks import check_items
+from genrec.bundle.checks import check_experts, check_items
+from genrec.bundle.experts import experts_state
 from genrec.bundle.stablehlo import load_program
 from genrec.bundle.storage import program_name, read_bundle, unpack_names
 from genrec.errors import UserError, misfit
 from genrec.recommend.base import ItemRecommender
+from genrec.recommend.explanation import LookedUp
 from genrec.recommend.requests import ResolvedRequests
 from genrec.semantic_ids.trie import Shapes, Trie, build_trie, means_in
 from genrec.sequences.padding import empty_lists, fill_lists, request_batches
@@ -56,6 +60,7 @@ class Bundle(ItemRecommender):
 
     Attributes:
         tables: what items.safetensors holds.
+        experts: what experts.safetensors holds; None where the model ranks alone.
         weights: the model's parameters, by name.
         shapes: how large a catalogue the programs are for.
 
@@ -69,6 +74,8 @@ class Bundle(ItemRecommender):
         self._answers: Mapping[str, Any] = manifest["answers"]
         self.item_ids, self._item_titles = unpack_names(contents["items.json.gz"])
         self.tables = self._tensors("items.safetensors")
+        told, newcomers = self._answers.get("experts"), manifest["newcomers"]
+        self.experts = self._tensors("experts.safetensors") if told else None
         weights = self._tensors("weights.safetensors")
         self.weights = {name: jnp.asarray(value) for name, value in weights.items()}
         self._compiled: dict[str, Any] = {}  # shared by all that `restricted` makes
@@ -78,6 +85,9 @@ class Bundle(ItemRecommender):
         try:
             names = self.item_ids, self._item_titles
             check_items(self._answers, manifest["items"], self.tables, weights, *names)
+            if self.experts is not None:
+                width = None if newcomers is None else newcomers["width"]
+                check_experts(self._answers, manifest["items"], width, self.experts)
             self._whole = build_trie(self.tables["codes"], None, self.shapes)
         except (ValueError, KeyError) as error:
             raise UserError(f"the bundle's files do not fit each other: {misfit(error)}") from error
@@ -91,6 +101,17 @@ class Bundle(ItemRecommender):
         """float32 (N, D), what the model makes of every item; None where it has no such thing."""
         vectors = self.tables.get("vectors")
         return None if vectors is None else vectors.astype(np.float32)
+
+    @functools.cached_property
+    def looked_up(self) -> LookedUp | None:
+        if self.experts is None:
+            return None
+        tables = ("ranking", "begins", "items", "weights", "content", "popularity")
+        return LookedUp(
+            tuple(self._answers["experts"]["names"]),
+            *(self.experts[name] for name in tables),
+            max_history=self._answers["max_history"],
+        )
 
     @functools.cached_property
     def newcomers(self) -> "NewItemEncoder":
@@ -126,15 +147,17 @@ class Bundle(ItemRecommender):
     def state(self) -> dict[str, Any]:
         """The first argument of the programs, on the device."""
         arrays, looks = (self.tables, self.weights, self._whole), self._answers["look_ahead"]
-        return jax.tree.map(jnp.asarray, state_of(*arrays, self.open_items, look_ahead=looks))
+        state = state_of(*arrays, self.open_items, look_ahead=looks, experts=self.experts)
+        return jax.tree.map(jnp.asarray, state)
 
     def _search(
         self, requests: ResolvedRequests, k: int, exclude_history: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, ...]:
         histories = requests.histories
         if not self._answers["users"]:
             histories = dataclasses.replace(histories, users=None)
-        lists = empty_lists(len(histories), k)
+        names = self.expert_names
+        lists = empty_lists(len(histories), k, *[(len(names),)] * bool(names))
         batches = request_batches(
             histories,
             self._answers["max_history"],
@@ -178,6 +201,7 @@ def state_of(
     allowed: np.ndarray,
     *,
     look_ahead: bool,
+    experts: Mapping[str, np.ndarray] | None,
 ) -> dict[str, Any]:
     """The first argument of a bundle's programs.
 
@@ -187,6 +211,7 @@ def state_of(
         whole: the trie of all items, as NumPy arrays.
         allowed: int, the items that may be recommended, at least one.
         look_ahead: whether the model wants to know the means below every node.
+        experts: the arrays of experts.safetensors; None where the model ranks alone.
     """
     count, part, means = len(items["codes"]), whole, ()
     if len(allowed) < count:
@@ -204,4 +229,4 @@ def state_of(
         "count": np.int32(count),
         "trie": {name: getattr(part, name) for name in ("codes", "children", "item", "leaf")},
         "means": means,
-    }
+    } | ({} if experts is None else {"experts": experts_state(experts, len(whole.leaf))})

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from genrec.bundle.bundle import Bundle, load_bundle
+from genrec.bundle.experts import with_new_items
 from genrec.bundle.storage import changing, pack_names, write_bundle
 from genrec.errors import UserError
 from genrec.recommend.catalog import Change, change_of, plan_additions
@@ -52,6 +53,10 @@ def add_items(
                     [*bundle.titles.values(), *(titles[row] for row in rows)],
                 ),
             }
+            if bundle.experts is not None:
+                towards = bundle.newcomers.towards(vectors[rows])
+                experts = with_new_items(bundle.experts, towards)
+                files["experts.safetensors"] = pack_tensors(experts)
         _write(folder, bundle, tables, files, added=len(rows))
         return change
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from genrec.recommend.explanation import EDGES
 from genrec.storage.files import leads_outside
 from genrec.storage.json_schema import expect
 
@@ -19,6 +20,7 @@ _MOST_LEVELS = 64
 _COUNT = range(1, 1 << 20)
 _ITEMS = range(1, 1 << 31)
 _FILE = re.compile(r"[A-Za-z0-9_./-]{1,200}")
+_EXPERT = re.compile(r"[a-z_]{1,50}")
 _MANIFEST = {
     "checksum": str,
     "files": {_FILE: {"bytes": range(1 << 62), "sha256": str}},
@@ -31,6 +33,7 @@ _MANIFEST = {
         "unknown_items": str,
         "users": bool,
         "look_ahead": bool,
+        "experts?": ({"names": [_EXPERT], "most": range(1 << 31)}, None),  # older bundles have none
         "named": [_COUNT],
         "shapes": {
             "items": _ITEMS,
@@ -137,6 +140,49 @@ def check_tokenizer(
         lenders = tensors["lenders"]
         if lenders.dtype != np.int32 or lenders.ndim != 1 or not _ascending(lenders, count):
             raise ValueError("lenders does not name items in ascending order")
+
+
+def check_experts(
+    answers: Mapping[str, Any],
+    count: int,
+    width: int | None,
+    tables: Mapping[str, np.ndarray],
+) -> None:
+    """Raises ValueError or KeyError unless experts.safetensors holds what the programs look up.
+
+    `answers` and `count`, of the items, are those of the manifest, checked; `width` is that of the
+    content of new items, None where the bundle takes none.
+    """
+    names, most = answers["experts"]["names"], answers["experts"]["most"]
+    if len(set(names)) < len(names) or [name for name in names if name in EDGES] != list(EDGES):
+        raise ValueError(f"there are no experts such as {', '.join(names)}")
+    codes, edges = "codes" in names, tables["items"].size
+    levels = len(answers["shapes"]["codes"]) if codes else 0
+    content = tables["content"].shape[1] if tables["content"].ndim == 2 else 0
+    expected = {
+        "begins": (np.int32, (count + 1,)),
+        "items": (np.int32, (edges,)),
+        "weights": (np.float16, (edges, len(EDGES))),
+        "content": (np.float16, (count, content if width is None else width)),
+        "popularity": (np.float32, (count,)),
+        "retrieval": (np.float32, (len(names) - codes,)),
+        "own": (np.float32, (levels,)),
+        "other": (np.float32, (levels,)),
+        "ranking": (np.float32, (len(names),)),
+    }
+    for name, (kind, shape) in expected.items():
+        if tables[name].dtype != kind or tables[name].shape != shape:
+            raise ValueError(f"{name} is {tables[name].dtype}{list(tables[name].shape)}")
+        if not np.isfinite(tables[name]).all():
+            raise ValueError(f"{name} has numbers that are not finite")
+    begins, items = tables["begins"], tables["items"]
+    degrees = np.diff(begins.astype(np.int64))
+    if begins[0] != 0 or begins[-1] != edges or degrees.min() < 0 or degrees.max() > most:
+        raise ValueError(f"begins does not share {edges:,} edges out, up to {most} to an item")
+    if edges and not 0 <= items.min() <= items.max() < count:
+        raise ValueError("an edge leads to no item")
+    if tables["weights"].min(initial=0) < 0 or tables["popularity"].min() < 0:
+        raise ValueError("a weight of an edge or a popularity is below 0")
 
 
 def _floats(tensors: Mapping[str, np.ndarray], name: str, axes: int) -> np.ndarray:

@@ -18,7 +18,9 @@ from genrec.storage.json_schema import expect
 from genrec.storage.lock import held
 
 FORMAT = "genrec bundle"
-SCHEMA = 3
+SCHEMA = 4
+_READ = (3, 4)
+"""Schemas that are read: those of 3 have no experts."""
 _MOST_MANIFEST = 100_000_000
 
 
@@ -156,16 +158,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if manifest_text(manifest) != text:
             raise ValueError("it is damaged or was changed")
         schema = manifest.get("schema")
-        if schema == SCHEMA:
+        if schema in _READ:
             check_manifest(manifest)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a bundle's manifest: {reason(error)}") from error
-    if schema != SCHEMA:
+    if schema not in _READ:
         if isinstance(schema, int) and schema > SCHEMA:
             raise UserError(f"{folder} was made by a newer genrec, which is needed to read it")
         raise UserError(f"{folder} was made by an older genrec: export the bundle again")
     needed = {"weights.safetensors", "items.safetensors", "items.json.gz"}
     answers = manifest["answers"]
+    needed |= {"experts.safetensors"} if answers.get("experts") else set()
     for users in (False, True)[: 1 + answers["users"]]:
         needed |= {program_name(named, users) for named in answers["named"]}
     if new_items := manifest["newcomers"]:

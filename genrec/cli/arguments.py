@@ -98,8 +98,22 @@ class Train(RunCommand):
     JAX_NUM_PROCESSES and JAX_PROCESS_ID. All of them must see the run's folder."""
 
 
+class Graph(RunCommand):
+    """Stage 5: what followed what in training, what was had together, and what is like it.
+
+    Example: genrec graph runs/quickstart
+    """
+
+
+class Fuse(RunCommand):
+    """Stage 6: fit on validation users how much the model counts, and all that is looked up.
+
+    Example: genrec fuse runs/quickstart
+    """
+
+
 class Evaluate(RunCommand):
-    """Stage 5: measure it on the held-out items, beside two baselines.
+    """Stage 7: measure it on the held-out items, beside baselines.
 
     Example: genrec evaluate runs/quickstart --decoding.beam 100
     """
@@ -107,7 +121,7 @@ class Evaluate(RunCommand):
 
 @dataclass(frozen=True)
 class Report(ResultFlags):
-    """Stage 6: one HTML page of an evaluated run, to read anywhere; or of several, side by side.
+    """Stage 8: one HTML page of an evaluated run, to read anywhere; or of several, side by side.
 
     Example: genrec report runs/quickstart --out quickstart.html
     """
@@ -150,6 +164,9 @@ class Recommend(ResultFlags):
     stands in for codes that no item has."""
     codes: bool = False
     """Give the items' codes too."""
+    why: bool = False
+    """history: say why each item is recommended, for a run that ranks by experts; with --json also
+    what each of them adds to its score."""
     out: Path | None = None
     """Parquet file for the result: user_id, item_id (list), score (list) and, if asked for, codes
     (list of lists)."""

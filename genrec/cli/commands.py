@@ -53,8 +53,10 @@ _GROUPS = {
         Command(
             "train", "run.stages", "4 · histories to a model; resumes by itself", "checkpoints/"
         ),
-        Command("evaluate", "run.stages", "5 · held-out items, beside baselines", "metrics.json"),
-        Command("report", "run.report", "6 · all of it on one page", "report.html"),
+        Command("graph", "run.stages", "5 · what followed what, and what is like it", "graph/"),
+        Command("fuse", "run.stages", "6 · how much each expert counts", "fusion.json"),
+        Command("evaluate", "run.stages", "7 · held-out items, beside baselines", "metrics.json"),
+        Command("report", "run.report", "8 · all of it on one page", "report.html"),
     ],
     "Use it": [
         Command(

@@ -18,6 +18,7 @@ from genrec.progress import progress
 if TYPE_CHECKING:
     import numpy as np
 
+    from genrec.recommend.explanation import Explanation
     from genrec.recommend.requests import ResolvedRequests
     from genrec.runs.loaded import LoadedRun
 
@@ -48,6 +49,8 @@ def recommend(command: Recommend, call: Call) -> None:
         console.document({"examples": [dataclasses.asdict(each) for each in shown]})
         return
     run = load_run(command.run, decoding)
+    if command.why:
+        run.check_experts()
     if command.allow or command.exclude:
         allow = None if command.allow is None else read_names(command.allow)
         exclude = [] if command.exclude is None else read_names(command.exclude)
@@ -72,6 +75,8 @@ def _check(command: Recommend) -> None:
         ),
         "recommend to whom? give --history, --histories or --all": any(given)
         or not (command.out or command.exclude or command.allow or command.codes),
+        "--why goes with --history, and with neither --out nor --unconstrained": not command.why
+        or (given[0] and not command.out and not command.unconstrained),
         f"{command.run} is not a run: make one with `genrec run CONFIG`": (
             command.run / "config.yaml"
         ).exists(),
@@ -97,20 +102,21 @@ def _answer(command: Recommend, run: "LoadedRun") -> dict[str, Any]:
             bar = stack.enter_context(progress("recommend", total, "user"))
         for some in requests:
             log_notices(some.notices)
+            why = None
             if command.unconstrained:
                 items, scores, share = run.recommend_freely(some, **options)
                 invalid += share * len(items)
             else:
-                items, scores, notices = run.recommend_items(
-                    some, partial=total > AT_ONCE, **options
-                )
-                log_notices(notices)
+                found = run.recommend_items(some, partial=total > AT_ONCE, **options)
+                items, scores = found.items, found.scores
+                log_notices(found.notices)
+                why = run.explain_lists(some, found) if command.why else None
             users = [""] * len(items) if some.user_ids is None else some.user_ids
             if write is not None and bar is not None:
                 write(users, items, scores)
                 bar.advance(len(items))
             else:
-                lists += _show_lists(run, users, items, scores, codes)
+                lists += _show_lists(run, users, items, scores, codes, why)
     document: dict[str, Any] = {"users": total, "k": command.k}
     document |= {"out": command.out} if command.out else {"lists": lists}
     return document | ({"invalid_share": invalid / max(total, 1)} if command.unconstrained else {})
@@ -135,20 +141,24 @@ def _show_lists(
     items: "np.ndarray",
     scores: "np.ndarray",
     codes: "np.ndarray | None",
+    why: "list[list[Explanation]] | None",
 ) -> list[dict[str, Any]]:
     """Shows a list for each user, and returns them as they stand in the document."""
     from genrec.recommend.base import named_lists
 
     documents = []
     lists = zip(*named_lists(run.item_ids, items, scores), strict=True)
-    for user, row, (ids, points) in zip(users, items, lists, strict=True):
+    reasons = [None] * len(items) if why is None else why
+    for user, row, (ids, points), reason in zip(users, items, lists, reasons, strict=True):
         if user:
             console.show(f"[bold]{escape(user)}[/]", wrap=True)
         tuples = None if codes is None else codes[row[row >= 0]].tolist()
         titles = [run.titles[item] for item in ids]
-        console.show(list_table(titles, ids, points, tuples), wrap=True)
+        words = None if reason is None else [each.words for each in reason]
+        console.show(list_table(titles, ids, points, tuples, words), wrap=True)
         columns = {"item_id": ids, "title": titles, "score": points}
         columns |= {} if tuples is None else {"codes": tuples}
+        columns |= {} if reason is None else {"why": map(dataclasses.asdict, reason)}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         documents.append({"user_id": user or None, "items": rows})
     return documents

@@ -63,7 +63,9 @@ def list_table(
     item_ids: Sequence[str],
     scores: Sequence[float],
     codes: Sequence[Sequence[int]] | None = None,
+    why: Sequence[str] | None = None,
 ) -> Table:
+    """A ranked list; with each item's codes, and a sentence why it is there, where given."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("", justify="right")
     table.add_column("title", overflow="fold")
@@ -71,9 +73,12 @@ def list_table(
     table.add_column("score", justify="right")
     if codes is not None:
         table.add_column("codes")
+    if why is not None:
+        table.add_column("why", overflow="fold")
     for rank, (title, item_id, score) in enumerate(zip(titles, item_ids, scores, strict=True), 1):
-        semantic_id = [] if codes is None else [" ".join(map(str, codes[rank - 1]))]
-        table.add_row(str(rank), escape(title), escape(item_id), f"{score:.3f}", *semantic_id)
+        more = [] if codes is None else [" ".join(map(str, codes[rank - 1]))]
+        more += [] if why is None else [escape(why[rank - 1])]
+        table.add_row(str(rank), escape(title), escape(item_id), f"{score:.3f}", *more)
     return table
 
 

@@ -241,6 +241,16 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class ExpertsConfig:
+    """What is looked up beside the model: a graph of the items and their content."""
+
+    neighbours: Count = 128
+    """Neighbours that the graph keeps of each item."""
+    users: Annotated[int, Bounds(least=0)] = 4000
+    """Most validation users that the experts' weights are fitted on; 0 leaves the experts out."""
+
+
+@dataclass(frozen=True)
 class DecodingConfig:
     """How items are found: beam search over the trie of real items, and what helps it."""
 
@@ -250,8 +260,9 @@ class DecodingConfig:
     """Users searched at once."""
     normalise: Literal["codes", "allowed"] = "codes"
     """What a level's probabilities sum to one over: all its codes, or those that may come next."""
-    dense_share: Share = 0.0
-    """Share of model.item_head in the score: 0 ranks by the codes alone, 1 by the head alone."""
+    dense_share: Share | None = None
+    """Share of model.item_head in the score: 0 ranks by the codes alone, 1 by the head alone.
+    Without it, all experts rank with their fitted weights; where none were fitted, the codes do."""
     unseen_share: ShareBelowOne = 0.0
     """Share of a list that goes to items without a training interaction, found by the codes that
     describe them (TIGER's epsilon); 0: they compete like all others."""
@@ -285,6 +296,7 @@ class Config:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    experts: ExpertsConfig = field(default_factory=ExpertsConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: Annotated[int, Bounds(least=0, below=2**32)] = 0

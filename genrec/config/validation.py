@@ -69,7 +69,9 @@ def _model_rules(config: Config) -> dict[str, bool]:
         ),
         "model.item_head goes with model.encoder causal": causal or not model.item_head,
         "model.codes false goes with model.item_head, item_embedding and tokens items, and with "
-        "decoding.dense_share 1": (model.codes or (sasrec and config.decoding.dense_share == 1)),
+        "no decoding.dense_share but 1": (
+            model.codes or (sasrec and config.decoding.dense_share in (None, 1))
+        ),
         "model.repeats goes with model.encoder causal, tokens items, and item_head or look_ahead": (
             not model.repeats or (causal and of_items and (model.item_head or model.look_ahead))
         ),
@@ -92,7 +94,7 @@ def _model_rules(config: Config) -> dict[str, bool]:
 def _list_rules(config: Config) -> dict[str, bool]:
     decoding, top_k = config.decoding, config.evaluation.top_k
     levels = len(config.tokenizer.codebook_sizes) + (config.tokenizer.collisions == "code")
-    codes_alone = decoding.dense_share == 0
+    codes_alone = not decoding.dense_share
     return {
         "decoding.dense_share goes with model.item_head": codes_alone or config.model.item_head,
         "decoding.dense_share goes with decoding.normalise codes": (

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from genrec.errors import blaming
 from genrec.sequences.histories import Histories, hash_user_ids
-from genrec.storage.npy import open_npy
+from genrec.storage.npy import open_npy, save_array
 
 _TYPES = {
     "indptr": np.dtype("<i8"),
@@ -83,15 +83,6 @@ def _array(folder: Path, name: str, length: int) -> Iterator[BinaryIO]:
         header = {"descr": _TYPES[name].str, "fortran_order": False, "shape": (length,)}
         np.lib.format.write_array_header_1_0(stream, header)
         yield stream
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Writes a .npy file like np.save, whose errors do not say so when the disk is full."""
-    array = np.ascontiguousarray(array)
-    with path.open("wb") as stream:
-        header = np.lib.format.header_data_from_array_1_0(array)
-        np.lib.format.write_array_header_1_0(stream, header)
-        stream.write(array.data)
 
 
 def open_array(path: Path, kind: np.dtype) -> np.ndarray:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genrec.data.flat import open_array, save_array
+from genrec.data.flat import open_array
 from genrec.sequences.histories import Histories, runs
+from genrec.storage.npy import save_array
 
 _AT_ONCE = 1 << 22
 

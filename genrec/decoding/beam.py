@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from genrec.decoding.filters import Filters, marked_nodes
+from genrec.decoding.guide import Guide, GuidedLevel, guided_level
 from genrec.model import Encoded, EncoderDecoder
 from genrec.model.look_ahead import CandidateCodes, Means, candidate_codes, candidates_on_path
 from genrec.semantic_ids.trie import Children, Trie, children_of
@@ -67,30 +68,71 @@ def beam_search(
         Item indices, -1 where no item is left; and their scores, the float32 sum of the codes'
         log-probabilities (natural logarithm, at temperature 1).
     """
-    marks = marked_nodes(trie, filters)
     search = _Search(model, encoded, beam, normalise, sampling)
-    scored = len(model.codes) if scored is None else scored
-    node = jnp.zeros((encoded.states.shape[0], 1), jnp.int32)
-    for level in range(trie.levels):
-        children = children_of(trie, level, node)
-        allowed = children.valid & _permitted(children, node, marks[level], filters)
-        if level < scored:
-            candidates = None
-            if means and level:
-                history_items = _queries(encoded, node.shape[1]).history_items
-                candidates = candidate_codes(trie, level, children, means, history_items)
-            chosen = search.advance(children.code, allowed, candidates)
-        else:
-            chosen = search.spread(allowed)
-        # A beam without a code to go on with must not come back to life one level below.
-        child = children.node.reshape(node.shape[0], -1)
-        child = jnp.take_along_axis(child, chosen, axis=1, mode="clip")
-        node = jnp.where(jnp.isneginf(search.rank), -1, child)
-    items, scores = jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1), search.score
+    items = _search_down(search, trie, encoded, filters, scored, means, None)
+    scores = search.score
     if sampling is not None:
         scores, order = jax.lax.top_k(scores, scores.shape[1])
         items = jnp.take_along_axis(items, order, axis=1)
     return items, scores
+
+
+def guided_beam_search(
+    model: EncoderDecoder,
+    trie: Trie,
+    encoded: Encoded,
+    filters: Filters,
+    guide: Guide,
+    *,
+    beam: int,
+    means: Means | None = None,
+) -> tuple[Int[Array, "B M"], Float[Array, "B M"], Float[Array, "B M"]]:
+    """The items that decoder and guide together find most probable, best first.
+
+    At every level the probabilities of a node's children c are proportional to
+    exp(own · logit(c) + other · log mass(c)), and sum to one over those that the trie has.
+
+    Arguments are those of `beam_search`.
+
+    Returns:
+        Item indices, -1 where no item is left; the sums of those log-probabilities; and the scores
+        that `beam_search` has for the same items.
+    """
+    search = _Search(model, encoded, beam, "codes", None)
+    items = _search_down(search, trie, encoded, filters, None, means, guide)
+    return items, search.rank, search.score
+
+
+def _search_down(
+    search: "_Search",
+    trie: Trie,
+    encoded: Encoded,
+    filters: Filters,
+    scored: int | None,
+    means: Means | None,
+    guide: Guide | None,
+) -> Int[Array, "B M"]:
+    """Takes the beams of a search to the leaves of a trie; the items there, -1 for none."""
+    marks = marked_nodes(trie, filters)
+    scored = search.levels if scored is None else scored
+    node = jnp.zeros((encoded.states.shape[0], 1), jnp.int32)
+    for level in range(trie.levels):
+        children = children_of(trie, level, node)
+        allowed = children.valid & _permitted(children, node, marks[level], filters)
+        beside = None if guide is None else guided_level(guide, level, children)
+        if level < scored:
+            candidates = None
+            if means and level:
+                history_items = encoded.with_queries(node.shape[1]).history_items
+                candidates = candidate_codes(trie, level, children, means, history_items)
+            chosen = search.advance(children.code, allowed, candidates, beside)
+        else:
+            chosen = search.spread(allowed, beside)
+        # A beam without a code to go on with must not come back to life one level below.
+        child = children.node.reshape(node.shape[0], -1)
+        child = jnp.take_along_axis(child, chosen, axis=1, mode="clip")
+        node = jnp.where(jnp.isneginf(search.rank), -1, child)
+    return jnp.where(node >= 0, trie.item[jnp.maximum(node, 0)], -1)
 
 
 def unconstrained_beam_search(
@@ -124,7 +166,7 @@ def log_probabilities(
 
     For a model that looks ahead, the scores of items that the trie leaves out mean nothing.
     """
-    queries, levels = _queries(encoded, codes.shape[1]), codes.shape[2]
+    queries, levels = encoded.with_queries(codes.shape[1]), codes.shape[2]
     candidates, chosen = None, [codes[:, :, level] for level in range(levels)]
     if means is not None:
         candidates, chosen = candidates_on_path(
@@ -143,9 +185,10 @@ class _Search:
 
     Attributes:
         score: float32 (B, M), the sum of the log-probabilities of each beam's codes.
-        rank: float32 (B, M), what the beams are chosen by: the score, or in sampling the perturbed
-            log-probability; -inf for a beam that has no code to go on with.
+        rank: float32 (B, M), what the beams are chosen by: the score, or the guided one, or in
+            sampling the perturbed log-probability; -inf for a beam without a code to go on with.
         codes: for each level so far int32 (B, M), each beam's code.
+        levels: how many the model scores.
     """
 
     def __init__(
@@ -158,6 +201,7 @@ class _Search:
     ):
         self._model, self._encoded, self._beam = model, encoded, beam
         self._normalise, self._sampling = normalise, sampling
+        self.levels = len(model.codes)
         self._memory = model.remember(encoded.states)
         self._past: list = []
         self.score = self.rank = jnp.zeros((encoded.states.shape[0], 1), jnp.float32)
@@ -169,6 +213,7 @@ class _Search:
         code: Int[Array, "B M R"],
         allowed: Bool[Array, "B M R"],
         candidates: CandidateCodes | None = None,
+        beside: GuidedLevel | None = None,
     ) -> Int[Array, "B _"]:
         """Goes down one level, to the best of the allowed codes of all beams.
 
@@ -178,7 +223,7 @@ class _Search:
             The codes that were chosen, as positions among the codes of all beams in turn.
         """
         level = len(self.codes)
-        read = _queries(self._encoded, code.shape[1])
+        read = self._encoded.with_queries(code.shape[1])
         logits, present = self._model.decode_level(
             level,
             self.codes[-1] if self.codes else None,
@@ -191,10 +236,14 @@ class _Search:
         gained = logits
         if candidates is None:
             gained = jnp.take_along_axis(logits, code, axis=2, mode="clip")
+        guided = None if beside is None else beside.log_probabilities(gained)
         counted = logits if self._normalise == "codes" else jnp.where(allowed, gained, -jnp.inf)
         gained = gained - jax.nn.logsumexp(counted, axis=2, keepdims=True)
         gained = jnp.where(allowed, gained, -jnp.inf)
         total = self.score[:, :, None] + gained
+        if guided is not None:
+            rank = self.rank[:, :, None] + jnp.where(allowed, guided, -jnp.inf)
+            return self._choose(rank, total, total, code, [*self._past, present])
         if self._sampling is None:
             return self._choose(total, total, total, code, [*self._past, present])
         tempered = jax.nn.log_softmax(gained / self._sampling.temperature[level], axis=2)
@@ -205,11 +254,16 @@ class _Search:
         rank = _perturbed(tempered, noise, self.rank, allowed)
         return self._choose(rank, total, tempered, code, [*self._past, present])
 
-    def spread(self, allowed: Bool[Array, "B M R"]) -> Int[Array, "B _"]:
-        """Goes down one level that the model does not score: all allowed codes score the same."""
+    def spread(
+        self, allowed: Bool[Array, "B M R"], beside: GuidedLevel | None = None
+    ) -> Int[Array, "B _"]:
+        """Goes down one level that the model does not score: all allowed codes score the same, but
+        for what a guide says."""
         rank, score = (
             jnp.where(allowed, values[:, :, None], -jnp.inf) for values in (self.rank, self.score)
         )
+        if beside is not None:
+            rank = rank + beside.log_probabilities(jnp.zeros(rank.shape))
         return self._choose(rank, score, score, None, [])
 
     def _choose(
@@ -243,12 +297,6 @@ class _Search:
         if code is not None:
             self.codes.append(of_chosen(code))
         return chosen
-
-
-def _queries(encoded: Encoded, count: int) -> Encoded:
-    """Histories with `count` queries each in place of one."""
-    start = None if encoded.start is None else jnp.repeat(encoded.start, count, axis=1)
-    return encoded._replace(mask=jnp.repeat(encoded.mask, count, axis=1), start=start)
 
 
 def _perturbed(

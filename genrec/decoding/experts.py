@@ -1,7 +1,9 @@
-"""Experts: what speaks for an item beside the model, and was not learned but looked up.
+"""Experts: what speaks for an item after a history, learned or looked up.
 
-Each gives all items a score after a history: what followed its items in training, whose content is
-like theirs, and what it holds already. How much each counts is fitted, see `fit_weights`.
+The decoder and the dense head are learned. All others look up: what followed the history's items in
+training, what is had together with them, what is like them, what is popular, what was had. Each
+gives every item a score; how much each counts is fitted, see `decoding.fusion`. To add one, write a
+function of `Memory` and `RecentItems` and name it in `LOOKUPS`.
 
 Array shapes: B histories, T slots of a history, N items, C width of content, F experts.
 """
@@ -13,22 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from genrec.graph import Neighbours, transition_graph
-from genrec.semantic_ids.item_features import directions
+from genrec.graph import KINDS, ItemGraph
 from genrec.sequences.histories import Histories
+from genrec.sequences.inputs import Inputs
 
-EXPERTS = ("transitions", "content", "had")
-"""Their names, in the order of their scores."""
 Scores = Float[Array, "F B N"]
 _FADING, _CONTENT_FADING, _CONTENT_ITEMS = 0.5, 0.6, 5
 """What an item of the history counts for every one that came after it; what its content does, and
 of how many last items."""
 _FOLLOWED = 32
-"""Last items of a history whose followers count: of those before them next to nothing is left."""
+"""Last items of a history whose neighbours count: of those before them next to nothing is left."""
 
 
 class RecentItems(NamedTuple):
-    """The items of histories, the last one first.
+    """The items of histories.
 
     Attributes:
         items: int32 (B, T).
@@ -40,30 +40,21 @@ class RecentItems(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What the experts look things up in; a pytree.
+    """What is looked up of N items; a pytree.
 
     Attributes:
-        transitions: what followed each of the N items in training.
-        content: float32 (N, C), rows of unit norm, or zero for items of which nothing is known.
+        graph: the item graph.
+        content: float (N, C), rows of unit norm, or zero for items of which nothing is known.
+        popularity: float32 (N,), log(1 + training interactions).
     """
 
-    transitions: Neighbours
+    graph: ItemGraph
     content: np.ndarray | Float[Array, "N C"]
-
-
-def remember(training: Histories, vectors: np.ndarray) -> Memory:
-    """What can be looked up of N items.
-
-    Args:
-        training: the part of the histories that training may see.
-        vectors: float (N, C), of the items' content.
-    """
-    content = directions(vectors, vectors.mean(axis=0))
-    return Memory(transition_graph(training, len(vectors)), content)
+    popularity: np.ndarray | Float[Array, " N"]
 
 
 def recent_items(histories: Histories, slots: int) -> RecentItems:
-    """The last T items of each history, T being `slots`."""
+    """The last T items of each history, T being `slots`, the last one first."""
     age = np.arange(slots)
     there = age < histories.lengths[:, None]
     position = np.where(there, histories.stops[:, None] - 1 - age, 0)
@@ -73,38 +64,82 @@ def recent_items(histories: Histories, slots: int) -> RecentItems:
     )
 
 
-@jax.jit
-def expert_scores(memory: Memory, recent: RecentItems) -> Scores:
-    """What each expert gives each item after each history."""
-    return jnp.stack([expert(memory, recent) for expert in (followers, likeness, had)])
+def items_read(inputs: Inputs) -> RecentItems:
+    """The items of rows that hold one history each."""
+    there = jnp.asarray(inputs.segments) >= 0
+    age = there.sum(axis=1, keepdims=True) - 1 - jnp.arange(there.shape[1])[None]
+    return RecentItems(jnp.asarray(inputs.items), jnp.where(there, age, -1))
 
 
-def followers(memory: Memory, recent: RecentItems) -> Float[Array, "B N"]:
-    """The weights of the edges from the items of the history, halved for every later item."""
-    graph = memory.transitions
-    last, age = (jnp.asarray(x)[:, :_FOLLOWED] for x in recent)
-    scores = jnp.zeros((len(age), len(memory.content)), jnp.float32)
+def neighbours(memory: Memory, recent: RecentItems) -> Float[Array, "B N K"]:
+    """For each kind of edge the weights of those from the items of the history, halved for every
+    later item."""
+    graph = memory.graph
+    order = jnp.argsort(jnp.where(recent.age < 0, jnp.iinfo(jnp.int32).max, recent.age), axis=1)
+    last, age = (jnp.take_along_axis(jnp.asarray(x), order, axis=1)[:, :_FOLLOWED] for x in recent)
+    scores = jnp.zeros((age.shape[0], len(memory.content), len(KINDS)), jnp.float32)
     if graph.most == 0:
         return scores
-    edge = graph.begins[last][:, :, None] + jnp.arange(graph.most)[None, None]
-    present = (edge < graph.begins[1:][last][:, :, None]) & (age >= 0)[:, :, None]
-    weight = graph.weights[edge] * (_FADING**age)[:, :, None]
-    row = jnp.arange(len(age))[:, None, None]
-    return scores.at[row, graph.items[edge]].add(jnp.where(present, weight, 0.0))
+    begins, items, weights = (jnp.asarray(x) for x in (graph.begins, graph.items, graph.weights))
+    edge = begins[last][:, :, None] + jnp.arange(graph.most)[None, None]
+    present = (edge < begins[1:][last][:, :, None]) & (age >= 0)[:, :, None]
+    fading = jnp.where(present, (_FADING ** age.astype(jnp.float32))[:, :, None], 0.0)
+    edge = jnp.minimum(edge, len(items) - 1)
+    row = jnp.arange(age.shape[0])[:, None, None]
+    return scores.at[row, items[edge]].add(fading[..., None] * weights[edge])
 
 
-def likeness(memory: Memory, recent: RecentItems) -> Float[Array, "B N"]:
+def recent_content(memory: Memory, recent: RecentItems) -> Float[Array, "B N"]:
     """The cosine with the mean of the content of the last items, of which later ones count more."""
-    age, content = jnp.asarray(recent.age), jnp.asarray(memory.content)
-    share = jnp.where((age >= 0) & (age < _CONTENT_ITEMS), _CONTENT_FADING**age, 0.0)
-    mean = jnp.einsum("bt,btc->bc", share, content[recent.items])
-    mean = mean / jnp.maximum(jnp.linalg.norm(mean, axis=1, keepdims=True), 1e-6)
-    return mean @ content.T
+    age = jnp.asarray(recent.age)
+    counts = (age >= 0) & (age < _CONTENT_ITEMS)
+    return _cosines(
+        memory, recent, jnp.where(counts, _CONTENT_FADING ** age.astype(jnp.float32), 0.0)
+    )
+
+
+def whole_content(memory: Memory, recent: RecentItems) -> Float[Array, "B N"]:
+    """The cosine with the mean of the content of all items of the history."""
+    return _cosines(memory, recent, (jnp.asarray(recent.age) >= 0).astype(jnp.float32))
+
+
+def popularity(memory: Memory, recent: RecentItems) -> Float[Array, "B N"]:
+    """log(1 + training interactions), whatever the history."""
+    count = jnp.asarray(memory.popularity)
+    return jnp.broadcast_to(count[None], (recent.age.shape[0], len(count)))
 
 
 def had(memory: Memory, recent: RecentItems) -> Float[Array, "B N"]:
     """1 for the items of the history."""
     age, count = jnp.asarray(recent.age), len(memory.content)
-    row = jnp.arange(len(age))[:, None]
-    scores = jnp.zeros((len(age), count), jnp.float32)
+    row = jnp.arange(age.shape[0])[:, None]
+    scores = jnp.zeros((age.shape[0], count), jnp.float32)
     return scores.at[row, jnp.where(age >= 0, recent.items, count)].set(1.0, mode="drop")
+
+
+LOOKUPS = {
+    "recent_content": recent_content,
+    "whole_content": whole_content,
+    "popularity": popularity,
+    "had": had,
+}
+"""The experts that look up, beside those of the graph's edges, by name."""
+LOOKED_UP = (*KINDS, *LOOKUPS)
+"""The names of all that look up, in the order of `lookups`."""
+
+
+@jax.jit
+def lookups(memory: Memory, recent: RecentItems) -> Scores:
+    """What each expert that looks up gives each item after each history."""
+    edges = jnp.moveaxis(neighbours(memory, recent), 2, 0)
+    others = jnp.stack([expert(memory, recent) for expert in LOOKUPS.values()])
+    return jnp.concatenate([edges, others])
+
+
+def _cosines(
+    memory: Memory, recent: RecentItems, share: Float[Array, "B T"]
+) -> Float[Array, "B N"]:
+    content = jnp.asarray(memory.content)
+    mean = jnp.einsum("bt,btc->bc", share, content[recent.items].astype(jnp.float32))
+    mean = mean / jnp.maximum(jnp.linalg.norm(mean, axis=1, keepdims=True), 1e-6)
+    return jnp.matmul(mean.astype(content.dtype), content.T, preferred_element_type=jnp.float32)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy as np
 from flax import nnx
 
 from genrec.decoding.beam import Normalise, Sampling
+from genrec.decoding.candidates import Experts, ExpertWeights
+from genrec.decoding.experts import LOOKED_UP, Memory
 from genrec.decoding.filters import Filters
 from genrec.decoding.search import Fusion, Structure, Unseen, item_vectors, search, search_freely
 from genrec.model import EncoderDecoder
@@ -52,6 +55,8 @@ class Recommender:
         progress_name: shows progress under this name; None shows none.
 
     Attributes:
+        experts: what is looked up beside the model, and what each expert counts; they rank in place
+            of `options.dense_share`. None, as at first, ranks by that.
         trie_codes: int (N, L or L + 1), the codes that lead to each item in the trie.
     """
 
@@ -70,6 +75,7 @@ class Recommender:
         self.catalogue = jax.tree.map(jnp.asarray, catalogue)
         self.max_history = max_history
         self.progress_name = progress_name
+        self.experts: tuple[Memory, ExpertWeights] | None = None
         self._drawn = 0
         codes = np.asarray(catalogue.codes)
         self.trie_codes = codes if ranks is None else np.column_stack([codes, ranks])
@@ -87,9 +93,26 @@ class Recommender:
         other._build_tries(np.unique(allowed))
         return other
 
+    @functools.cached_property
+    def writes_codes(self) -> bool:
+        return bool(self.structure.model(self.params).codes)
+
+    @functools.cached_property
+    def has_dense_head(self) -> bool:
+        model = self.structure.model(self.params)
+        return model.item_query is not None and model.causal
+
+    @property
+    def expert_names(self) -> tuple[str, ...]:
+        """Of all that the model and the memory have, in the order of their weights."""
+        learned = {"codes": self.writes_codes, "dense_head": self.has_dense_head}
+        return (*(name for name, there in learned.items() if there), *LOOKED_UP)
+
     def ranked_by(self, dense_share: float) -> "Recommender":
-        """The same recommender with another share of the dense head, see `SearchOptions`."""
+        """The same recommender without experts, with another share of the dense head, see
+        `SearchOptions`."""
         other = copy.copy(self)
+        other.experts = None
         other.options = dataclasses.replace(self.options, dense_share=dense_share)
         other._prepared = None
         return other
@@ -133,35 +156,54 @@ class Recommender:
             ValueError: k is larger than the beam, or a history is empty.
         """
         filters = {"exclude_history": exclude_history, "exclude": exclude, "allow": allow}
-        return self._lists(histories, k, **filters)["whole"]
+        items, scores = self._lists(histories, k, **filters)["whole"][:2]
+        return items, scores
+
+    def explained(
+        self, histories: Histories, k: int, **filters: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same, and float32 (B, k, F), what each of `expert_names` adds to each score.
+
+        Raises:
+            ValueError: as above, or there are no experts.
+        """
+        if self.experts is None:
+            raise ValueError("without experts there is nothing to explain")
+        items, scores, added = self._lists(histories, k, **filters)["whole"]
+        return items, scores, added
 
     def in_parts(
         self, histories: Histories, k: int, *, exclude_history: bool
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """The same, by name "whole", and what a model that has both ranks by either part alone.
+        """The same, by name "whole", and what each part alone ranks by.
 
-        Those are "codes" and "dense_head"; the part that is the whole already is left out, and so
-        are both where new items have a share of their own.
+        Those are "codes" and "dense_head", where the model has them, and with experts
+        "guided_codes"; the part that is the whole already is left out, and so are all where new
+        items have a share of their own.
         """
         lists = self._lists(histories, k, exclude_history=exclude_history)
-        model = self.structure.model(self.params)
-        both = bool(model.codes) and model.item_query is not None
-        other = {1.0: ("codes", 0.0), 0.0: ("dense_head", 1.0)}.get(self.options.dense_share)
-        if both and other is not None and not self.options.unseen_share:
-            name, share = other
-            lists[name] = self.ranked_by(share)(histories, k, exclude_history=exclude_history)
+        lists = {name: (ranked[0], ranked[1]) for name, ranked in lists.items()}
+        if self.options.unseen_share:
+            return {"whole": lists["whole"]}
+        whole = None if self.experts else self.options.dense_share
+        parts = {"codes": (self.writes_codes, 0.0), "dense_head": (self.has_dense_head, 1.0)}
+        for name, (there, share) in parts.items():
+            if there and share != whole and name not in lists:
+                lists[name] = self.ranked_by(share)(histories, k, exclude_history=exclude_history)
         return lists
 
     def _lists(
         self, histories: Histories, k: int, **filters: Any
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    ) -> dict[str, tuple[np.ndarray, ...]]:
         """The lists of `search`, by name, for any number of histories; filters as in `__call__`."""
         options = self.options
         if not 1 <= k <= options.beam:
             raise ValueError(f"k must lie between 1 and the beam width {options.beam}, got {k}")
-        fusion, unseen = None, None
+        fusion, unseen, experts = None, None, None
         vectors, means, its_means = self._of_items()
-        if vectors is not None and options.dense_share:
+        if self.experts is not None:
+            experts = Experts(*self.experts, vectors if self.has_dense_head else None)
+        elif vectors is not None and options.dense_share:
             alone = options.dense_share == 1
             fusion = Fusion(None if alone else jnp.float32(options.dense_share), vectors)
         if self._unseen_trie is not None:
@@ -169,8 +211,8 @@ class Recommender:
             count = math.floor(options.unseen_share * k + 1e-9)
             share = jnp.float32(options.unseen_share)
             unseen = Unseen(self._unseen_trie, share, count, k, its_means)
-        lists: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for rows, batch in self._batches(histories, **filters):
+        lists: dict[str, tuple[np.ndarray, ...]] = {}
+        for rows, batch in self.batches(histories, **filters):
             ranked = search(
                 self.structure,
                 self.params,
@@ -182,13 +224,18 @@ class Recommender:
                 fusion,
                 unseen,
                 means,
+                experts,
                 beam=options.beam,
                 normalise=options.normalise,
             )
             for name, answers in ranked.items():
-                fill_lists(lists.setdefault(name, empty_lists(len(histories), k)), rows, answers)
+                if name not in lists:
+                    more = [x.shape[2:] for x in answers[2:]]
+                    lists[name] = empty_lists(len(histories), k, *more)
+                fill_lists(lists[name], rows, answers)
         self._drawn += len(histories)
-        return lists or {"whole": empty_lists(0, k)}
+        more = () if experts is None else ((len(self.expert_names),),)
+        return lists or {"whole": empty_lists(0, k, *more)}
 
     def _of_items(self) -> tuple[jax.Array | None, Means | None, Means | None]:
         """What the parameters make of the items: their vectors, and the means in either trie.
@@ -199,7 +246,7 @@ class Recommender:
             return self._prepared[1]
         looks = self.structure.model(self.params).queries_ahead is not None
         prepared = None, None, None
-        if self.options.dense_share or looks:
+        if self.options.dense_share or looks or (self.experts and self.has_dense_head):
             vectors = item_vectors(self.structure, self.params, self.catalogue)
             means, its_means = (
                 _means_in(self._whole, trie, vectors, self.catalogue.seen)
@@ -230,7 +277,7 @@ class Recommender:
         width = min(beam, math.prod(codebook_sizes))
         codes = np.zeros((len(histories), width, len(codebook_sizes)), np.int32)
         scores = np.zeros((len(histories), width), np.float32)
-        for rows, batch in self._batches(histories):
+        for rows, batch in self.batches(histories):
             arguments = self.structure, self.params, self.catalogue, batch.inputs
             written = search_freely(*arguments, sizes=codebook_sizes, beam=beam)
             codes[rows], scores[rows] = (np.asarray(values)[: len(rows)] for values in written)
@@ -248,7 +295,18 @@ class Recommender:
         seeds[: len(rows)] += (self._drawn + rows).astype(np.uint32)
         return Sampling(np.array(each, np.float32), seeds)
 
-    def _batches(
+    @property
+    def means(self) -> Means | None:
+        """The means below the nodes of the trie, for a model that looks ahead; else None."""
+        return self._of_items()[1]
+
+    def vectors(self) -> jax.Array | None:
+        """(N, D), the model's vectors of all items, for its dense head; None without one."""
+        if not self.has_dense_head:
+            return None
+        return item_vectors(self.structure, self.params, self.catalogue)
+
+    def batches(
         self, histories: Histories, **filters: Any
     ) -> Iterator[tuple[np.ndarray, RequestBatch]]:
         """See `request_batches`, which takes the filters; with progress."""

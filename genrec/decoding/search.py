@@ -21,7 +21,17 @@ from genrec.decoding.beam import (
     log_probabilities,
     unconstrained_beam_search,
 )
+from genrec.decoding.candidates import (
+    Candidates,
+    Experts,
+    Lists,
+    candidates_of,
+    dense_scores,
+    log_preference,
+    retrieval_scores,
+)
 from genrec.decoding.filters import Filters, permitted_items
+from genrec.decoding.fusion import fused
 from genrec.model import Encoded, EncoderDecoder
 from genrec.model.look_ahead import Means
 from genrec.semantic_ids.trie import Trie
@@ -78,8 +88,8 @@ class Unseen(NamedTuple):
     means: Means | None = None
 
 
-Lists = tuple[Int[Array, "B M"], Float[Array, "B M"]]
-"""Item indices, best first, -1 where no item is left; and their scores, -inf there."""
+ExplainedLists = tuple[Int[Array, "B M"], Float[Array, "B M"], Float[Array, "B M F"]]
+"""`Lists`, and what each expert adds to each score."""
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "beam", "normalise"))
@@ -94,15 +104,21 @@ def search(
     fusion: Fusion | None = None,
     unseen: Unseen | None = None,
     means: Means | None = None,
+    experts: Experts | None = None,
     *,
     beam: int,
     normalise: Normalise = "codes",
-) -> dict[str, Lists]:
+) -> dict[str, Lists | ExplainedLists]:
     """Encodes histories, one to a row, and searches the trie.
 
     Returns:
-        "whole", the lists that were asked for; and where decoder and dense head made them
-        together, what each has alone: "codes" and "dense_head".
+        "whole", the lists that were asked for; and where several made them together, what each has
+        alone: "codes" and "dense_head", or "guided_codes".
+
+    With `experts`, which take the place of `fusion`, the candidates are those of a guided beam
+    search and as many others that the retrieval prefers. Their scores are Σ_f weight_f · score_f,
+    made log-probabilities: a softmax over the candidates, times the probability that the retrieval
+    gives to all of them.
 
     With `fusion`, the candidates are those of the beams and as many of the dense head, each with
     the score (1 - share) · log p(codes) + share · log p(item), the logarithm of a weighted product
@@ -119,6 +135,15 @@ def search(
     """
     model = structure.model(params)
     encoded = model.encode(histories, catalogue, every_position=False)
+    if experts is not None:
+        found = candidates_of(
+            model, encoded, trie, catalogue, histories, filters, experts, means, beam=beam
+        )
+        whole = _explained(found, experts, beam)
+        if unseen is not None:
+            whole = _with_unseen(whole, model, encoded, histories, filters, experts, unseen, beam)
+        return {"whole": whole} | ({} if found.codes is None else {"guided_codes": found.codes})
+    lists: dict[str, Lists | ExplainedLists]
     dense = None if fusion is None else dense_scores(model, encoded, fusion.vectors, fusion.count)
     if fusion is not None and fusion.share is None:
         assert dense is not None
@@ -162,7 +187,7 @@ def search(
         )
         if fusion is not None and dense is not None:
             new_scores = _fused(new, new_scores, dense, fusion.share)
-        lists = {"whole": _best(*_joined(*lists["whole"], new, new_scores, unseen), beam)}
+        lists = {"whole": _best(*_joined(*lists["whole"][:2], new, new_scores, unseen), beam)}
     return lists
 
 
@@ -188,23 +213,43 @@ def item_vectors(structure: Structure, params, catalogue: Catalogue) -> Float[Ar
     return structure.model(params).item_vectors(jnp.arange(len(catalogue.codes)), catalogue)
 
 
-def dense_scores(
+def _explained(found: Candidates, experts: Experts, beam: int) -> ExplainedLists:
+    """The best of the candidates, with what each expert adds to their scores."""
+    weights = jnp.asarray(experts.weights.ranking)
+    total = jnp.where(found.items >= 0, fused(found.scores, weights), -jnp.inf)
+    log_p = jnp.where(found.items >= 0, jax.nn.log_softmax(total) + found.log_reached, -jnp.inf)
+    log_p, order = jax.lax.top_k(log_p, min(beam, log_p.shape[1]))
+    items = jnp.take_along_axis(found.items, order, axis=1)
+    said = jnp.take_along_axis(found.scores, order[None], axis=2) * weights[:, None, None]
+    return items, log_p, jnp.moveaxis(said, 0, 2)
+
+
+def _with_unseen(
+    whole: ExplainedLists,
     model: EncoderDecoder,
     encoded: Encoded,
-    vectors: Float[Array, "N D"],
-    count: Int[Array, ""] | None = None,
-) -> Float[Array, "B N"]:
-    """The dense head's log-probability of every item after each history; see `Fusion`.
-
-    Raises ValueError where the model has no dense head.
-    """
-    if encoded.start is None:
-        raise ValueError("a model with a bidirectional encoder has no dense head")
-    scores = model.with_repeat_bias(model.score_vectors(encoded.start, vectors), encoded)
-    scores = scores[:, 0]
-    if count is not None:
-        scores = jnp.where(jnp.arange(vectors.shape[0]) < count, scores, -jnp.inf)
-    return jax.nn.log_softmax(scores)
+    histories: Inputs,
+    filters: Filters,
+    experts: Experts,
+    unseen: Unseen,
+    beam: int,
+) -> ExplainedLists:
+    """The lists with a part for new items, which the retrieval ranks among themselves."""
+    scores = retrieval_scores(model, encoded, histories, experts)
+    permitted = permitted_items(filters, unseen.trie, scores.shape[2])
+    log_p = log_preference(scores, jnp.asarray(experts.weights.retrieval), permitted)
+    new_scores, new = jax.lax.top_k(log_p, min(beam, log_p.shape[1]))
+    new = jnp.where(jnp.isneginf(new_scores), -1, new)
+    items, scores_of_all = _joined(*whole[:2], new, new_scores, unseen)
+    weights = jnp.asarray(experts.weights.ranking)
+    said = jnp.take_along_axis(scores, jnp.maximum(new, 0)[None], axis=2)
+    said = jnp.pad(said, ((len(weights) - len(scores), 0), (0, 0), (0, 0)))
+    said = jnp.moveaxis(said * weights[:, None, None], 0, 2)
+    said = jnp.concatenate([whole[2], said], axis=1)
+    best, order = jax.lax.top_k(scores_of_all, min(beam, scores_of_all.shape[1]))
+    items = jnp.take_along_axis(items, order, axis=1)
+    said = jnp.take_along_axis(said, order[:, :, None], axis=1)
+    return jnp.where(jnp.isneginf(best), -1, items), best, said
 
 
 def _with_dense_candidates(

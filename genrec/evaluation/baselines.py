@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from genrec.evaluation.protocol import RankingFunction
+from genrec.graph.sparse import rank_in_run
 from genrec.sequences.histories import Histories
 
 _SCORES_AT_ONCE = 4_000_000
@@ -90,7 +91,7 @@ def _similarities(
         value[row + start == column] = 0.0
         order = np.lexsort((column, -value, row))
         row, column, value = row[order], column[order], value[order]
-        kept = (_rank_in_run(row) < neighbours) & (value > 0)
+        kept = (rank_in_run(row) < neighbours) & (value > 0)
         blocks.append(sp.csr_array((value[kept], (row[kept], column[kept])), shape=common.shape))
     return sp.csr_array(sp.vstack(blocks))
 
@@ -136,12 +137,7 @@ def _best(scores: np.ndarray, k: int) -> np.ndarray:
     kth = np.partition(scores, width - k, axis=1)[:, width - k, None]
     row, column = np.divmod(np.flatnonzero(scores >= kth), width)
     order = np.lexsort((column, -scores[row, column], row))
-    return column[order[_rank_in_run(row) < k]].reshape(len(scores), k)
-
-
-def _rank_in_run(ordered: np.ndarray) -> np.ndarray:
-    """int64: for each entry of an ascending array, how many equal ones precede it."""
-    return np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+    return column[order[rank_in_run(row) < k]].reshape(len(scores), k)
 
 
 def _user_sets(training: Histories, num_items: int) -> sp.csr_array:

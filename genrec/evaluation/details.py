@@ -9,8 +9,9 @@ from rich.table import Table
 
 from genrec.evaluation import list_quality
 from genrec.evaluation.baselines import popularity
-from genrec.evaluation.bootstrap import intervals
-from genrec.evaluation.protocol import Ranking
+from genrec.evaluation.bootstrap import intervals, paired_difference
+from genrec.evaluation.metrics import label, per_user
+from genrec.evaluation.protocol import PROTOCOLS, Evaluation, Ranking
 from genrec.evaluation.segments import segments
 from genrec.sequences.histories import Histories
 
@@ -61,8 +62,28 @@ def ranking_details(
     }
 
 
+def gains_over(ours: Evaluation, other: Evaluation) -> dict[str, dict[str, list[float]]]:
+    """How far the metrics at 10 are above those of another recommender for the same users.
+
+    Returns:
+        For each protocol and metric [mean, low, high], the latter the ends of 95 % of a paired
+        bootstrap over the users.
+    """
+    gains: dict[str, dict[str, list[float]]] = {}
+    for protocol in PROTOCOLS:
+        pair = [getattr(each, protocol) for each in (other, ours)]
+        width = pair[0].items.shape[1]
+        k = min(_CUT_OFF, width)
+        theirs, mine = (per_user(ranking.ranks, [k], width) for ranking in pair)
+        gains[protocol] = {}
+        for metric in (f"recall@{k}", f"ndcg@{k}"):
+            gain = paired_difference(theirs[metric], mine[metric])
+            gains[protocol][metric] = [gain.mean, gain.low, gain.high]
+    return gains
+
+
 def details_tables(metrics: dict[str, Any], split: str) -> list[Table]:
-    """The details of metrics.json for filtered lists of one split, as two tables of 80 columns."""
+    """The details of metrics.json for filtered lists of one split, as tables of 80 columns."""
     measured, details = metrics[split]["filtered"], metrics[split]["details"]["filtered"]
     k = next(iter(details["beyond"])).split("@")[1]
     parts = Table(
@@ -86,13 +107,40 @@ def details_tables(metrics: dict[str, Any], split: str) -> list[Table]:
             figures = (_short(row[f"{metric}@{k}"]) for metric in ("recall", "ndcg"))
             parts.add_row(f"{by} {name}", f"{row['users']:,}", *figures)
         parts.add_section()
+    gained = _gains_table(metrics)
     quality = Table(box=box.SIMPLE_HEAD)
     for column in ("", "", f"filtered, first {k}"):
         quality.add_column(column)
     for name, value in details["beyond"].items():
         kind = name.split("@")[0]
         quality.add_row(kind, f"{value:.3f}", list_quality.DESCRIPTIONS[kind])
-    return [parts, quality]
+    return [parts, *gained, quality]
+
+
+def _gains_table(metrics: dict[str, Any]) -> list[Table]:
+    """How far the run is above its parts and the baselines; none where that was not measured."""
+    others = {
+        **{f"{name} alone": entry for name, entry in metrics.get("alone", {}).items()},
+        **metrics.get("baselines", {}),
+    }
+    gains = {name: entry["gain"]["filtered"] for name, entry in others.items() if "gain" in entry}
+    if not gains:
+        return []
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="filtered, above each other; in brackets 95 % of a paired bootstrap",
+        title_justify="left",
+    )
+    measures = list(next(iter(gains.values())))
+    for column in ("genrec over", *map(label, measures)):
+        table.add_column(column, justify="right" if table.columns else "left")
+    for name, gain in gains.items():
+        cells = (
+            f"{gain[metric][0]:+.4f} [{gain[metric][1]:+.4f}, {gain[metric][2]:+.4f}]"
+            for metric in measures
+        )
+        table.add_row(name.replace("_", " "), *cells)
+    return [table]
 
 
 def _short(value: float) -> str:

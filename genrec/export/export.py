@@ -14,6 +14,7 @@ from flax import nnx
 from genrec.bundle import Bundle, load_bundle
 from genrec.bundle.bundle import state_of
 from genrec.bundle.catalog_updates import trie_in
+from genrec.bundle.experts import SAME_MODEL
 from genrec.bundle.storage import changing, pack_names, program_name, write_bundle
 from genrec.config import ModelConfig
 from genrec.decoding.search import Structure, item_vectors
@@ -96,6 +97,7 @@ def _export(
         arrays = jax.tree.map(jnp.asarray, catalogue)
         vectors = item_vectors(structure, run.recommender.params, arrays)
         tables["vectors"] = np.asarray(vectors.astype(stored))
+    experts, expert_tables = _experts(run)
     answers = {
         "beam": options.beam,
         "batch_size": options.batch_size,
@@ -106,9 +108,10 @@ def _export(
         "dtype": model.dtype,
         "users": model.user_tokens > 0,
         "look_ahead": model.look_ahead,
+        "experts": experts,
     }
     if update:
-        before = _same_model(out, answers, weights)
+        before = _same_model(out, answers, weights, expert_tables)
         widths = before.manifest["answers"]["named"]
         newcomers = before.manifest["newcomers"] is not None
         trie = trie_in(before, tables["codes"], out, "export without --update")
@@ -117,7 +120,11 @@ def _export(
     else:
         trie = build_trie(tables["codes"], room=room)
         widths = named_widths(trie.shapes.items)
-        state = state_of(tables, weights, trie, tables["open"], look_ahead=model.look_ahead)
+        state = state_of(
+            *(tables, weights, trie, tables["open"]),
+            look_ahead=model.look_ahead,
+            experts=expert_tables,
+        )
         programs = {
             program_name(named, users): export_program(
                 graph,
@@ -127,6 +134,7 @@ def _export(
                 levels=catalogue.codes.shape[1],
                 named=named,
                 users=users,
+                experts=experts,
             )
             for named in widths
             for users in (False, True)[: 1 + answers["users"]]
@@ -151,7 +159,26 @@ def _export(
         "items.safetensors": pack_tensors(tables),
         "items.json.gz": pack_names(run.item_ids, run.dataset.titles),
     }
+    if expert_tables is not None:
+        contents["experts.safetensors"] = pack_tensors(expert_tables)
     return write_bundle(out, manifest, contents)
+
+
+def _experts(run: LoadedRun) -> tuple[dict[str, Any] | None, dict[str, np.ndarray] | None]:
+    """The manifest's entry for experts, and what experts.safetensors holds; None without any."""
+    if run.recommender.experts is None:
+        return None, None
+    (graph, content, popularity), weights = run.recommender.experts
+    tables = {
+        "begins": graph.begins,
+        "items": graph.items,
+        "weights": np.asarray(graph.weights).astype(np.float16),
+        "content": np.asarray(content).astype(np.float16),
+        "popularity": popularity,
+        **weights._asdict(),
+    }
+    told = {"names": list(run.recommender.expert_names), "most": graph.most}
+    return told, {name: np.asarray(values) for name, values in tables.items()}
 
 
 def named_widths(items: int) -> list[int]:
@@ -168,10 +195,16 @@ def _graph(
     return nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
 
 
-def _same_model(out: Path, answers: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Bundle:
-    """The bundle that is there; UserError unless it answers so, with these weights."""
+def _same_model(
+    out: Path,
+    answers: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    experts: Mapping[str, np.ndarray] | None,
+) -> Bundle:
+    """The bundle that is there; UserError unless it answers so, with these weights and experts."""
     before = load_bundle(out)
-    differing = [name for name in answers if answers[name] != before.manifest["answers"][name]]
+    answered = before.manifest["answers"]
+    differing = [name for name in answers if answers[name] != answered.get(name)]
     if differing:
         raise UserError(
             f"{out} was made with another {', '.join(differing)}: export without --update"
@@ -180,4 +213,8 @@ def _same_model(out: Path, answers: Mapping[str, Any], weights: Mapping[str, np.
         np.array_equal(before.weights[name], weights[name]) for name in weights
     ):
         raise UserError(f"{out} was made from another model: export without --update")
+    if experts is not None and before.experts is not None:
+        for name in SAME_MODEL:
+            if not np.array_equal(before.experts[name], experts[name]):
+                raise UserError(f"{out} was made with other experts: export without --update")
     return before

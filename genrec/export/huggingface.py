@@ -91,7 +91,8 @@ def export_huggingface(
         text = json.dumps(tokens, ensure_ascii=False, separators=(",", ":"))
         (folder / "semantic_ids.json").write_text(text + "\n", encoding="utf-8")
         (folder / "README.md").write_text(readme.read_text(encoding="utf-8"), encoding="utf-8")
-    return f"{len(tokens['items']):,} items, a T5 of {config['vocab_size']:,} tokens"
+    left = "; without the run's experts" * (run.recommender.experts is not None)
+    return f"{len(tokens['items']):,} items, a T5 of {config['vocab_size']:,} tokens{left}"
 
 
 def _vocabulary(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

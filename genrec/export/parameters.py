@@ -104,7 +104,8 @@ def export_parameters(
         write_json(folder / "config.json", config)
         (folder / "README.md").write_text(readme + _table(weights), encoding="utf-8")
     count = sum(x.size for x in weights.values())
-    return f"{count:,} parameters under {len(weights)} names, {dataset.num_items:,} items"
+    left = "; without the run's experts" * (run.recommender.experts is not None)
+    return f"{count:,} parameters under {len(weights)} names, {dataset.num_items:,} items{left}"
 
 
 def _table(weights: Mapping[str, np.ndarray]) -> str:

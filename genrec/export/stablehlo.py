@@ -14,9 +14,12 @@ import numpy as np
 from flax import nnx
 from jax import export
 
+from genrec.decoding.candidates import Experts, ExpertWeights
+from genrec.decoding.experts import Memory
 from genrec.decoding.filters import Filters
 from genrec.decoding.recommender import SearchOptions
 from genrec.decoding.search import Fusion, Structure, search
+from genrec.graph import ItemGraph
 from genrec.model import EncoderDecoder, nested
 from genrec.semantic_ids.trie import Trie
 from genrec.sequences.inputs import Catalogue, Inputs
@@ -34,6 +37,7 @@ def export_program(
     levels: int,
     named: int,
     users: bool,
+    experts: Mapping[str, Any] | None,
 ) -> bytes:
     """One program, serialized.
 
@@ -45,12 +49,19 @@ def export_program(
         levels: L of the semantic IDs; the paths of the trie may be one code longer.
         named: how many items each request may name, to exclude them or to allow no others.
         users: whether requests say whose they are.
+        experts: names of those that rank in place of `options.dense_share`, and most, the number of
+            neighbours that any item has in the graph; None without any.
+
+    It answers with items and scores; and with what each expert adds to each score, where there are
+    experts.
     """
     structure = Structure(graph)
 
-    def recommend(state: Any, request: Any) -> tuple[jax.Array, jax.Array]:
-        fusion = None
-        if options.dense_share:
+    def recommend(state: Any, request: Any) -> tuple[jax.Array, ...]:
+        fusion, looking = None, None
+        if experts is not None:
+            looking = _experts(state, experts)
+        elif options.dense_share:
             share = None if options.dense_share == 1 else jnp.float32(options.dense_share)
             fusion = Fusion(share, state["vectors"], state["count"])
         lists = search(
@@ -62,6 +73,7 @@ def export_program(
             Filters(request["named"], request["allow"]),
             fusion=fusion,
             means=state["means"] or None,
+            experts=looking,
             beam=options.beam,
             normalise=options.normalise,
         )
@@ -74,6 +86,15 @@ def export_program(
     if users:
         request["users"] = jax.ShapeDtypeStruct((rows,), np.uint32)
     return exported(recommend, dict(state), request)
+
+
+def _experts(state: Any, told: Mapping[str, Any]) -> Experts:
+    tables = state["experts"]
+    graph = ItemGraph(tables["begins"], tables["items"], tables["weights"], told["most"])
+    memory = Memory(graph, tables["content"], tables["popularity"])
+    weights = ExpertWeights(*(tables[name] for name in ExpertWeights._fields))
+    vectors = state["vectors"] if "dense_head" in told["names"] else None
+    return Experts(memory, weights, vectors, state["count"])
 
 
 def exported(function: Callable[..., Any], *arguments: Any) -> bytes:

@@ -1,6 +1,6 @@
-"""The item graph: what followed what in training."""
+"""The item graph: what followed what in training, what was had together, what is alike."""
 
-from genrec.graph.neighbours import Neighbours
-from genrec.graph.transitions import transition_graph
+from genrec.graph.building import build_graph
+from genrec.graph.item_graph import KINDS, ItemGraph, health, open_graph, save_graph
 
-__all__ = ["Neighbours", "transition_graph"]
+__all__ = ["KINDS", "ItemGraph", "build_graph", "health", "open_graph", "save_graph"]

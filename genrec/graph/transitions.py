@@ -1,11 +1,11 @@
 """What followed what: directed counts of items one, two and three steps apart."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+import scipy.sparse as sp
 
-from genrec.graph.neighbours import Neighbours, joined, strongest
+from genrec.graph.sparse import strongest, with_top_of_one
 from genrec.sequences.histories import Histories, runs
 
 GAPS = (1.0, 0.5, 0.25)
@@ -14,11 +14,11 @@ _AT_ONCE = 1 << 24
 """Pairs that are sorted at a time; each takes some 50 bytes."""
 
 
-def transition_graph(training: Histories, num_items: int, *, most: int = 128) -> Neighbours:
-    """The items that followed each item in the training histories.
+def transitions(training: Histories, num_items: int, *, most: int) -> sp.csr_array:
+    """float32 (N, N): what followed each item in the training histories.
 
-    An edge from a to b weighs Σ_g GAPS[g] log(1 + how often b came g + 1 steps after a), divided by
-    the weight of a's strongest edge, so weights lie in (0, 1].
+    From a to b it is Σ_g GAPS[g] log(1 + how often b came g + 1 steps after a), divided by the
+    largest of a's row, so all lie in (0, 1].
 
     Memory is bounded by the edges that are kept and by `_AT_ONCE`: the histories are read again for
     every range of items that so many pairs begin with.
@@ -33,13 +33,13 @@ def transition_graph(training: Histories, num_items: int, *, most: int = 128) ->
         _from_items(training, num_items, first, last, most)
         for first, last in runs(begins, _AT_ONCE)
     ]
-    return joined(parts)
+    return sp.csr_array(sp.vstack([*parts, sp.csr_array((0, num_items), dtype=np.float32)]))
 
 
 def _from_items(
     training: Histories, num_items: int, first: int, last: int, most: int
-) -> Neighbours:
-    """The graph of the edges that leave the items first…last-1."""
+) -> sp.csr_array:
+    """The rows of the items first…last-1."""
     keys, weights = [np.zeros(0, np.int64)], [np.zeros(0)]
     for gap, share in enumerate(GAPS, 1):
         pairs = [np.zeros(0, np.int64), *_pairs(training, num_items, first, last, gap)]
@@ -49,11 +49,8 @@ def _from_items(
     key, edge = np.unique(np.concatenate(keys), return_inverse=True)
     weight = np.bincount(edge.reshape(-1), np.concatenate(weights), len(key))
     row, column = np.divmod(key, num_items)
-    graph = strongest(row, column, weight, last - first, most)
-    begins, degrees = graph.begins[:-1], np.diff(graph.begins)
-    top = graph.weights[begins[degrees > 0]]
-    scaled = graph.weights / np.repeat(top, degrees[degrees > 0])
-    return dataclasses.replace(graph, weights=scaled)
+    rows = sp.csr_array((weight, (row, column)), shape=(last - first, num_items))
+    return with_top_of_one(strongest(rows, most))
 
 
 def _pairs(

@@ -56,6 +56,11 @@ class Encoded(NamedTuple):
         """The items in each query's history; None for a model without `repeats`."""
         return None if self.items is None else HistoryItems(self.items, self.mask)
 
+    def with_queries(self, count: int) -> "Encoded":
+        """Histories with `count` queries each in place of one."""
+        start = None if self.start is None else jnp.repeat(self.start, count, axis=1)
+        return self._replace(mask=jnp.repeat(self.mask, count, axis=1), start=start)
+
 
 class EncoderDecoder(nnx.Module):
     """Reads histories and writes semantic IDs.

@@ -34,6 +34,8 @@ MAKE: dict[str, Callable[[Config, Path, stages.Identity], str]] = {
     "embed": stages.make_embeddings,
     "tokenize": stages.make_semantic_ids,
     "train": stages.make_checkpoints,
+    "graph": stages.make_graph,
+    "fuse": stages.make_fusion,
     "evaluate": stages.make_metrics,
     "report": stages.make_report,
 }

@@ -4,38 +4,44 @@ Every stage is given the settings, the run's folder, and its identity: what its 
 the settings and the sha256 of every input, by name.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genrec.checkpoints import Checkpoints
-from genrec.config import Config
+from genrec.config import Config, DecodingConfig
 from genrec.data import load_dataset, prepare
-from genrec.data.flat import save_array
 from genrec.data.known import data_source
 from genrec.decoding import writing_lists
-from genrec.decoding.experts import remember
 from genrec.embedding import embed_file, embed_tfidf, load_vectors
 from genrec.evaluation import (
     decoding_cost,
     evaluate,
     evaluate_parts,
+    gains_over,
     graph_and_content,
     item_knn,
     most_popular,
     ranking_details,
 )
+from genrec.graph import build_graph, save_graph
+from genrec.graph import health as health_of
+from genrec.pipeline.fuse import fit_and_measure
 from genrec.pipeline.validation import validation
 from genrec.pipeline.warm_start import begin_from
 from genrec.report import write_report
+from genrec.runs.experts import FUSION, memory_of
 from genrec.runs.figures import read_figures
 from genrec.runs.items import catalogue_of, load_items, tokenized_vectors
 from genrec.runs.manifest import fingerprint
 from genrec.runs.model import collision_ranks, load_recommender, model_builder
 from genrec.semantic_ids.collisions import semantic_ids_of
+from genrec.semantic_ids.item_features import directions, standard_of
 from genrec.semantic_ids.parquet import save_semantic_ids
 from genrec.storage.files import discard, replacing, write_json
+from genrec.storage.npy import save_array
 from genrec.tokenizer import (
     after_collisions,
     fit_tokenizer,
@@ -149,6 +155,41 @@ def make_checkpoints(config: Config, folder: Path, identity: Identity) -> str:
     return "; ".join(notes)
 
 
+def make_graph(config: Config, folder: Path, identity: Identity) -> str:
+    """Writes graph/."""
+    items = load_items(folder)
+    mean, _ = standard_of(items.content)
+    content = directions(items.content, mean)
+    graph = build_graph(items.dataset.training(), content, most=config.experts.neighbours)
+    with replacing(folder / "graph") as temporary:
+        temporary.mkdir()
+        save_graph(temporary, graph)
+        write_json(temporary / "health.json", health_of(graph))
+    reached = float((np.diff(graph.begins) > 0).mean())
+    return f"{len(graph.items):,} edges, from {reached:.1%} of the items"
+
+
+def make_fusion(config: Config, folder: Path, identity: Identity) -> str:
+    """Writes fusion.json."""
+    items, users = load_items(folder), config.experts.users
+    validation = items.dataset.held_out("validation")
+    figures: dict[str, Any] = {"fitted": None}
+    if users and len(validation.targets):
+        plain = dataclasses.replace(config, decoding=DecodingConfig(dense_share=0.0))
+        if not config.model.codes:
+            plain = dataclasses.replace(config, decoding=DecodingConfig(dense_share=1.0))
+        model = load_recommender(plain, folder, items)
+        memory = memory_of(folder, items)
+        figures = fit_and_measure(model, memory, validation, users=users, seed=config.seed)
+    write_json(folder / FUSION, figures)
+    if figures["fitted"] is None:
+        return "no experts: there is nobody to fit their weights on" if users else "no experts"
+    ndcg = figures["measured"]["all"].get("ndcg@10")
+    return f"{len(figures['fitted']['ranking'])} experts" + (
+        "" if ndcg is None else f", NDCG@10 {ndcg:.4f} of validation users"
+    )
+
+
 def make_metrics(config: Config, folder: Path, identity: Identity) -> str:
     """Writes metrics.json, decoding_cost.json and the lists of all test users."""
     items = load_items(folder)
@@ -167,14 +208,20 @@ def make_metrics(config: Config, folder: Path, identity: Identity) -> str:
     }
     validated, weights = dataset.held_out("validation"), None
     if len(validated.users):
-        known = remember(training, items.content)
+        known = memory_of(folder, items)
         rival, weights = graph_and_content(known, validated, seed=config.seed)
         baselines["graph_and_content"] = rival
-    alone = {name: {"test": part.to_json()} for name, part in measured.items()}
-    theirs = {
-        name: {"test": evaluate(each, test.histories, test.targets, **how).to_json()}
+    rivals = {
+        name: evaluate(each, test.histories, test.targets, **how)
         for name, each in baselines.items()
     }
+    alone, theirs = (
+        {
+            name: {"test": other.to_json(), "gain": gains_over(ours, other)}
+            for name, other in others.items()
+        }
+        for others in (measured, rivals)
+    )
     if weights is not None:
         theirs["graph_and_content"]["weights"] = weights
     both = {"unfiltered": ours.unfiltered, "filtered": ours.filtered}

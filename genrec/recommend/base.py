@@ -3,12 +3,13 @@
 import abc
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from genrec.errors import UserError
 from genrec.recommend.catalog import ItemNames, UnknownItem, first_few
+from genrec.recommend.explanation import Explanation, LookedUp, explain_list
 from genrec.recommend.requests import (
     RankedLists,
     Requests,
@@ -34,6 +35,7 @@ class ItemRecommender(abc.ABC):
         codes: int (N, L), the semantic ID of each item.
         open_items: int, the items that may be recommended at all, in ascending order.
         content_index: the directions of all items' content (see `item_features`), by inner product.
+        looked_up: what ranks beside the model; None for one that ranks without experts.
     """
 
     item_ids: list[str]
@@ -48,11 +50,16 @@ class ItemRecommender(abc.ABC):
     _skips_unknown: bool
     """Whether names that no item has are skipped, or else refused."""
 
+    @functools.cached_property
+    def looked_up(self) -> LookedUp | None:
+        return None
+
     @abc.abstractmethod
     def _search(
         self, requests: ResolvedRequests, k: int, exclude_history: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The lists of `recommend_items`, for requests whose histories are not empty."""
+    ) -> tuple[np.ndarray, ...]:
+        """The lists of `recommend_items`, for requests whose histories are not empty: items and
+        scores, and with experts what each of them adds to each score."""
 
     @abc.abstractmethod
     def _with_open_items(self: _Self, items: np.ndarray) -> _Self:
@@ -61,6 +68,11 @@ class ItemRecommender(abc.ABC):
     def everything(self: _Self) -> _Self:
         """The same over all items that it knows, also those that were removed."""
         return self._with_open_items(np.arange(len(self.item_ids), dtype=np.int32))
+
+    @property
+    def expert_names(self) -> tuple[str, ...]:
+        """Of what each adds to the scores; empty where there are no experts."""
+        return () if self.looked_up is None else self.looked_up.names
 
     @functools.cached_property
     def _log_popularity(self) -> np.ndarray:
@@ -138,9 +150,30 @@ class ItemRecommender(abc.ABC):
         """
         resolved = self.resolve(Requests(user_ids, histories, timestamps, exclude, allow))
         log_notices(resolved.notices)
-        items, scores, notices = self.recommend_items(resolved, k, exclude_history=exclude_history)
-        log_notices(notices)
-        return named_lists(self.item_ids, items, scores)
+        lists = self.recommend_items(resolved, k, exclude_history=exclude_history)
+        log_notices(lists.notices)
+        return named_lists(self.item_ids, lists.items, lists.scores)
+
+    def explain(
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int = 10,
+        *,
+        exclude_history: bool = True,
+        **others: Any,
+    ) -> tuple[list[list[str]], list[list[float]], list[list[Explanation]]]:
+        """The same, and why each item stands in its list; `others` are those of `recommend`.
+
+        Raises:
+            UserError: see `recommend`; or there are no experts, whose contributions could be told.
+        """
+        self.check_experts()
+        resolved = self.resolve(Requests(others.pop("user_ids", None), histories, **others))
+        log_notices(resolved.notices)
+        lists = self.recommend_items(resolved, k, exclude_history=exclude_history)
+        log_notices(lists.notices)
+        ids, scores = named_lists(self.item_ids, lists.items, lists.scores)
+        return ids, scores, self.explain_lists(resolved, lists)
 
     def recommend_items(
         self,
@@ -157,7 +190,8 @@ class ItemRecommender(abc.ABC):
         self.check_k(k)
         lengths = requests.histories.lengths
         empty, others = np.flatnonzero(lengths == 0), np.flatnonzero(lengths)
-        items, scores = empty_lists(len(lengths), k)
+        names = self.expert_names
+        items, scores, *added = empty_lists(len(lengths), k, *[(len(names),)] * bool(names))
         notices = []
         if len(empty):
             nobody = whose(requests.user_ids, empty)
@@ -165,9 +199,23 @@ class ItemRecommender(abc.ABC):
             items[empty], scores[empty] = self._most_popular(requests.select(empty), k)
         if len(others):
             searched = requests.select(others) if len(empty) else requests
-            items[others], scores[others] = self._search(searched, k, exclude_history)
+            found = self._search(searched, k, exclude_history)
+            for values, those in zip((items, scores, *added), found, strict=True):
+                values[others] = those
         notices += short_lists(requests, items, k, partial=partial)
-        return RankedLists(items, scores, notices)
+        return RankedLists(items, scores, notices, *added)
+
+    def explain_lists(
+        self, requests: ResolvedRequests, lists: RankedLists
+    ) -> list[list[Explanation]]:
+        """Why each item stands in each list, of a recommender with experts."""
+        known, titles, explained = self.looked_up, self._item_titles, []
+        assert known is not None and lists.added is not None
+        for row, history in enumerate(requests.histories):
+            there = lists.items[row] >= 0
+            ranked = (part[row][there] for part in (lists.items, lists.scores, lists.added))
+            explained.append(explain_list(known, titles, history, *ranked))
+        return explained
 
     def similar(
         self, items: Sequence[str], k: int = 10
@@ -234,6 +282,14 @@ class ItemRecommender(abc.ABC):
             allow,
             tuple(notices),
         )
+
+    def check_experts(self) -> None:
+        """Raises UserError unless there are experts, whose contributions could be told."""
+        if self.looked_up is None:
+            raise UserError(
+                "it ranks without experts, which could say why: fit them with `genrec fuse RUN`, "
+                "without decoding.dense_share (and export the bundle again, if it is one)"
+            )
 
     def check_k(self, k: int) -> None:
         """Raises UserError unless lists can be so long."""

@@ -68,11 +68,14 @@ class RankedLists(NamedTuple):
         items: int32 (B, k), item indices, best first; -1 for none.
         scores: float32 (B, k), log-probabilities; -inf for none.
         notices: for people, where the most popular items stand in, and which lists are short.
+        added: float32 (B, k, F), what each expert adds to each score, 0 where the most popular
+            items stand in; None without experts.
     """
 
     items: np.ndarray
     scores: np.ndarray
     notices: list[str]
+    added: np.ndarray | None = None
 
 
 def short_lists(

@@ -10,7 +10,7 @@ from genrec.data import load_dataset
 from genrec.embedding import load_vectors
 from genrec.evaluation.examples import draw_examples
 from genrec.evaluation.published import benchmark_of
-from genrec.report import codes, curves, results
+from genrec.report import codes, curves, experts, results
 from genrec.report.item_map import item_map
 from genrec.report.page import write_page
 from genrec.report.provenance import changed_settings, versions
@@ -52,6 +52,13 @@ def sections(folder: Path, config: Config) -> dict[str, Any]:
             "all_figures": results.all_figures(metrics),
             "segments": results.segments(metrics),
             "list_quality": results.list_quality(metrics),
+        }
+    fusion, graph = (read_figures(folder, name) for name in ("fusion.json", "graph/health.json"))
+    with blaming_figures(folder, "fusion.json"):
+        measured |= {
+            "experts": experts.contributions(fusion),
+            "reliability": experts.reliability_chart(fusion),
+            "graph": experts.graph_rows(graph),
         }
     first_codes, tokenized = None, {"tokenizer_charts": [], "tree": None}
     if config.model.codes:

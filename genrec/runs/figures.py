@@ -9,29 +9,30 @@ from genrec.errors import blaming
 from genrec.storage.files import parse_json, read_json
 from genrec.storage.json_schema import expect
 
-_ANY = re.compile(r"(?s).{1,500}")
+ANY = re.compile(r"(?s).{1,500}")
 _MEASURE = re.compile(r"[a-z_]{1,30}@[1-9][0-9]{0,8}")
 _FIGURES = {_MEASURE: float}
 _SIZES = {"users": int, "items": int, "interactions": int}
 _PART = {"users": int, "repeat_targets?": int, "unfiltered": _FIGURES, "filtered": _FIGURES}
+_GAIN = {ANY: {_MEASURE: [float, float, float]}}
 _DETAILS = {
     "intervals": {_MEASURE: [float]},
-    "segments": {_ANY: {_ANY: {"users": int, _ANY: float}}},
+    "segments": {ANY: {ANY: {"users": int, ANY: float}}},
     "beyond": _FIGURES,
 }
 _FORMS: dict[str, Any] = {
     "metrics.json": {
-        "test": {**_PART, "details?": {_ANY: _DETAILS}},
-        "alone?": {_ANY: {"test": _PART}},
-        "baselines?": {_ANY: {"test": _PART, "weights?": {_ANY: float}}},
+        "test": {**_PART, "details?": {ANY: _DETAILS}},
+        "alone?": {ANY: {"test": _PART, "gain?": _GAIN}},
+        "baselines?": {ANY: {"test": _PART, "gain?": _GAIN, "weights?": {ANY: float}}},
     },
     "decoding_cost.json": {"device": str, "users_per_second": float, "peak_memory_gib": float},
     "dataset/counts.json": {
         **_SIZES,
         "published": (None, {**_SIZES, "source": str}),
-        "bad_rows": {_ANY: int},
+        "bad_rows": {ANY: int},
         "steps": [{"name": str, **_SIZES}],
-        "history_length": {_ANY: float},
+        "history_length": {ANY: float},
         "split": {
             "kind": str,
             "new_items": int,
@@ -66,6 +67,29 @@ _FORMS: dict[str, Any] = {
         ],
         "training?": [{"step": int, "relative_error": float, "perplexity": [float]}],
     },
+    "graph/health.json": {
+        "items": int,
+        "edges": int,
+        "kinds": {ANY: {"coverage": float, "mean_degree": float, "largest_degree": int}},
+    },
+    "fusion.json": {
+        "fitted": (
+            {
+                "retrieval": {ANY: float},
+                "guide": {"logits": [float], "masses": [float]},
+                "ranking": {ANY: float},
+                "standard_errors": {ANY: float},
+            },
+            None,
+        ),
+        "measured?": {
+            "users": int,
+            "all": {ANY: float},
+            "without": {ANY: {ANY: float}},
+            "alone": {ANY: {ANY: float}},
+            "reliability": [{"candidates": int, "promised": float, "came_true": float}],
+        },
+    },
 }
 _LINE = {
     "step": int,
@@ -76,7 +100,12 @@ _LINE = {
     "gradient_norm?": float,
     "validation?": {"recall@10": float, "ndcg@10": float, _MEASURE: float},
 }
-_STAGES = {"dataset": "prepare", "tokenizer": "tokenize"}
+_STAGES = {
+    "dataset": "prepare",
+    "tokenizer": "tokenize",
+    "graph": "graph",
+    "fusion.json": "fuse",
+}
 
 
 def read_figures(folder: Path, name: str) -> Any:

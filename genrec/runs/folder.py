@@ -29,9 +29,21 @@ STAGES = {
     "embed": Stage(("embedding",), ("embeddings.npy",)),
     "tokenize": Stage(("tokenizer",), ("tokenizer",)),
     "train": Stage(("model", "training"), ("checkpoints", "metrics.jsonl")),
+    # Training reads neither; behind it they leave runs that had none as they are.
+    "graph": Stage(("experts",), ("graph",)),
+    "fuse": Stage(("experts",), ("fusion.json",)),
     "evaluate": Stage(("decoding", "evaluation"), ("metrics.json", "decoding_cost.json", *_LISTS)),
     "report": Stage(
-        ("data", "embedding", "tokenizer", "model", "training", "decoding", "evaluation"),
+        (
+            "data",
+            "embedding",
+            "tokenizer",
+            "model",
+            "training",
+            "experts",
+            "decoding",
+            "evaluation",
+        ),
         ("report.html",),
     ),
 }

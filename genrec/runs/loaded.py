@@ -15,9 +15,11 @@ from genrec.data import Dataset
 from genrec.decoding import Recommender, Resolver
 from genrec.errors import UserError
 from genrec.recommend.base import ItemRecommender
+from genrec.recommend.explanation import LookedUp
 from genrec.recommend.requests import ResolvedRequests, whose
 from genrec.recommend.similarity import build_index
 from genrec.runs.catalog_updates import BUILT_ON, current_items
+from genrec.runs.experts import FUSION
 from genrec.runs.folder import config_of, require
 from genrec.runs.items import RunItems
 from genrec.runs.model import load_recommender, load_resolver
@@ -102,6 +104,18 @@ class LoadedRun(ItemRecommender):
         return build_index(directions(content, mean))
 
     @functools.cached_property
+    def looked_up(self) -> LookedUp | None:
+        if self.recommender.experts is None:
+            return None
+        (graph, content, popularity), weights = self.recommender.experts
+        tables = weights.ranking, graph.begins, graph.items, graph.weights, content, popularity
+        return LookedUp(
+            self.recommender.expert_names,
+            *(np.asarray(table) for table in tables),
+            max_history=self.recommender.max_history,
+        )
+
+    @functools.cached_property
     def resolver_index(self) -> str:
         """Which Faiss index stands in for codes that no item has, and how well."""
         resolver = self._resolver
@@ -137,8 +151,9 @@ class LoadedRun(ItemRecommender):
 
     def _search(
         self, requests: ResolvedRequests, k: int, exclude_history: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return self.recommender(
+    ) -> tuple[np.ndarray, ...]:
+        ranked = self.recommender if self.looked_up is None else self.recommender.explained
+        return ranked(
             requests.histories,
             k,
             exclude_history=exclude_history,
@@ -159,7 +174,8 @@ def load_run(folder: str | Path, decoding: DecodingConfig | None = None) -> Load
     """
     folder = Path(folder)
     config = config_of(folder)
-    built_on = require(folder, config, *BUILT_ON, "train")
+    fused = ["fuse"] * (folder / FUSION).exists()  # runs made before have none
+    built_on = require(folder, config, *BUILT_ON, "train", *fused)
     if decoding is not None:
         config = dataclasses.replace(config, decoding=decoding)
         # A beam may be narrower here than an evaluation needs.

@@ -12,6 +12,7 @@ from genrec.checkpoints import Checkpoints
 from genrec.config import Config, ModelConfig
 from genrec.decoding import Recommender, Resolver, SearchOptions, rank_by_distance
 from genrec.model import EncoderDecoder
+from genrec.runs.experts import experts_of
 from genrec.runs.items import RunItems, catalogue_of, tokenized_vectors
 from genrec.sequences.inputs import Catalogue
 from genrec.tokenizer import load_tokenizer
@@ -45,6 +46,8 @@ def decoding_options(config: Config) -> SearchOptions:
     """How lists are made, by the settings of the decoding."""
     settings = dataclasses.asdict(config.decoding)
     del settings["unknown_items"], settings["index"]
+    if settings["dense_share"] is None:
+        settings["dense_share"] = 0.0 if config.model.codes else 1.0
     return SearchOptions(**settings, seed=config.seed)
 
 
@@ -81,7 +84,7 @@ def load_recommender(
     with Checkpoints(folder / "checkpoints") as checkpoints:
         shapes = nnx.eval_shape(lambda: nnx.as_pure(nnx.state(build(nnx.Rngs(0)), nnx.Param)))
         state, _ = checkpoints.restore(checkpoints.best, {part: shapes})
-    return make_recommender(
+    recommender = make_recommender(
         config,
         catalogue,
         build,
@@ -90,6 +93,9 @@ def load_recommender(
         ranks=collision_ranks(config, folder, items),
         progress_name=progress_name,
     )
+    names, levels = recommender.expert_names, recommender.trie.levels
+    recommender.experts = experts_of(config, folder, items, names, levels)
+    return recommender
 
 
 def collision_ranks(config: Config, folder: Path, items: RunItems) -> np.ndarray | None:

@@ -207,6 +207,15 @@ def nodes_in(whole: Trie, part: Trie) -> tuple[Array, ...]:
     return tuple(nodes)
 
 
+def sums_below(trie: Trie, values: Array) -> tuple[Array, ...]:
+    """For each level (P_l, …): the sum over the leaves below each node, of values (P_(L-1), …)."""
+    sums = [values]
+    for level in range(trie.levels - 1, 0, -1):
+        nodes = trie.codes[level - 1].shape[0]
+        sums.append(_sums_over_children(sums[-1], trie.children[level], nodes))
+    return tuple(reversed(sums))
+
+
 def means_below(trie: Trie, vectors: Array, weights: Array | None = None) -> tuple[Array, ...]:
     """For each level but the first, float32 (P_l, D): the mean vector of the items below each node.
 

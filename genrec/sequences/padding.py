@@ -132,17 +132,20 @@ def request_batch(
     return RequestBatch(inputs, table, allow)
 
 
-def empty_lists(count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """int32 and float32 (count, k): lists of no item, and their scores."""
-    return np.full((count, k), -1, np.int32), np.full((count, k), -np.inf, np.float32)
+def empty_lists(count: int, k: int, *more: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """int32 and float32 (count, k): lists of no item, and their scores; and for each shape in
+    `more` float32 (count, k, …), zeros."""
+    others = (np.zeros((count, k, *shape), np.float32) for shape in more)
+    return np.full((count, k), -1, np.int32), np.full((count, k), -np.inf, np.float32), *others
 
 
 def fill_lists(
-    lists: tuple[np.ndarray, np.ndarray],
+    lists: tuple[np.ndarray, ...],
     rows: np.ndarray,
     answers: Iterable[np.ndarray | jax.Array],
 ) -> None:
-    """Puts a batch's items and scores, (B, M) each, best first, into some rows of lists (N, k)."""
+    """Puts a batch's items, scores and so on, (B, M, …), best first, into some rows of lists, (N,
+    k, …)."""
     for values, answer in zip(lists, answers, strict=True):
         width = min(values.shape[1], answer.shape[1])
         values[rows, :width] = np.asarray(answer)[: len(rows), :width]

@@ -50,6 +50,9 @@ class RecommendRequest(BaseModel):
         None,
         description="Seconds since 1970 of every item; only a model with time gaps reads them.",
     )
+    why: StrictBool = Field(
+        False, description="Say why each item is recommended; for bundles that rank by experts."
+    )
 
 
 class NamedItem(BaseModel):
@@ -59,11 +62,21 @@ class NamedItem(BaseModel):
     title: str
 
 
+class Why(BaseModel):
+    """Why an item is recommended."""
+
+    contributions: dict[str, float] = Field(
+        description="What each expert adds to the score; they add up to it."
+    )
+    words: str = Field(description="What speaks for the item, in short.")
+
+
 class RecommendedItem(NamedItem):
     """An item, and why it stands where it does."""
 
     score: float = Field(description="Log-probability, or what the bundle ranks by.")
     codes: list[int] = Field(description="Its semantic ID; items alike share its beginning.")
+    why: Why | None = Field(None, description="Only where the request asks for it.")
 
 
 class RecommendResponse(BaseModel):
@@ -134,10 +147,10 @@ def create_app(service: Service) -> FastAPI:
             [list(map(str, request.exclude))] if request.exclude else None,
             None if request.allow is None else [list(map(str, request.allow))],
         )
-        served, items, scores, notices = await service.recommend(
-            requests, request.k, not request.include_history
+        served, items, scores, notices, why = await service.recommend(
+            requests, request.k, not request.include_history, request.why
         )
-        described = served.describe(items, scores)
+        described = served.describe(items, scores, why)
         return JSONResponse({"items": described, "warnings": notices, "bundle": served.checksum})
 
     @app.get("/items", response_model=ItemsResponse, responses={422: {"model": ErrorResponse}})

@@ -17,8 +17,9 @@ class Busy(Exception):
     """The request cannot be answered now, but could be soon. The message says why."""
 
 
-SearchResult = tuple[np.ndarray, np.ndarray]
-"""Items int32 (M,), best first, -1 for none, and their scores float32 (M,)."""
+SearchResult = tuple[np.ndarray, ...]
+"""Items int32 (M,), best first, -1 for none, and their scores float32 (M,); and where any request
+of the batch asks for it float32 (M, F), what each expert adds to each score."""
 
 
 @dataclass(eq=False)
@@ -82,8 +83,7 @@ class Batcher:
             began = time.perf_counter()
             try:
                 requests = [waiting.request for waiting in batch]
-                items, scores = batch[0].served.search(requests, shape)
-                answers = list(zip(items, scores, strict=True))
+                answers = list(zip(*batch[0].served.search(requests, shape), strict=True))
             except Exception as error:  # theirs alone: the next batch is searched all the same
                 answers = [error] * len(batch)
             self._observe(len(batch), time.perf_counter() - began)

@@ -26,7 +26,7 @@ _PAYS = 1.5
 measured on a busy machine says no more than that. What is used is the best of all."""
 _ROUNDS = 8
 
-Program = Callable[..., tuple[Any, Any]]
+Program = Callable[..., tuple[Any, ...]]
 
 
 class Kind(NamedTuple):
@@ -100,11 +100,15 @@ class CompiledPrograms:
         )
 
     def __call__(
-        self, shape: Shape, request: Mapping[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Items int32 and scores float32, (rows, beam), for a request as `blank` makes it."""
-        items, scores = self._compiled[self._key(shape)](self._bundle.state, request)
-        return np.asarray(items), np.asarray(scores)
+        self, shape: Shape, request: Mapping[str, np.ndarray], why: bool = False
+    ) -> tuple[np.ndarray, ...]:
+        """Items int32 and scores float32, (rows, beam), for a request as `blank` makes it.
+
+        With `why`, which only a bundle with experts can say, also float32 (rows, beam, F), what
+        each expert adds to each score.
+        """
+        answers = self._compiled[self._key(shape)](self._bundle.state, request)
+        return tuple(np.asarray(x) for x in answers[: 3 if why else 2])
 
     def start(self) -> None:
         """Compiles what any request needs, in haste: it is slow until `finish` makes it anew."""

@@ -1,5 +1,6 @@
 """A bundle that the server answers from: what each request is searched as, and batches of those."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from genrec.bundle import Bundle
+from genrec.recommend.explanation import Explanation
 from genrec.recommend.requests import ResolvedRequests
 from genrec.sequences.histories import Histories
 from genrec.sequences.padding import NamedItems, named_items, request_batch
@@ -24,6 +26,7 @@ class SearchRequest:
         timestamps: int64 (n,), seconds since 1970; None where unknown.
         user: a hash of the user's id; 0 where unknown.
         named: the items that it excludes, or the only ones that it allows.
+        why: whether it asks what each expert adds to the scores.
     """
 
     kind: Kind
@@ -31,6 +34,7 @@ class SearchRequest:
     timestamps: np.ndarray | None
     user: int
     named: NamedItems
+    why: bool = False
 
 
 class ServedBundle:
@@ -63,7 +67,9 @@ class ServedBundle:
         self.typeahead = Typeahead(list(self.bundle.titles.items()), self.bundle.by_popularity)
         yield from self.programs.finish()
 
-    def prepare(self, requests: ResolvedRequests, exclude_history: bool) -> SearchRequest:
+    def prepare(
+        self, requests: ResolvedRequests, exclude_history: bool, why: bool = False
+    ) -> SearchRequest:
         """The only one of `requests`, whose history is not empty, as it is searched.
 
         Raises:
@@ -82,12 +88,12 @@ class ServedBundle:
             histories.timestamps,
             0 if users is None else int(users[0]),
             named,
+            why,
         )
 
-    def search(
-        self, requests: Sequence[SearchRequest], shape: Shape
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Items int32 and scores float32, (n, M), of up to as many requests as the shape has rows.
+    def search(self, requests: Sequence[SearchRequest], shape: Shape) -> tuple[np.ndarray, ...]:
+        """Items int32 and scores float32, (n, M), of up to as many requests as the shape has rows;
+        and if any of them asks for it float32 (n, M, F), what each expert adds to each score.
 
         M is the beam width; -1 stands for no item.
         """
@@ -105,14 +111,19 @@ class ServedBundle:
         for row, request in enumerate(requests):
             if request.timestamps is None:
                 arrays["gaps"][row] = 0  # not known, which is not the same as no time at all
-        items, scores = self.programs(shape, arrays)
-        return items[: len(requests)], scores[: len(requests)]
+        found = self.programs(shape, arrays, any(request.why for request in requests))
+        return tuple(part[: len(requests)] for part in found)
 
-    def describe(self, items: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
-        """Id, title, score and codes of each item of a list, best first."""
+    def describe(
+        self, items: np.ndarray, scores: np.ndarray, why: Sequence[Explanation] | None = None
+    ) -> list[dict[str, Any]]:
+        """Id, title, score and codes of each item of a list, best first; and why it is there."""
         ids, titles = self.bundle.item_ids, self.bundle.titles
         rows = zip(items.tolist(), scores.tolist(), self.bundle.codes[items].tolist(), strict=True)
-        return [
+        described = [
             {"item_id": ids[item], "title": titles[ids[item]], "score": score, "codes": codes}
             for item, score, codes in rows
         ]
+        for row, each in zip(described, why or (), strict=why is not None):
+            row["why"] = dataclasses.asdict(each)
+        return described

@@ -5,19 +5,39 @@ import logging
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from genrec.bundle import load_bundle
 from genrec.errors import UserError
 from genrec.recommend.catalog import UnknownItem
-from genrec.recommend.requests import Requests, ResolvedRequests, short_lists
+from genrec.recommend.explanation import Explanation
+from genrec.recommend.requests import RankedLists, Requests, ResolvedRequests, short_lists
 from genrec.serving.batching import Batcher, Busy
 from genrec.serving.options import ServingOptions
 from genrec.serving.prometheus import Metrics
 from genrec.serving.served_bundle import ServedBundle
 
 logger = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """The answer to one request.
+
+    Attributes:
+        served: the bundle that answered.
+        items: int32, up to k items, best first.
+        scores: float32, theirs.
+        notices: what the request could not have, and what it got instead.
+        why: of each item, if the request asked for that; else None.
+    """
+
+    served: ServedBundle
+    items: np.ndarray
+    scores: np.ndarray
+    notices: list[str]
+    why: list[Explanation] | None
 
 
 class Service:
@@ -67,36 +87,40 @@ class Service:
             self._background.join()
 
     async def recommend(
-        self, requests: Requests, k: int, exclude_history: bool
-    ) -> tuple[ServedBundle, np.ndarray, np.ndarray, list[str]]:
-        """Answers the one request that `requests` holds.
-
-        Returns:
-            The bundle that answered; up to k items, int32, and their scores, best first; and
-            notices: what the request could not have, and what it got instead.
+        self, requests: Requests, k: int, exclude_history: bool, why: bool = False
+    ) -> Answer:
+        """Answers the one request that `requests` holds; with `why`, says why.
 
         Raises:
-            UserError: the request makes no sense.
+            UserError: the request makes no sense, or the bundle can't say why.
             Busy: not now.
         """
         if not self.ready:
             raise Busy("the server is starting")
         served = self.served
         served.bundle.check_k(k)
+        if why:
+            served.bundle.check_experts()
         resolved = await self._resolve(served, requests)
         if len(resolved.histories[0]):
-            request = served.prepare(resolved, exclude_history)
+            request = served.prepare(resolved, exclude_history, why)
             try:
                 answer = self._batcher.submit(served, request)
-                items, scores = await asyncio.wait_for(answer, self.options.timeout)
+                found = await asyncio.wait_for(answer, self.options.timeout)
             except TimeoutError:
                 raise Busy(f"no answer within {self.options.timeout:g} seconds") from None
-            items, scores = items[:k], scores[:k]
-            notices = short_lists(resolved, items[None], k)
+            items, scores, *added = (part[None, :k] for part in found)
+            lists = RankedLists(items, scores, short_lists(resolved, items, k), *added)
         else:
             lists = served.bundle.recommend_items(resolved, k)
-            items, scores, notices = lists.items[0], lists.scores[0], lists.notices
-        return served, items[items >= 0], scores[items >= 0], [*resolved.notices, *notices]
+        there = lists.items[0] >= 0
+        return Answer(
+            served,
+            lists.items[0][there],
+            lists.scores[0][there],
+            [*resolved.notices, *lists.notices],
+            served.bundle.explain_lists(resolved, lists)[0] if why else None,
+        )
 
     async def _resolve(self, served: ServedBundle, requests: Requests) -> ResolvedRequests:
         """With items in place of names.

@@ -1,4 +1,5 @@
-"""Arrays of .npy files of any origin, memory-mapped and checked against the file's size."""
+"""Arrays of .npy files: written so that errors say what happened, and read whatever their origin,
+memory-mapped and checked against the size of the file."""
 
 from pathlib import Path
 
@@ -32,3 +33,12 @@ def open_npy(path: Path) -> np.memmap:
             f"it holds {size:,} bytes, but should be {array.dtype} of shape {array.shape}"
         )
     return array
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes a .npy file like np.save, whose errors do not say so when the disk is full."""
+    array = np.ascontiguousarray(array)
+    with path.open("wb") as stream:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(array.data)

@@ -23,6 +23,7 @@ _TYPES = {
     "U16": np.dtype("<u2"),
     "I32": np.dtype("<i4"),
     "I64": np.dtype("<i8"),
+    "F16": np.dtype("<f2"),
     "BF16": np.dtype(jnp.bfloat16),
     "F32": np.dtype("<f4"),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.bundle.checks import check_items, check_manifest, check_tokenizer
+from genrec.bundle.checks import check_experts, check_items, check_manifest, check_tokenizer
 from genrec.bundle.storage import manifest_text, pack_names, read_bundle, unpack_names
 from genrec.errors import UserError
 
@@ -20,9 +20,10 @@ NEWCOMERS = {
     "cooccurrence": 1.0,
     "collisions": "code",
 }
+EXPERTS = ["codes", "transitions", "two_hops", "together", "relayed", "popularity"]
 MANIFEST: dict[str, Any] = {
     "format": "genrec bundle",
-    "schema": 3,
+    "schema": 4,
     "checksum": "x",
     "items": 3,
     "added": 0,
@@ -33,6 +34,7 @@ MANIFEST: dict[str, Any] = {
         "unknown_items": "refuse",
         "users": False,
         "look_ahead": True,
+        "experts": {"names": EXPERTS, "most": 2},
         "named": [8, 64],
         "shapes": {"items": 64, "codes": [[64, "|u1"], [64, "<u2"]], "fan_out": [4, 4]},
     },
@@ -58,6 +60,18 @@ TENSORS = {
     "lenders": np.array([0, 2], np.int32),
 }
 
+LOOKED_UP = {
+    "begins": np.array([0, 2, 2, 3], np.int32),
+    "items": np.array([1, 2, 0], np.int32),
+    "weights": np.ones((3, 4), np.float16),
+    "content": np.ones((3, 5), np.float16),
+    "popularity": np.ones(3, np.float32),
+    "retrieval": np.ones(5, np.float32),
+    "own": np.ones(2, np.float32),
+    "other": np.ones(2, np.float32),
+    "ranking": np.ones(6, np.float32),
+}
+
 
 def paths(tree: Any, before: tuple[Any, ...] = ()):
     """The path of everything in a tree."""
@@ -79,17 +93,25 @@ def test_what_export_writes_is_fine():
     check_manifest(MANIFEST | {"newcomers": None})
     check_items(MANIFEST["answers"], 3, TABLES, WEIGHTS, NAMES, NAMES)
     check_tokenizer(NEWCOMERS, TENSORS, 3)
+    for width in (5, None):
+        check_experts(MANIFEST["answers"], 3, width, LOOKED_UP)
+
+
+def test_bundles_made_before_there_were_experts_are_fine():
+    answers = {name: of for name, of in MANIFEST["answers"].items() if name != "experts"}
+    check_manifest(MANIFEST | {"answers": answers, "schema": 3})
 
 
 @pytest.mark.parametrize("value", [None, -1, 1 << 70, 0.5, float("nan"), [[1]], {"a": 1}, "gone"])
 def test_no_value_of_the_manifest_can_be_anything(value):
     """Those that may be this value are named here; all else is refused where it stands."""
     may = {
-        None: {("newcomers",)},
+        None: {("newcomers",), ("answers", "experts")},
         0.5: {("newcomers", "cooccurrence")},
         "gone": {
             ("checksum",),
             ("answers", "unknown_items"),
+            *(("answers", "experts", "names", n) for n in range(len(EXPERTS))),
             ("newcomers", "files", 0),
             ("files", "programs/a.bin", "sha256"),
         },
@@ -111,6 +133,7 @@ def test_nothing_of_the_manifest_can_be_missing():
     for path in paths(MANIFEST):
         if (
             path[0] in ("format", "schema")
+            or path == ("answers", "experts")
             or isinstance(path[-1], int)
             or path[-1] == "programs/a.bin"
         ):
@@ -134,6 +157,8 @@ def test_nothing_of_the_manifest_can_be_missing():
         (("answers", "shapes", "codes"), [[1 << 30, "|u1"], [64, "|u1"]]),
         (("answers", "shapes", "codes"), [[64, "O"], [64, "V9999999"]]),
         (("answers", "shapes", "fan_out"), [4]),
+        (("answers", "experts", "names"), ["codes\n"]),
+        (("answers", "experts", "most"), 1 << 31),
         (("files",), {"../x": {"sha256": "x", "bytes": 1}}),
         (("files",), {"a/../../x": {"sha256": "x", "bytes": 1}}),
         (("files",), {"/x": {"sha256": "x", "bytes": 1}}),
@@ -175,6 +200,59 @@ def test_manifests_that_ask_for_the_impossible(path, value):
 def test_tables_that_do_not_fit(change):
     with pytest.raises(ValueError):
         check_items(MANIFEST["answers"], 3, TABLES | change, WEIGHTS, NAMES, NAMES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"begins": np.array([0, 2, 3], np.int32)},
+        {"begins": np.array([1, 2, 2, 3], np.int32)},
+        {"begins": np.array([0, 2, 2, 2], np.int32)},
+        {"begins": np.array([0, 3, 2, 3], np.int32)},
+        {"begins": np.array([0, 3, 3, 3], np.int32)},  # more than two to an item
+        {"begins": np.array([0, -(2**31), 2**31 - 1, 3], np.int32)},
+        {"begins": LOOKED_UP["begins"].astype(np.int64)},
+        {"items": np.array([1, 3, 0], np.int32)},
+        {"items": np.array([1, -1, 0], np.int32)},
+        {"items": np.array([[1], [2], [0]], np.int32)},
+        {"items": np.array(1, np.int32)},
+        {"weights": np.ones((3, 3), np.float16)},
+        {"weights": np.ones((3, 4), np.float32)},
+        {"weights": np.full((3, 4), np.inf, np.float16)},
+        {"weights": np.full((3, 4), -1, np.float16)},
+        {"content": np.ones((4, 5), np.float16)},
+        {"content": np.ones((3, 6), np.float16)},
+        {"content": np.ones(3, np.float16)},
+        {"content": np.full((3, 5), np.nan, np.float16)},
+        {"popularity": np.full(3, -1, np.float32)},
+        {"retrieval": np.ones(6, np.float32)},
+        {"own": np.ones(1, np.float32)},
+        {"other": np.full(2, np.nan, np.float32)},
+        {"ranking": np.ones((6, 1), np.float32)},
+    ],
+)
+def test_experts_that_do_not_fit(change):
+    for width in (5, None):
+        if "content" in change and change["content"].shape == (3, 6) and width is None:
+            continue  # nothing says how wide it should be
+        with pytest.raises(ValueError):
+            check_experts(MANIFEST["answers"], 3, width, LOOKED_UP | change)
+
+
+@pytest.mark.parametrize(
+    "names", [EXPERTS[:-2], [*EXPERTS[:-1], "codes"], [*EXPERTS[:1], *EXPERTS[:0:-1]]]
+)
+def test_experts_that_are_not_there_or_there_twice_or_in_another_order(names):
+    answers = MANIFEST["answers"] | {"experts": {"names": names, "most": 2}}
+    with pytest.raises(ValueError, match="there are no experts such as"):
+        check_experts(answers, 3, 5, LOOKED_UP)
+
+
+@pytest.mark.parametrize("name", list(LOOKED_UP))
+def test_experts_of_which_a_part_is_missing(name):
+    with pytest.raises(KeyError):
+        tables = {each: LOOKED_UP[each] for each in LOOKED_UP if each != name}
+        check_experts(MANIFEST["answers"], 3, 5, tables)
 
 
 def test_names_and_weights_that_do_not_fit():
@@ -244,7 +322,8 @@ def test_a_pipe_in_a_files_place_is_not_waited_for(tmp_path, name):
     files = ("weights.safetensors", "items.safetensors", "items.json.gz")
     programs = ("programs/recommend-8.bin", "programs/recommend-64.bin")
     told = {each: {"sha256": "x", "bytes": 0} for each in (*files, *programs)}
-    manifest = MANIFEST | {"newcomers": None, "files": told}
+    answers = MANIFEST["answers"] | {"experts": None}
+    manifest = MANIFEST | {"newcomers": None, "answers": answers, "files": told}
     (tmp_path / "manifest.json").write_text(manifest_text(manifest))
     (tmp_path / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / name)

@@ -36,7 +36,7 @@ def calls(monkeypatch):
 def test_one_run_parses_checks_claims_and_hashes_once(command, tiny_run, tmp_path, calls):
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     shown, _ = command("run", str(run), "--evaluation.neighbours", "3")
-    assert shown.count("(done before)") == 4
+    assert shown.count("(done before)") == 6
     for name in ("cli", "read_settings", "check", "claimed", "keep_settings"):
         assert calls[name] == 1, name
     for name in ("dataset", "embeddings.npy", "tokenizer", "checkpoints"):

@@ -33,7 +33,7 @@ def document(command):
 def test_a_run_is_its_stages_and_its_figures(document, run):
     found, said = document("run", run)
     assert [stage["stage"] for stage in found["stages"]] == [
-        *("prepare", "embed", "tokenize", "train", "evaluate", "report")
+        *("prepare", "embed", "tokenize", "train", "graph", "fuse", "evaluate", "report")
     ]
     entries = json.loads((run / "manifest.json").read_text())["stages"]
     for stage in found["stages"]:

@@ -195,6 +195,11 @@ def test_a_file_without_requests_gives_a_file_without_lists(recommend, tmp_path,
     assert pq.read_table("lists.parquet").num_rows == 0
 
 
+def test_a_run_without_experts_cannot_say_why(recommend):
+    _, (complaint,) = recommend("--history", "i001", "--why", status=2)
+    assert complaint.startswith("genrec: it ranks without experts, which could say why: fit them")
+
+
 def test_without_a_request_it_shows_three_users_of_the_test(recommend):
     shown, _ = recommend("--k", "4")
     assert shown.count("then, held out") == shown.count(" 4   Film ") == 3
@@ -227,6 +232,9 @@ FILES = {
         ("--history --histories lines.jsonl", "give one of --history, --histories and --all"),
         ("--all", "lists for all users go to a file: name it with --out"),
         ("--history i001 --out .", ". is a folder: name a file with --out"),
+        ("--histories lines.jsonl --why", "--why goes with --history, and with neither --out nor"),
+        ("--history i001 --why --out x", "--why goes with --history, and with neither --out nor"),
+        ("--history i001 --why --unconstrained", "--why goes with --history, and with neither"),
         ("--history i001 --allow one.txt", "no item is left to recommend: allow more or exclude"),
         ("--history i002 --allow none.txt", "none of the 40 items is left: allow more or exclude"),
         ("--history i002 --allow one.txt --exclude one.txt", "none of the 40 items is left"),

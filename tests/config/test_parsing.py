@@ -209,7 +209,10 @@ def test_a_missing_file_is_named():
         ("tokenizer.kind=opq tokenizer.gradient=rotation", "gradient rotation goes with"),
         ("tokenizer.kind=rqkmeans tokenizer.codebooks=ema", "codebooks ema and tokenizer.sinkhorn"),
         ("tokenizer.kind=rqkmeans tokenizer.sinkhorn=0.1", "codebooks ema and tokenizer.sinkhorn"),
-        ("model.codes=false", "model.codes false goes with model.item_head"),
+        (
+            "model.codes=false decoding.dense_share=0.5",
+            "model.codes false goes with model.item_head",
+        ),
         (
             "model.codes=false model.item_head=true decoding.dense_share=1 training.distillation=1",
             "distillation goes with model.codes",

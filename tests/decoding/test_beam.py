@@ -11,8 +11,9 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.decoding.beam import Normalise, Sampling, beam_search
+from genrec.decoding.beam import Normalise, Sampling, beam_search, guided_beam_search
 from genrec.decoding.filters import Filters
+from genrec.decoding.guide import Guide, guide_on_path, log_masses
 from genrec.model import Encoded, EncoderDecoder
 from genrec.semantic_ids.trie import build_trie
 from genrec.sequences.inputs import Catalogue, Inputs
@@ -187,6 +188,86 @@ def test_probabilities_over_the_allowed_codes_sum_to_one_over_the_permitted_item
                 expected += here[codes[item, level]] - np.log(np.exp(rivals).sum())
             assert points == pytest.approx(expected, abs=1e-4)
         assert np.exp(scores[row]).sum() == pytest.approx(float(len(left) > 0), abs=1e-4)
+
+
+@functools.partial(jax.jit, static_argnames="beam")
+def guided(trie, read, filters, log_p, own, other, *, beam):
+    guide = Guide(log_masses(trie, log_p), own, other)
+    return guided_beam_search(MODELS["genrec"], trie, read, filters, guide, beam=beam)
+
+
+OWN, OTHER = np.array([0.3, 0.0, -0.2], np.float32), np.array([0.7, 1.5, 1.0], np.float32)
+
+
+def weighed(codes, item, logits, log_p):
+    """For each level the children of the item's prefix, what the guided search weighs of them, and
+    the item's own: codes, float (2, R), its code."""
+    levels = []
+    for level in range(len(SIZES)):
+        below = [c for c in range(len(codes)) if (codes[c, :level] == codes[item, :level]).all()]
+        after = sorted({int(codes[c, level]) for c in below})
+        masses = [
+            np.exp(log_p[[c for c in below if codes[c, level] == code]]).sum() for code in after
+        ]
+        own = [logits[level][item, code] for code in after]
+        levels.append((after, np.stack([own, np.log(masses)]), int(codes[item, level])))
+    return levels
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), count=st.sampled_from([1, 9, 40]))
+def test_a_guided_search_ranks_as_brute_force_does(seed, count):
+    rng = np.random.default_rng(seed)
+    codes, histories = catalogue(seed, count), histories_of(rng, 3, count)
+    log_p = np.asarray(jax.nn.log_softmax(3 * rng.normal(size=(3, count))), np.float32)
+    read = encoded(codes, np.asarray(histories, np.int32), recipe="genrec")
+    trie, excluded = build_trie(codes, like=LARGEST), rng.integers(-1, count, (3, EXCLUDED))
+    room = np.pad(log_p, [(0, 0), (0, LARGEST.items - count)], constant_values=-np.inf)
+    found = guided(trie, read, blocking(excluded.astype(np.int32)), room, OWN, OTHER, beam=64)
+    items, ranks, scores = map(np.asarray, found)
+    logits = [np.asarray(x) for x in raw_logits(codes, histories)]
+    plain = brute_force(codes, histories, "genrec")
+    for row in range(3):
+        expected = {}
+        for item in set(range(count)) - set(excluded[row].tolist()):
+            expected[item] = sum(
+                _log_softmax(np.array([OWN[level], OTHER[level]]) @ said)[after.index(code)]
+                for level, (after, said, code) in enumerate(
+                    weighed(codes, item, [x[row] for x in logits], log_p[row])
+                )
+            )
+        kept = items[row] >= 0
+        assert set(items[row][kept]) == set(expected)
+        assert (np.diff(ranks[row][kept]) <= 0).all()
+        for item, rank, score in zip(
+            items[row][kept], ranks[row][kept], scores[row][kept], strict=True
+        ):
+            assert rank == pytest.approx(expected[item], abs=1e-3)
+            assert score == pytest.approx(plain[row, item], abs=1e-4)
+
+
+def test_what_a_guide_is_fitted_on_is_what_the_search_weighs():
+    codes, histories = catalogue(3, 20), histories_of(np.random.default_rng(2), 4, 20)
+    log_p = np.asarray(
+        jax.nn.log_softmax(np.random.default_rng(3).normal(size=(4, 20))), np.float32
+    )
+    trie, items = jax.device_put(build_trie(codes)), jnp.array([0, 7, 19, 4])
+    read = encoded(codes, np.asarray(histories, np.int32), recipe="genrec")
+    logits = [np.asarray(x) for x in raw_logits(codes, histories)]
+    room = np.pad(log_p, [(0, 0), (0, len(trie.leaf) - 20)], constant_values=-np.inf)
+    masses = log_masses(trie, jnp.asarray(room))
+    wanted = jnp.asarray(codes)[items]
+    found = guide_on_path(MODELS["genrec"], read, trie, items, wanted, masses)
+    for row, item in enumerate(items.tolist()):
+        expected = weighed(codes, item, [x[row] for x in logits], log_p[row])
+        for (scores, chosen, valid), (after, said, code) in zip(found, expected, strict=True):
+            assert valid[row].sum() == len(after)
+            assert chosen[row] == after.index(code)
+            np.testing.assert_allclose(scores[:, row, : len(after)], said, atol=1e-4)
+
+
+def _log_softmax(values):
+    return values - np.log(np.exp(values).sum())
 
 
 def raw_logits(codes, histories):

@@ -144,6 +144,8 @@ def test_extensions_work_on_a_copy(at_work):
     assert health["training"] == [] and health["items"] == 40
     metrics = json.loads((at_work / "runs/penalised/metrics.json").read_text())
     assert "markov_chain" in metrics["baselines"]
+    fusion = json.loads((at_work / "runs/quickstart/fusion.json").read_text())
+    assert "often" in fusion["fitted"]["ranking"]
     plain, penalised = (norms(at_work / "runs" / run) for run in ("quickstart", "penalised"))
     assert len(plain) == len(penalised) and abs(plain[-1] - penalised[-1]) > 1e-3 * plain[-1]
 

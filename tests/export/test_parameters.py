@@ -183,7 +183,7 @@ def test_scores_are_those_of_the_run(tiny_run, tmp_path, recipe):
     how = {"timestamps": seconds, "user_ids": ["u1", "u2", "u3"]}
     ids, scores = run.recommend(histories, k=38, exclude_history=False, **how)
     place = {name: item for item, name in enumerate(reference.names["item_id"])}
-    share = run.config.decoding.dense_share
+    share = run.recommender.options.dense_share
     for n, history in enumerate(histories):
         read = [place[name] for name in history]
         expected = reference.scores(read, seconds[n], how["user_ids"][n], share)

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 EXTENDED = {
+    "genrec run runs/quickstart --experts.users 100",
     "genrec run configs/quickstart.yaml --training.confidence-penalty 0.1 --out runs/penalised",
     "genrec tokenize configs/quickstart.yaml --tokenizer.kind drawn --out runs/drawn",
 }

@@ -13,6 +13,7 @@ embedding: {dim: 16}
 tokenizer: {codebook_sizes: [8, 8], latent_dim: 8, hidden: [16], steps: 150, batch_size: 64}
 model: {d_model: 32, heads: 2, d_ff: 64, encoder_layers: 1, dropout: 0.1, max_history: 12}
 training: {epochs: 12, rows: 8, row_length: 24, learning_rate: 5e-3, validate_every: 4}
+experts: {users: 0}
 decoding: {beam: 20, batch_size: 256}
 """
 RECIPES = {
@@ -36,6 +37,10 @@ RECIPES = {
         *("model.max_history=8", "training.longer_histories=recent", "training.epochs=14"),
         *("training.average=0.95", "training.item_negatives=20", "training.validate_every=2"),
         *("training.patience=3", "training.accumulate=2", "decoding.dense_share=0.5"),
+    ],
+    "experts": [
+        *("model.item_head=true", "model.content=true", "model.look_ahead=true"),
+        *("training.epochs=12", "experts.users=150", "experts.neighbours=8"),
     ],
 }
 """Settings that differ from those of the tiny run."""
@@ -68,6 +73,6 @@ def trained(source: Path, folder: Path, *settings: str) -> Path:
         copy = shutil.copytree if (source / name).is_dir() else shutil.copy
         copy(source / name, folder / name)
     config = genrec.load_config(folder / "config.yaml", *settings)
-    for stage in ("tokenize", "train", "evaluate"):
+    for stage in ("tokenize", "train", "graph", "fuse", "evaluate"):
         genrec.run_stage(stage, config, folder)
     return folder

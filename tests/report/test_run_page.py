@@ -290,7 +290,7 @@ def test_what_a_run_has_not_is_left_out(tiny_run, tmp_path):
     write_report(run, config, run / "report.html")
     root = read((run / "report.html").read_text())
     ids = {e.attributes.get("id") for e in root.all("section")}
-    assert ids == {None, "results", "map", "users", "cost", "provenance"}
+    assert ids == {None, "results", "experts", "map", "users", "cost", "provenance"}
     assert {a.attributes["href"] for a in root.all("a")} == {
         "#main",
         *(f"#{name}" for name in ids if name),

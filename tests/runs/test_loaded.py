@@ -218,7 +218,7 @@ def test_no_list_at_all_is_a_mistake_unless_others_follow(run):
     with pytest.raises(UserError, match="no item is left to recommend: allow more or exclude"):
         run.recommend([["i001"], []], 3, allow=[["i001"], []])
     resolved = run.resolve(Requests(["a"], [["i001"]], allow=[["i001"]]))
-    items, scores, notices = run.recommend_items(resolved, 3, partial=True)
+    items, scores, notices, _ = run.recommend_items(resolved, 3, partial=True)
     assert items.tolist() == [[-1, -1, -1]]
     assert scores.tolist() == [[-np.inf] * 3]
     assert notices == ["3 items are wanted, but as few as 0 are allowed for user a"]

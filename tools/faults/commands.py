@@ -40,6 +40,8 @@ COMMANDS = {
     "embed": ["embed", "run"],
     "tokenize": ["tokenize", "run"],
     "train": ["train", "run"],
+    "graph": ["graph", "run"],
+    "fuse": ["fuse", "run"],
     "evaluate": ["evaluate", "run"],
     "report": ["report", "run"],
     "append": ["tokenize", "run", "--append", "../data/new.csv"],

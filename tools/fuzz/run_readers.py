@@ -14,12 +14,14 @@ import numpy as np
 from fuzz.finished_run import finished_run
 from fuzz.workers import Reader
 from genrec.cli.run import results
+from genrec.decoding.experts import LOOKED_UP
 from genrec.evaluation.compare import load_recommenders, to_json
 from genrec.report import comparison, run_page
 from genrec.report.page import render
 from genrec.runs.catalog_updates import BUILT_ON, current_items, remove_items
+from genrec.runs.experts import experts_of
 from genrec.runs.folder import STAGES, config_of, require, stages_before
-from genrec.runs.items import catalogue_of
+from genrec.runs.items import catalogue_of, load_items
 from genrec.runs.manifest import outdated, read_manifest
 from genrec.storage.files import sha256
 
@@ -80,6 +82,14 @@ def _shown(folder: Path) -> object:
     return [results(stage, folder) for stage in ("prepare", "tokenize", "evaluate")]
 
 
+def _experts(folder: Path) -> object:
+    config = config_of(folder)
+    require(folder, config, "fuse")
+    items = load_items(folder)
+    names = ("codes", *(["dense_head"] * config.model.item_head), *LOOKED_UP)
+    return experts_of(config, folder, items, names, len(items.ids.codebook_sizes))
+
+
 def _compared(folder: Path) -> object:
     return to_json(load_recommenders([finished_run(), folder], "filtered"), "filtered")
 
@@ -108,6 +118,8 @@ READERS = [
             "manifest.json",
             "dataset/counts.json",
             "tokenizer/health.json",
+            "graph/health.json",
+            "fusion.json",
             "recommendations_filtered.parquet",
             "embeddings.npy",
         ),
@@ -132,6 +144,13 @@ READERS = [
             "recommendations.parquet",
             "recommendations_filtered.parquet",
         ),
+        mend,
+    ),
+    Reader(
+        "experts of a run",
+        _run,
+        _experts,
+        ("fusion.json", "graph/begins.npy", "graph/items.npy", "graph/weights.npy"),
         mend,
     ),
     Reader("lists of a run", _run, _compared, ("recommendations_filtered.parquet",), mend),

@@ -13,15 +13,18 @@ from genrec.errors import UserError
 from genrec.evaluation import evaluate_parts
 from genrec.runs.items import load_items
 from genrec.runs.manifest import read_manifest
-from genrec.runs.model import load_recommender
+from genrec.runs.model import decoding_options, load_recommender
 from genrec.storage.files import read_json, write_json
 
 K = 10
 
 
 def whole_is(config: Config) -> str:
-    """What a model ranks by as it is configured: "codes", "dense head" or "both"."""
+    """What a run ranks by as it is configured: "experts", "codes", "dense head" or "both"."""
     share = config.decoding.dense_share
+    if share is None and config.experts.users:
+        return "experts"
+    share = decoding_options(config).dense_share
     return {0.0: "codes", 1.0: "dense head"}.get(share, "both")
 
 
