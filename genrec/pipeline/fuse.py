@@ -92,7 +92,8 @@ def _measured(choices: Choices, experts: list[int]) -> dict[str, float]:
         ours = _of_users(some, np.flatnonzero(half))
         total = _totals(ours, weights)
         row = np.arange(len(total))
-        above = (total > total[row, np.maximum(ours.chosen, 0)][:, None]).sum(axis=1)
+        # Of equal scores the target's is taken for the last: one that says nothing ranks nothing.
+        above = (total >= total[row, np.maximum(ours.chosen, 0)][:, None]).sum(axis=1) - 1
         ranks[half] = np.where(ours.chosen >= 0, above, width)
     return summarise(ranks, [k for k in _TOP_K if k <= width], width)
 

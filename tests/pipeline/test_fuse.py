@@ -9,7 +9,7 @@ import pytest
 import genrec
 from genrec.config import DecodingConfig
 from genrec.errors import UserError
-from genrec.pipeline.fuse import _reliability
+from genrec.pipeline.fuse import _measured, _reliability
 from genrec.runs.folder import config_of
 
 
@@ -75,6 +75,18 @@ def test_reliability_is_that_of_a_hand_worked_case():
     total = sum(row["candidates"] * row["promised"] for row in rows)
     assert total == pytest.approx(1.5)  # 1 of the first user, 0.5 of the second
     assert sum(row["candidates"] * row["came_true"] for row in rows) == 1
+
+
+def test_an_expert_that_says_nothing_is_worth_nothing():
+    from genrec.decoding.fusion import Choices
+
+    users, width = 40, 20
+    says = np.zeros((2, users, width), np.float32)
+    chosen = np.arange(users) % width
+    says[1, np.arange(users), chosen] = 1
+    choices = Choices(says, chosen, np.ones((users, width), bool))
+    assert _measured(choices, [0])["recall@10"] == 0
+    assert _measured(choices, [1])["ndcg@10"] == _measured(choices, [0, 1])["ndcg@10"] == 1
 
 
 def test_the_same_run_is_fused_alike_again(copy):
