@@ -18,7 +18,7 @@ together: users who had a had b too. relayed: b came after items whose content i
 """
 Array = Any
 """`np.ndarray` or `jax.Array`."""
-_TYPES = {"begins": np.dtype("<i4"), "items": np.dtype("<i4"), "weights": np.dtype("<f4")}
+_TYPES = {"begins": np.dtype("<i4"), "items": np.dtype("<i4"), "weights": np.dtype("<f2")}
 
 
 @jax.tree_util.register_dataclass
@@ -29,7 +29,8 @@ class ItemGraph:
     Attributes:
         begins: int32 (N + 1,); those of item `i` are `items[begins[i]:begins[i + 1]]`.
         items: int32 (E,), each item's neighbours, the one of the largest sum of weights first.
-        weights: float32 (E, K), what each edge weighs in each of `KINDS`, 0 if it is none of it.
+        weights: float (E, K), what each edge weighs in each of `KINDS`, 0 if it is none of it;
+            float16 in files, which is all that a weight is known to.
         most: how many neighbours any item has at most.
     """
 

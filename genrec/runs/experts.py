@@ -1,5 +1,6 @@
 """The experts of a run: what it looks up, and the weights that were fitted."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,19 @@ FUSION = "fusion.json"
 def memory_of(folder: Path, items: RunItems) -> Memory:
     """What can be looked up of the items of a run; of those that came later, their content.
 
+    Content has the precision of float16, as the graph has, so that a bundle, which keeps it so,
+    gives the same lists.
+
     Raises:
         UserError: the graph is not there, or damaged.
     """
     graph = open_graph(folder / "graph", items.trained)
+    graph = dataclasses.replace(graph, weights=np.asarray(graph.weights, np.float32))
     mean, _ = standard_of(items.content[: items.trained])
     counts = items.dataset.training().counts(items.dataset.num_items)
     return Memory(
         graph.with_room(len(items.content)),
-        directions(items.content, mean),
+        directions(items.content, mean).astype(np.float16).astype(np.float32),
         np.log1p(counts).astype(np.float32),
     )
 

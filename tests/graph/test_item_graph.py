@@ -41,7 +41,8 @@ def test_items_that_come_later_have_no_neighbours():
 )
 def test_a_damaged_graph_is_refused(tmp_path, name, change, says):
     save_graph(tmp_path, graph())
-    np.save(tmp_path / f"{name}.npy", change(getattr(graph(), name)))
+    path = tmp_path / f"{name}.npy"
+    np.save(path, change(np.load(path)))
     with pytest.raises(UserError, match=f"{says}.*run genrec graph again"):
         open_graph(tmp_path, 3)
 
