@@ -5,7 +5,7 @@ experts.safetensors holds, of N items with E edges between them,
         `genrec.graph.item_graph`;
     content float16 (N, C): the directions of the items' content, see `semantic_ids.item_features`;
     popularity float32 (N,): log(1 + training interactions);
-    retrieval, own, other, ranking, float32: the weights, see `genrec.decoding.search`.
+    retrieval, own, other, ranking, float32: the weights, see `genrec.decoding.candidates`.
 """
 
 from collections.abc import Mapping

@@ -227,12 +227,11 @@ def means_below(trie: Trie, vectors: Array, weights: Array | None = None) -> tup
     item = xp.maximum(trie.item, 0)
     weight = xp.ones(item.shape) if weights is None else weights[item]
     weight = xp.where(trie.item >= 0, weight, 0.0).astype(xp.float32)
-    total, means = weight[:, None] * vectors[item], []
-    for level in range(trie.levels - 1, 0, -1):
-        means.append(total / xp.where(weight > 0, weight, xp.float32(1))[:, None])
-        children, nodes = trie.children[level], trie.codes[level - 1].shape[0]
-        total, weight = (_sums_over_children(x, children, nodes) for x in (total, weight))
-    return tuple(reversed(means))
+    sums = (sums_below(trie, values)[1:] for values in (weight[:, None] * vectors[item], weight))
+    return tuple(
+        total / xp.where(weight > 0, weight, xp.float32(1))[:, None]
+        for total, weight in zip(*sums, strict=True)
+    )
 
 
 def means_in(whole: Trie, part: Trie, vectors: Array, seen: Array | None) -> tuple[Array, ...]:
