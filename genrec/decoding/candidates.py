@@ -89,22 +89,24 @@ def candidates_of(
     encoded: Encoded,
     trie: Trie,
     catalogue: Catalogue,
-    histories: Inputs,
     filters: Filters,
-    experts: Experts,
+    scores: Scores,
+    weights: ExpertWeights,
     means: Means | None,
     *,
     beam: int,
 ) -> Candidates:
-    """Those of the guided search and as many others of the retrieval, see `search`."""
-    scores = retrieval_scores(model, encoded, histories, experts)
+    """Those of the guided search and as many others of the retrieval, see `search`.
+
+    `scores` are those of `retrieval_scores`.
+    """
     permitted = permitted_items(filters, trie, scores.shape[2])
-    log_p = log_preference(scores, jnp.asarray(experts.weights.retrieval), permitted)
+    log_p = log_preference(scores, jnp.asarray(weights.retrieval), permitted)
     (rows, count), codes, own = log_p.shape, None, None
     row, items = jnp.arange(rows)[:, None], jnp.zeros((rows, 0), jnp.int32)
     others = log_p
     if len(model.codes):
-        guide = Guide(log_masses(trie, log_p), *map(jnp.asarray, experts.weights[1:3]))
+        guide = Guide(log_masses(trie, log_p), *map(jnp.asarray, weights[1:3]))
         items, guided, own = guided_beam_search(
             model, trie, encoded, filters, guide, beam=beam, means=means
         )

@@ -208,6 +208,7 @@ def _search(
     """See `candidates_of`."""
     model = structure.model(params)
     encoded = model.encode(histories, catalogue, every_position=False)
+    scores = retrieval_scores(model, encoded, histories, experts)
     return candidates_of(
-        model, encoded, trie, catalogue, histories, filters, experts, means, beam=beam
+        model, encoded, trie, catalogue, filters, scores, experts.weights, means, beam=beam
     )

@@ -24,6 +24,7 @@ from genrec.decoding.beam import (
 from genrec.decoding.candidates import (
     Candidates,
     Experts,
+    ExpertWeights,
     Lists,
     candidates_of,
     dense_scores,
@@ -136,12 +137,13 @@ def search(
     model = structure.model(params)
     encoded = model.encode(histories, catalogue, every_position=False)
     if experts is not None:
+        said = retrieval_scores(model, encoded, histories, experts)
         found = candidates_of(
-            model, encoded, trie, catalogue, histories, filters, experts, means, beam=beam
+            model, encoded, trie, catalogue, filters, said, experts.weights, means, beam=beam
         )
         whole = _explained(found, experts, beam)
         if unseen is not None:
-            whole = _with_unseen(whole, model, encoded, histories, filters, experts, unseen, beam)
+            whole = _with_unseen(whole, said, filters, experts.weights, unseen, beam)
         return {"whole": whole} | ({} if found.codes is None else {"guided_codes": found.codes})
     lists: dict[str, Lists | ExplainedLists]
     dense = None if fusion is None else dense_scores(model, encoded, fusion.vectors, fusion.count)
@@ -226,25 +228,22 @@ def _explained(found: Candidates, experts: Experts, beam: int) -> ExplainedLists
 
 def _with_unseen(
     whole: ExplainedLists,
-    model: EncoderDecoder,
-    encoded: Encoded,
-    histories: Inputs,
+    scores: Float[Array, "_ B N"],
     filters: Filters,
-    experts: Experts,
+    weights: ExpertWeights,
     unseen: Unseen,
     beam: int,
 ) -> ExplainedLists:
     """The lists with a part for new items, which the retrieval ranks among themselves."""
-    scores = retrieval_scores(model, encoded, histories, experts)
     permitted = permitted_items(filters, unseen.trie, scores.shape[2])
-    log_p = log_preference(scores, jnp.asarray(experts.weights.retrieval), permitted)
+    log_p = log_preference(scores, jnp.asarray(weights.retrieval), permitted)
     new_scores, new = jax.lax.top_k(log_p, min(beam, log_p.shape[1]))
     new = jnp.where(jnp.isneginf(new_scores), -1, new)
     items, scores_of_all = _joined(*whole[:2], new, new_scores, unseen)
-    weights = jnp.asarray(experts.weights.ranking)
+    ranking = jnp.asarray(weights.ranking)
     said = jnp.take_along_axis(scores, jnp.maximum(new, 0)[None], axis=2)
-    said = jnp.pad(said, ((len(weights) - len(scores), 0), (0, 0), (0, 0)))
-    said = jnp.moveaxis(said * weights[:, None, None], 0, 2)
+    said = jnp.pad(said, ((len(ranking) - len(scores), 0), (0, 0), (0, 0)))
+    said = jnp.moveaxis(said * ranking[:, None, None], 0, 2)
     said = jnp.concatenate([whole[2], said], axis=1)
     best, order = jax.lax.top_k(scores_of_all, min(beam, scores_of_all.shape[1]))
     items = jnp.take_along_axis(items, order, axis=1)
